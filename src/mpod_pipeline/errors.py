@@ -1,0 +1,15 @@
+"""The two ways in which work fails."""
+
+
+class ProductError(Exception):
+    """One product cannot be made: its photo is unusable, or an optimisation went astray.
+
+    The message is one sentence for the person who keeps the catalog. A batch records it and goes on.
+    """
+
+
+class SetupError(Exception):
+    """The run cannot work for any product: a missing checkpoint, an absent package, a parameter that makes no sense.
+
+    The message says what is wrong and what to do. A batch stops at once.
+    """
