@@ -14,7 +14,7 @@ def contextual_similarity(features: Tensor, target_features: Tensor, *, bandwidt
 
     features: X, of the rendered view, [C, H, W]; target_features: Y, of the photo, [C, H', W'].
     The order of the arguments matters: both are centred by the mean of Y, the distances of each x_i are
-    measured against its nearest y, and the final mean runs over the y_j (Mechrez et al., eqs. 2-4, h = ``bandwidth``).
+    measured against its nearest y, and the final mean runs over the y_j (eqs. 2-4 of the paper).
     """
     x, y = features.flatten(1), target_features.flatten(1)  # [C, N], [C, M]
     centre = y.mean(dim=1, keepdim=True)

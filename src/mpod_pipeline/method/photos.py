@@ -1,0 +1,173 @@
+"""Reading the photos that a shop has: every common file, upright, sRGB, of a bounded size.
+
+Whatever cannot be used ends as a ProductError with one sentence for a shop clerk.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from mpod_pipeline.errors import ProductError
+
+#: Formats that are read. A closed list, because Pillow's other readers include one that runs Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+#: What Pillow's readers raise over damaged files.
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+#: Photos are worked on with this long side at most, in pixels.
+MAX_SIDE = 2048
+#: Longer sides than any camera's single photo: stitched panoramas, scans of posters.
+MAX_FILE_SIDE = 16_384
+#: Pixels that are decoded at most, after what a JPEG can be reduced by while it is decoded.
+MAX_DECODED_PIXELS = 100_000_000
+MIN_SIDE = 32
+#: Longer to shorter side. A product fills a good part of its photo, so a longer strip shows something else.
+MAX_ASPECT = 5.0
+
+
+def decode_photo(data: bytes) -> NDArray[np.uint8]:
+    """The photo in a file's bytes, [H, W, 3] in sRGB, or [H, W, 4] where some of it is transparent.
+
+    EXIF rotation is applied, an embedded profile converted to sRGB, the long side `MAX_SIDE` pixels at most.
+    Raises ProductError for what is no usable still photo of a product.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
+            _require_still(image)
+            _require_sensible_size(image)
+            return _decode(image)
+    except ProductError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ProductError(_explain_unknown(data)) from error
+    except Image.DecompressionBombError as error:
+        raise ProductError("The photo has far too many pixels; save it smaller and try again.") from error
+    except DECODING_ERRORS as error:
+        raise ProductError("The photo file is damaged or cut off; upload it again.") from error
+
+
+@cache
+def _readable_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _explain_unknown(data: bytes) -> str:
+    if not data:
+        return "The photo file is empty; upload it again."
+    if data[4:8] == b"ftyp":
+        return (
+            "The photo is an iPhone picture (HEIC) or a video, which cannot be read; save it as JPEG or PNG."
+        )
+    return (
+        "The file is not a picture that can be read, whatever its name says; save the photo as JPEG or PNG."
+    )
+
+
+def _require_still(image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    # An MPO is a still with a depth map or a second exposure behind it, as phones write them.
+    if frames > 1 and image.format != "MPO":
+        raise ProductError(
+            f"The file holds {frames} pictures (an animation or several pages); one still photo is needed."
+        )
+
+
+def _require_sensible_size(image: Image.Image) -> None:
+    long, short = max(image.size), min(image.size)
+    size = f"{image.width} x {image.height} pixels"
+    if short < MIN_SIDE:
+        raise ProductError(f"The photo has only {size}; each side needs at least {MIN_SIDE}.")
+    if long > MAX_FILE_SIDE:
+        raise ProductError(f"The photo has {size}; its longer side may have {MAX_FILE_SIDE} at most.")
+    if long > MAX_ASPECT * short:
+        raise ProductError(
+            f"The photo is a strip of {size}, like a panorama; crop it to the product "
+            f"(the longer side at most {MAX_ASPECT:g} times the shorter)."
+        )
+
+
+def _decode(image: Image.Image) -> NDArray[np.uint8]:
+    progressive = bool(image.info.get("progressive") or image.info.get("progression"))
+    pixels = image.width * image.height
+    if image.format in ("JPEG", "MPO"):
+        image.draft(None, (MAX_SIDE, MAX_SIDE))  # decodes at 1/2, 1/4 or 1/8 where that is still large enough
+        if not progressive:  # a progressive file's coefficients are all held, whatever it is reduced by
+            pixels = image.width * image.height
+    if pixels > MAX_DECODED_PIXELS:
+        raise ProductError(
+            f"The photo has {pixels / 1e6:.0f} million pixels; save it smaller, at most "
+            f"{MAX_DECODED_PIXELS / 1e6:.0f} million."
+        )
+    image.load()
+    profile = image.info.get("icc_profile")
+    upright = _bounded(_eight_bit(ImageOps.exif_transpose(image)))
+    return _as_array(_to_srgb(upright, profile))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """The image in a mode that can be resized and converted: L, LA, RGB, RGBA, CMYK or LAB."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.float64)
+        white = 65_535.0 if values.max() > 255 else 255.0
+        return Image.fromarray(np.round(values.clip(0, white) / white * 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ProductError("The photo stores its pixels as decimal numbers; save it as JPEG or PNG.")
+    if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
+        return image.convert("RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB") else image.convert("RGB")
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    if max(image.size) > MAX_SIDE:
+        image.thumbnail(
+            (MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS
+        )  # premultiplies modes with alpha itself
+    return image
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The image as RGB or RGBA in sRGB, by its embedded profile where it has one that fits."""
+    target = "RGBA" if "A" in image.mode and image.mode != "LAB" else "RGB"
+    srgb = ImageCms.createProfile("sRGB")
+    if image.mode == "LAB":
+        lab = ImageCms.createProfile("LAB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None  # None is for inPlace only
+        return converted
+    if not profile:
+        return image.convert(target)
+    colours = image.convert(image.mode.removesuffix("A")) if target == "RGBA" else image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(colours, source, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):  # a profile that is damaged or of another mode counts for nothing
+        return image.convert(target)
+    assert converted is not None
+    if target == "RGBA":
+        converted.putalpha(image.getchannel("A"))
+    return converted
+
+
+def _as_array(image: Image.Image) -> NDArray[np.uint8]:
+    pixels = np.array(image)
+    return pixels[..., :3].copy() if pixels.shape[2] == 4 and (pixels[..., 3] == 255).all() else pixels

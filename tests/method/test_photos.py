@@ -1,0 +1,222 @@
+import io
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.method.photos import MAX_SIDE, decode_photo
+
+RED, GREEN = (200, 30, 40), (30, 160, 60)
+
+
+def picture(width: int = 64, height: int = 48) -> Image.Image:
+    """Red on the left, green on the right."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(GREEN, (width // 2, 0, width, height))
+    return image
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def left_and_right(photo: NDArray[np.uint8]) -> list[list[int]]:
+    height, width, _ = photo.shape
+    return [photo[height // 2, width // 8].tolist(), photo[height // 2, width * 7 // 8].tolist()]
+
+
+@pytest.mark.parametrize(
+    "format, options, tolerance",
+    [
+        ("PNG", {}, 0),
+        ("BMP", {}, 0),
+        ("PPM", {}, 0),
+        ("TIFF", {}, 0),
+        ("GIF", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("JPEG", {"quality": 95}, 4),  # lossy by a few levels, also below
+        ("JPEG", {"quality": 95, "progressive": True}, 4),
+        ("AVIF", {"quality": 95}, 6),
+        ("JPEG2000", {}, 4),
+    ],
+)
+def test_common_formats(format: str, options: dict[str, object], tolerance: int) -> None:
+    photo = decode_photo(encoded(picture(), format, **options))
+    assert photo.shape == (48, 64, 3) and photo.dtype == np.uint8
+    np.testing.assert_allclose(left_and_right(photo), [RED, GREEN], atol=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK"])
+def test_colour_modes(mode: str) -> None:
+    format = "TIFF" if mode == "CMYK" else "PNG"
+    image = picture().quantize(4) if mode == "P" else picture().convert(mode)
+    photo = decode_photo(encoded(image, format))
+    assert photo.shape == (48, 64, 3)  # an alpha that is opaque everywhere says nothing
+    # Pillow's plain RGB -> CMYK -> RGB loses a level.
+    np.testing.assert_allclose(left_and_right(photo), [RED, GREEN], atol=2)
+
+
+def test_cmyk_jpeg_is_not_a_negative() -> None:
+    photo = decode_photo(encoded(picture().convert("CMYK"), "JPEG", quality=95))
+    np.testing.assert_allclose(left_and_right(photo), [RED, GREEN], atol=6)
+
+
+@pytest.mark.parametrize("mode, expected", [("L", 77), ("1", 255), ("LA", 77)])
+def test_grey_modes(mode: str, expected: int) -> None:
+    image = Image.new("L", (40, 40), 77)
+    if mode == "LA":
+        image.putalpha(Image.linear_gradient("L").resize((40, 40)))
+    elif mode == "1":
+        image = Image.new("1", (40, 40), 1)
+    photo = decode_photo(encoded(image))
+    assert photo.shape == (40, 40, 4 if mode == "LA" else 3)
+    assert (photo[..., :3] == expected).all()
+
+
+def test_sixteen_bits_keep_their_range() -> None:
+    ramp = np.tile(np.linspace(0, 65_535, 64).astype(np.uint16), (48, 1))
+    photo = decode_photo(encoded(Image.fromarray(ramp)))
+    assert photo.shape == (48, 64, 3)
+    np.testing.assert_allclose(photo[0, :, 1], np.linspace(0, 255, 64), atol=0.51)  # rounding
+
+
+def test_alpha_and_transparent_palette_survive() -> None:
+    image = picture().convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    photo = decode_photo(encoded(image))
+    assert photo.shape == (48, 64, 4)
+    assert photo[0, 0, 3] < 10 and photo[-1, 0, 3] > 245
+    np.testing.assert_array_equal(photo[24, 8, :3], RED)
+
+    palette = picture().quantize(4)
+    green = palette.getpixel((60, 20))
+    photo = decode_photo(encoded(palette, transparency=green))
+    assert photo[24, 8, 3] == 255 and photo[24, 60, 3] == 0
+
+
+def test_large_transparent_photo_shrinks_without_bleeding() -> None:
+    pixels = np.zeros((3000, 3000, 4), np.uint8)
+    pixels[..., 1] = 255  # green where it is transparent
+    pixels[1000:2001, 999:2002] = (255, 0, 0, 255)
+    photo = decode_photo(encoded(Image.fromarray(pixels), compress_level=1))
+    assert photo.shape == (MAX_SIDE, MAX_SIDE, 4)
+    edge = (photo[..., 3] > 16) & (photo[..., 3] < 255)
+    assert edge.any() and photo[edge][:, 1].max() < 32  # 1/16 of coverage quantises colours to 1/16
+
+
+@pytest.mark.parametrize(
+    "orientation, expected", [(1, "lr"), (3, "rl"), (6, "tb"), (8, "bt"), (2, "rl"), (5, "tb")]
+)
+def test_exif_rotation(orientation: int, expected: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = decode_photo(encoded(picture(), "JPEG", exif=exif, quality=95))
+    if expected in ("lr", "rl"):
+        first, last = left_and_right(photo)
+    else:
+        assert photo.shape == (64, 48, 3)
+        first, last = left_and_right(photo.transpose(1, 0, 2))
+    if expected in ("rl", "bt"):
+        first, last = last, first
+    np.testing.assert_allclose([first, last], [RED, GREEN], atol=6)
+
+
+def test_embedded_profile_is_converted_to_srgb() -> None:
+    # A profile as sRGB is, with red and green swapped: converting swaps them back.
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")
+    profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    for image in (picture(), picture().convert("RGBA")):
+        if image.mode == "RGBA":
+            image.putpixel((0, 0), (0, 0, 0, 0))
+        photo = decode_photo(encoded(image, icc_profile=bytes(profile)))
+        left, right = left_and_right(photo)
+        # lcms rounds to a level or two.
+        np.testing.assert_allclose(left[:3], (RED[1], RED[0], RED[2]), atol=3)
+        np.testing.assert_allclose(right[:3], (GREEN[1], GREEN[0], GREEN[2]), atol=3)
+        assert len(left) == len(image.mode)
+
+
+def test_damaged_profile_is_ignored() -> None:
+    photo = decode_photo(encoded(picture(), icc_profile=b"no profile at all"))
+    np.testing.assert_array_equal(left_and_right(photo), [RED, GREEN])
+
+
+def test_phone_pictures_with_a_second_frame_are_stills() -> None:
+    data = encoded(picture(), "MPO", save_all=True, append_images=[picture()], quality=95)
+    np.testing.assert_allclose(left_and_right(decode_photo(data)), [RED, GREEN], atol=6)
+
+
+def test_large_jpeg_is_decoded_in_bounded_memory() -> None:
+    data = encoded(Image.new("L", (12_000, 10_000), 90), "JPEG")
+    tracemalloc.start()
+    photo = decode_photo(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert max(photo.shape) == MAX_SIDE and (photo == 90).all()
+    assert peak < 100e6  # numpy's share; the picture itself would have 360 MB
+
+
+def animation(format: str) -> bytes:
+    return encoded(picture(), format, save_all=True, append_images=[picture().rotate(180)], duration=100)
+
+
+def bomb() -> bytes:
+    """The header of a PNG that claims to have 16,000 x 16,000 pixels."""
+    data = bytearray(encoded(picture()))
+    data[16:24] = (16_000).to_bytes(4, "big") * 2
+    import zlib
+
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: b"", "empty"),
+        (lambda: b"This is my product.\n" * 40, "not a picture"),
+        (lambda: b"\x00\x00\x00\x18ftypheic" + bytes(64), "HEIC"),
+        (lambda: encoded(picture(640, 480), "JPEG")[:3000], "damaged or cut off"),
+        (lambda: encoded(Image.effect_noise((200, 200), 80))[:9000], "damaged or cut off"),
+        (lambda: encoded(Image.new("RGB", (1, 1))), "only 1 x 1"),
+        (lambda: encoded(Image.new("RGB", (300, 20))), "only 300 x 20"),
+        (lambda: encoded(Image.new("L", (20_000, 900)), "JPEG"), "16384"),
+        (lambda: encoded(Image.new("L", (9_000, 900)), "JPEG"), "panorama"),
+        (lambda: animation("GIF"), "2 pictures"),
+        (lambda: animation("WEBP"), "2 pictures"),
+        (lambda: animation("TIFF"), "2 pictures"),
+        (bomb, "too many pixels"),
+        (lambda: encoded(Image.new("F", (64, 64)), "TIFF"), "decimal numbers"),
+    ],
+)
+def test_unusable_files_say_why(make: Callable[[], bytes], words: str) -> None:
+    with pytest.raises(ProductError, match=words) as caught:
+        decode_photo(make())
+    sentence = str(caught.value)
+    assert sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"])
+def test_damaged_bytes_never_escape_as_other_errors(format: str) -> None:
+    generator = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    original = np.frombuffer(encoded(picture(), format, exif=exif), np.uint8)
+    outcomes = []
+    for _ in range(60):
+        damaged = original.copy()
+        places = generator.integers(0, min(len(damaged), 400), size=4)
+        damaged[places] = generator.integers(0, 256, size=4)
+        try:
+            photo = decode_photo(damaged.tobytes())
+            outcomes.append(photo.ndim == 3 and photo.shape[2] in (3, 4))
+        except ProductError:
+            outcomes.append(True)
+    assert all(outcomes)
