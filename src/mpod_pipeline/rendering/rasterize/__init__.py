@@ -1,7 +1,7 @@
 """Mesh rasterising: triangles seen by cameras, differentiable in vertices and attributes.
 
-Two makers share one interface: ``cpu`` is our own Numba kernel, ``cuda`` is kaolin's DIB-R. ``reference.py`` is the
-same mathematics by brute force in PyTorch, for tests.
+Two makers share one interface: ``cpu`` is our own Numba kernel, ``cuda`` is kaolin's DIB-R. ``reference.py``
+is the CPU's mathematics by brute force in PyTorch, for tests.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ def rasterize(
 ) -> Raster:
     """Rasterise one mesh from every camera.
 
-    vertices: [V, 3] in world coordinates. faces: [F, 3] vertex indices, either orientation (nothing is culled).
-    attributes: [V, C]. resolution: height and width of the frame in pixels. Faces with a vertex nearer than 0.01 in
-    front of a camera, or behind it, are dropped from that camera's picture, not clipped.
+    vertices: [V, 3] in world coordinates. faces: [F, 3] vertex indices, of either orientation (nothing is
+    culled). attributes: [V, C]. resolution: height and width of the frame in pixels. Faces with a vertex
+    nearer than 0.01 in front of a camera, or behind it, are dropped from that camera's picture, not
+    clipped. The edges of a surface in front of another one are sharp and carry no gradient; those against
+    the background do. Raises SetupError for an unknown maker, or where the CUDA maker's package is absent.
     """
     if maker == "cpu":
         from mpod_pipeline.rendering.rasterize import numba_

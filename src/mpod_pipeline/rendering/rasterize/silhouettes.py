@@ -1,0 +1,235 @@
+"""Coverage at silhouettes: where the mesh's outline passes between two pixel centres.
+
+The idea is the analytic anti-aliasing of Laine et al. 2020 ("Modular primitives for high-performance
+differentiable rendering", section 3.4). Of a pair of neighbouring pixels one is covered and one is not; the
+outline crosses the segment between their centres at ``distance`` in [0, 1] from the covered one. If it
+crosses in the covered pixel's half, that pixel loses ``0.5 - distance`` of its opacity; else the other
+gains ``distance - 0.5``. The pixels of a row then sum to the exact position of the outline, and the
+derivative by that position is 1 whatever the triangles' size.
+
+We look among all edges for the outermost crossing, not among those of the covered pixel's face: so small
+triangles, whose outline belongs to a face that covers no pixel centre, give a gradient too. Pairs in a row
+serve outlines steeper than 45 degrees, pairs in a column the others: an outline counts once, and the
+crossing moves at most as fast as its vertices.
+"""
+
+# Numba infers the types of its kernels.
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+from math import ceil, floor
+
+import numpy as np
+from numba import njit, prange
+
+from mpod_pipeline.rendering.rasterize.zbuffer import NEAR
+
+# A crossing found, as rows of two arrays: [pixel whose opacity changes, covered pixel, edge's start, edge's
+# end, axis (0: the pair lies in a row)], and [change of opacity, position on the edge (0 start, 1 end),
+# slope of the edge: its change along the pair's axis per change across, d opacity / d coordinate along the
+# axis].
+PIXEL, COVERED, START, END, AXIS = range(5)
+CHANGE, POSITION, SLOPE, SIGN = range(4)
+
+
+@njit(nogil=True, cache=True)
+def _number_pairs(face_index, top, bottom, pairs):
+    """Number the pairs with one covered pixel: pairs [rows, W, 2] (with the right, the lower), else -1."""
+    height, width = face_index.shape
+    count = 0
+    for row in range(top, bottom):
+        for column in range(width):
+            covered = face_index[row, column] >= 0
+            pairs[row - top, column, 0] = -1
+            pairs[row - top, column, 1] = -1
+            if column + 1 < width and covered != (face_index[row, column + 1] >= 0):
+                pairs[row - top, column, 0] = count
+                count += 1
+            if row + 1 < height and covered != (face_index[row + 1, column] >= 0):
+                pairs[row - top, column, 1] = count
+                count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _summed_area(pairs):
+    """Numbered pairs above and to the left, [rows + 1, W + 1]: four look-ups tell if a box has one."""
+    rows, width, _ = pairs.shape
+    table = np.zeros((rows + 1, width + 1), np.int32)
+    for row in range(rows):
+        in_row = 0
+        for column in range(width):
+            in_row += (pairs[row, column, 0] >= 0) + (pairs[row, column, 1] >= 0)
+            table[row + 1, column + 1] = table[row, column + 1] + in_row
+    return table
+
+
+@njit(nogil=True, cache=True)
+def _cross_edge(axis, p0, q0, p1, q1, a, b, face_index, top, bottom, pairs, edges, crossings):
+    """Intersect an edge with the lines through pixel centres along an axis; keep a pair's outermost crossing.
+
+    (p, q): pixel coordinates of the edge's ends along the axis and across it. edges [S, 2] and crossings
+    [S, 3] (distance, position, slope) are per numbered pair.
+    """
+    if q0 == q1:
+        return
+    first_line, last_line = ceil(min(q0, q1) - 0.5), floor(max(q0, q1) - 0.5)
+    slope = (p1 - p0) / (q1 - q0)
+    for line in range(first_line, last_line + 1):
+        position = (line + 0.5 - q0) / (q1 - q0)
+        crossing = p0 + position * (p1 - p0) - 0.5
+        before = floor(crossing)
+        row, column = (line, before) if axis == 0 else (before, line)
+        if row < top or row >= bottom or column < 0 or column >= face_index.shape[1]:
+            continue
+        pair = pairs[row - top, column, axis]
+        if pair < 0:
+            continue
+        fraction = crossing - before
+        distance = fraction if face_index[row, column] >= 0 else 1.0 - fraction
+        if distance > crossings[pair, 0]:
+            crossings[pair, 0], crossings[pair, 1], crossings[pair, 2] = distance, position, slope
+            edges[pair, 0], edges[pair, 1] = a, b
+
+
+@njit(nogil=True, cache=True)
+def _cross_faces(points, faces, face_index, top, bottom, pairs, edges, crossings):
+    """The outermost crossing of every numbered pair of rows [top, bottom), over the edges of all faces."""
+    height, width = face_index.shape
+    table = _summed_area(pairs)
+    half_w, half_h = 0.5 * width, 0.5 * height
+    x, y = np.empty(3), np.empty(3)
+    for f in range(faces.shape[0]):
+        y[0] = (1 - points[faces[f, 0], 1]) * half_h
+        y[1] = (1 - points[faces[f, 1], 1]) * half_h
+        y[2] = (1 - points[faces[f, 2], 1]) * half_h
+        row_0 = max(top, floor(min(y[0], y[1], y[2]) - 0.5)) - top
+        row_1 = min(bottom - 1, floor(max(y[0], y[1], y[2]) - 0.5)) - top + 1
+        if row_0 >= row_1:
+            continue
+        x[0] = (1 + points[faces[f, 0], 0]) * half_w
+        x[1] = (1 + points[faces[f, 1], 0]) * half_w
+        x[2] = (1 + points[faces[f, 2], 0]) * half_w
+        column_0 = max(0, floor(min(x[0], x[1], x[2]) - 0.5))
+        column_1 = min(width - 1, floor(max(x[0], x[1], x[2]) - 0.5)) + 1
+        if column_0 >= column_1:
+            continue
+        if table[row_1, column_1] - table[row_0, column_1] == table[row_1, column_0] - table[row_0, column_0]:
+            continue
+        if min(points[faces[f, 0], 2], points[faces[f, 1], 2], points[faces[f, 2], 2]) < NEAR:
+            continue
+        for i in range(3):
+            j = (i + 1) % 3
+            a, b = faces[f, i], faces[f, j]
+            _cross_edge(0, x[i], y[i], x[j], y[j], a, b, face_index, top, bottom, pairs, edges, crossings)
+            _cross_edge(1, y[i], x[i], y[j], x[j], a, b, face_index, top, bottom, pairs, edges, crossings)
+
+
+@njit(nogil=True, cache=True)
+def _record(view, face_index, top, pairs, edges, crossings, integers, floats):
+    """Turn the crossings of numbered pairs into records. PIXEL is -1 where there is nothing to blend."""
+    height, width = face_index.shape
+    for local_row in range(pairs.shape[0]):
+        row = top + local_row
+        for column in range(width):
+            for axis in range(2):
+                pair = pairs[local_row, column, axis]
+                if pair < 0:
+                    continue
+                integers[pair, PIXEL] = -1
+                distance, slope = crossings[pair, 0], crossings[pair, 2]
+                steep_enough = abs(slope) <= 1.0 if axis == 0 else abs(slope) < 1.0
+                if distance < 0.0 or not steep_enough:
+                    continue
+                here = (view * height + row) * width + column
+                there = here + 1 if axis == 0 else here + width
+                covered_here = face_index[row, column] >= 0
+                covered, uncovered = (here, there) if covered_here else (there, here)
+                integers[pair, PIXEL] = uncovered if distance > 0.5 else covered
+                integers[pair, COVERED] = covered
+                integers[pair, START], integers[pair, END] = edges[pair, 0], edges[pair, 1]
+                integers[pair, AXIS] = axis
+                floats[pair, CHANGE] = distance - 0.5
+                floats[pair, POSITION] = crossings[pair, 1]
+                floats[pair, SLOPE] = slope
+                floats[pair, SIGN] = 1.0 if covered_here else -1.0
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def find_silhouettes(points, faces, face_index, bands):
+    """points [B, V, 3], face_index [B, H, W] -> records of all crossings: integers [S, 5], floats [S, 4]."""
+    views, height, width = face_index.shape
+    tasks = views * bands
+    counts = np.zeros(tasks + 1, np.int64)
+    pairs = np.empty((views, height, width, 2), np.int32)
+    for task in prange(tasks):
+        view, band = task // bands, task % bands
+        top, bottom = band * height // bands, (band + 1) * height // bands
+        counts[task + 1] = _number_pairs(face_index[view], top, bottom, pairs[view, top:bottom])
+    starts = np.cumsum(counts)
+    integers = np.empty((starts[-1], 5), np.int64)
+    floats = np.empty((starts[-1], 4), np.float32)
+    for task in prange(tasks):
+        view, band = task // bands, task % bands
+        top, bottom = band * height // bands, (band + 1) * height // bands
+        first, last = starts[task], starts[task + 1]
+        if first == last:
+            continue
+        local = pairs[view, top:bottom]
+        edges = np.empty((last - first, 2), np.int32)
+        crossings = np.full((last - first, 3), -1.0)
+        _cross_faces(points[view], faces, face_index[view], top, bottom, local, edges, crossings)
+        _record(
+            view, face_index[view], top, local, edges, crossings, integers[first:last], floats[first:last]
+        )
+    return integers, floats
+
+
+@njit(nogil=True, cache=True)
+def blend(integers, floats, opacity, pictures):
+    """Apply the records to hard opacity [B H W] and pictures [B H W, C], in place.
+
+    A soft pixel outside takes the attributes of the first covered neighbour that reaches it; the records of
+    the others get COVERED -1. Where several outlines share a pixel, opacity is held in [0, 1] and gets no
+    gradient beyond it (SIGN 0).
+    """
+    for k in range(len(integers)):
+        pixel, covered = integers[k, PIXEL], integers[k, COVERED]
+        if pixel < 0:
+            continue
+        if pixel == covered or opacity[pixel] > 0.0:
+            integers[k, COVERED] = -1
+        else:
+            pictures[pixel] = pictures[covered]
+        opacity[pixel] += floats[k, CHANGE]
+    for k in range(len(integers)):
+        pixel = integers[k, PIXEL]
+        if pixel >= 0 and (opacity[pixel] < 0.0 or opacity[pixel] > 1.0):
+            floats[k, SIGN] = 0.0
+    for k in range(len(integers)):
+        pixel = integers[k, PIXEL]
+        if pixel >= 0:
+            opacity[pixel] = min(max(opacity[pixel], 0.0), 1.0)
+
+
+@njit(nogil=True, cache=True)
+def backward_blend(points, integers, floats, height, width, grad_opacity, grad_points):
+    """Add to grad_points [B, V, 3] (by NDC) what grad_opacity [B H W] wants of the outline's edges."""
+    for k in range(len(integers)):
+        pixel = integers[k, PIXEL]
+        if pixel < 0:
+            continue
+        gradient = grad_opacity[pixel] * floats[k, SIGN]
+        if gradient == 0.0:
+            continue
+        view = pixel // (height * width)
+        position, slope = floats[k, POSITION], floats[k, SLOPE]
+        along, across = (0, 1) if integers[k, AXIS] == 0 else (1, 0)
+        to_ndc_along = 0.5 * width if along == 0 else -0.5 * height
+        to_ndc_across = -0.5 * height if along == 0 else 0.5 * width
+        for end in range(2):
+            vertex = integers[k, START + end]
+            weight = gradient * (position if end == 1 else 1.0 - position)
+            grad_points[view, vertex, along] += weight * to_ndc_along
+            grad_points[view, vertex, across] -= weight * slope * to_ndc_across
