@@ -1,0 +1,1 @@
+"""The radiance field: hash encoding, density, colour, occupancy."""

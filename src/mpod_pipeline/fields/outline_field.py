@@ -1,0 +1,169 @@
+"""The outline's radiance field: hash encoding, a tiny network, a blob to start from (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.rendering.volume import Maker, OccupancyGrid
+
+#: Version of the files that `OutlineField.save` writes.
+FORMAT_VERSION = 1
+
+# Corners of a tetrahedron: the four directions in which `OutlineField.normals` looks.
+_TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
+
+
+class OutlineFieldParameters(Parameters):
+    """Shape and start of the radiance field. Lengths are world units, densities per world unit."""
+
+    bound: float = Field(default=1.0, gt=0, description="half the edge of the box that the field fills")
+    hash_grid: HashGridParameters = HashGridParameters()
+    mlp_width: int = Field(default=32, ge=4, le=256)
+    blob_scale: float = Field(
+        default=10.0, ge=0, description="added at the centre to the density before softplus"
+    )
+    blob_radius: float = Field(
+        default=0.5, gt=0, description="distance from the centre at which nothing is added"
+    )
+    occupancy_resolution: int = Field(default=32, ge=2, le=512)
+    occupancy_threshold: float = Field(
+        default=0.5, gt=0, description="a cell of this density is never skipped"
+    )
+
+
+class OutlineField(nn.Module):
+    """Density and albedo at every point of the box [-bound, bound]^3, whatever the direction of view.
+
+    density = softplus(network + blob_scale * (1 - |x| / blob_radius)): a soft ball at the start, as Magic3D
+    has it.
+
+    The network has one hidden layer and works in float32: for 200,000 points forward and backward it takes 20
+    ms at width 32 on two cores, and bfloat16 (14 ms) would leave too few digits for differences between near
+    points.
+    """
+
+    def __init__(self, settings: OutlineFieldParameters, maker: Maker = "cpu", *, seed: int = 0) -> None:
+        """The field at its start, the same for the same seed, on the maker's device.
+
+        Raises SetupError where the maker's package or device is absent.
+        """
+        super().__init__()
+        self.settings = settings
+        self.maker: Maker = maker
+        self.encoding = make_hash_encoding(settings.hash_grid, maker, seed=seed)
+        self.network = nn.Sequential(
+            nn.Linear(self.encoding.output_dim, settings.mlp_width),
+            nn.ReLU(),
+            nn.Linear(settings.mlp_width, 4),
+        )
+        self.occupancy = OccupancyGrid(
+            settings.occupancy_resolution, settings.bound, settings.occupancy_threshold
+        )
+        self._draw_network(seed)
+        self.to("cuda" if maker == "cuda" else "cpu")
+
+    @torch.no_grad()
+    def _draw_network(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for layer in self.network:
+            if isinstance(layer, nn.Linear):
+                limit = 1 / sqrt(layer.in_features)
+                layer.weight.uniform_(-limit, limit, generator=generator)
+                layer.bias.uniform_(-limit, limit, generator=generator)
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [M] per world unit and albedo [M, 3] in [0, 1] at points [M, 3]. Differentiable once."""
+        raw = self._raw(points)
+        return self._as_density(raw, points), torch.sigmoid(raw[:, 1:])
+
+    def density(self, points: Tensor) -> Tensor:
+        """Density at points [M, 3], [M], per world unit."""
+        return self._as_density(self._raw(points), points)
+
+    def colour(self, points: Tensor) -> Tensor:
+        """Albedo at points [M, 3], [M, 3] in [0, 1]."""
+        return torch.sigmoid(self._raw(points)[:, 1:])
+
+    def normals(self, points: Tensor, step: float = 0.01) -> Tensor:
+        """Unit vectors in which the density at points [M, 3] falls, [M, 3]; zero where it is flat.
+
+        By finite differences over `step` world units, at four more points each, so that a loss on normals has
+        a gradient to the field.
+        """
+        directions = torch.tensor(_TETRAHEDRON, device=points.device)  # [4, 3]
+        around = (points[:, None] + step * directions).view(-1, 3)
+        density = self.density(around).view(-1, 4)
+        gradient = density @ directions / (4 * step)
+        # The gradient of an unbounded normalisation would be infinite where the density is flat.
+        return F.normalize(-gradient, dim=-1, eps=1e-3)
+
+    def _raw(self, points: Tensor) -> Tensor:  # [M, 3] -> [M, 4]
+        raw: Tensor = self.network(self.encoding((points / self.settings.bound + 1) / 2))
+        return raw
+
+    def _as_density(self, raw: Tensor, points: Tensor) -> Tensor:
+        blob = self.settings.blob_scale * (1 - points.norm(dim=-1) / self.settings.blob_radius)
+        return F.softplus(raw[:, 0] + blob)
+
+    def save(self, path: Path) -> None:
+        """Write all that is needed to render the field again: safetensors, with the settings as metadata."""
+        metadata = {
+            "format_version": str(FORMAT_VERSION),
+            "maker": self.maker,
+            "settings": self.settings.model_dump_json(),
+        }
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self._stored().items()}
+        save_file(tensors, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path, maker: Maker | None = None) -> OutlineField:
+        """Read what `save` wrote, for the maker that made it or another.
+
+        Raises ProductError where the file is missing, damaged or of another version, SetupError as the
+        constructor.
+        """
+        try:
+            metadata, tensors = _read(path)
+            field = cls(
+                OutlineFieldParameters.model_validate_json(metadata["settings"]), maker or metadata["maker"]
+            )
+            field._fill(tensors)
+        except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
+            raise ProductError(
+                f"The outline field {path.name} cannot be read ({error}); optimise the outline again."
+            ) from error
+        return field
+
+    def _stored(self) -> dict[str, Tensor]:
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        occupancy = {f"occupancy.{name}": tensor for name, tensor in self.occupancy.state_dict().items()}
+        return {"table": self.encoding.table, **network, **occupancy}
+
+    @torch.no_grad()
+    def _fill(self, tensors: dict[str, Tensor]) -> None:
+        for name, own in self._stored().items():
+            if tensors[name].shape != own.shape:
+                raise RuntimeError(
+                    f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(own.shape)}"
+                )
+            own.copy_(tensors[name])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format_version") != str(FORMAT_VERSION):
+            raise RuntimeError(f"format version {metadata.get('format_version')}, not {FORMAT_VERSION}")
+        return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

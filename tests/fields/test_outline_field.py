@@ -1,0 +1,190 @@
+"""The outline field: its start, its gradients, its file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.hash_encoding import HashGridParameters
+from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, render_image, render_rays
+
+SMALL = OutlineFieldParameters(
+    bound=1.25,
+    hash_grid=HashGridParameters(levels=4, log2_table_size=10, base_resolution=4, finest_resolution=32),
+    mlp_width=16,
+    occupancy_resolution=8,
+)
+
+
+def rough_field(seed: int = 0) -> OutlineField:
+    """A field that is no longer at its start, with its occupancy grid up to date."""
+    field = OutlineField(SMALL, seed=seed)
+    with torch.no_grad():
+        field.encoding.table.normal_(generator=torch.Generator().manual_seed(seed))
+    field.occupancy.update(0, field.density, generator=torch.Generator().manual_seed(seed))
+    return field
+
+
+def points_in_the_box(n: int = 200) -> torch.Tensor:
+    return (torch.rand(n, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1) * SMALL.bound
+
+
+def test_starts_as_a_soft_ball() -> None:
+    field = OutlineField(OutlineFieldParameters(blob_scale=10, blob_radius=0.5))
+    radius = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    points = radius[:, None] * F.normalize(torch.tensor([[1.0, -2.0, 0.5]]), dim=-1)
+    expected = F.softplus(10 * (1 - radius / 0.5))
+    # The network adds its bias, of at most 2 / sqrt(32) before softplus.
+    torch.testing.assert_close(field.density(points), expected, rtol=0, atol=0.4)
+    assert field.density(points).diff().max() < 0
+
+
+def test_parts_are_the_whole() -> None:
+    field, points = rough_field(), points_in_the_box()
+    density, colour = field(points)
+    torch.testing.assert_close(density, field.density(points))
+    torch.testing.assert_close(colour, field.colour(points))
+    assert density.shape == (200,) and colour.shape == (200, 3)
+    assert density.dtype == colour.dtype == torch.float32
+    assert density.min() >= 0 and colour.min() >= 0 and colour.max() <= 1
+
+
+def test_normals_of_the_ball_point_outwards() -> None:
+    field = OutlineField(OutlineFieldParameters(blob_scale=10, blob_radius=0.5))
+    with torch.no_grad():
+        field.encoding.table.zero_()  # nothing but the ball
+    points = F.normalize(points_in_the_box(), dim=-1) * 0.4
+    normals = field.normals(points)
+    # Differences over 0.01 at a radius of 0.4 see the ball's curvature: angles of about 0.01 / 0.4 squared.
+    assert (normals * F.normalize(points, dim=-1)).sum(dim=-1).min() > 0.999
+
+
+def test_a_loss_on_normals_reaches_the_field() -> None:
+    field = rough_field()
+    field.normals(points_in_the_box())[:, 2].mean().backward()
+    gradient = field.encoding.table.grad
+    assert gradient is not None
+    assert gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+def test_gradient_to_points_is_that_of_differences() -> None:
+    field = rough_field()
+    points = points_in_the_box(2000).requires_grad_()
+    (gradient,) = torch.autograd.grad(field.density(points).sum(), points)
+    step = torch.tensor([1e-3, 0.0, 0.0])
+    with torch.no_grad():
+        differences = (field.density(points + step) - field.density(points - step)) / 2e-3
+    # Differences across a cell's face or the network's kinks are something else: a few in a hundred.
+    close = (gradient[:, 0] - differences).abs() < 0.02 * (1 + differences.abs())
+    assert close.float().mean() > 0.9
+
+
+def test_one_seed_is_one_field() -> None:
+    fields = [OutlineField(SMALL, seed=seed).state_dict() for seed in (1, 1, 2)]
+    assert all(torch.equal(fields[0][name], fields[1][name]) for name in fields[0])
+    assert not torch.equal(fields[0]["network.0.weight"], fields[2]["network.0.weight"])
+    assert not torch.equal(fields[0]["encoding.table"], fields[2]["encoding.table"])
+
+
+def test_fits_a_coloured_ball_and_the_same_again() -> None:
+    renderer = make_volume_renderer()
+    rays_o, rays_d = (rays.reshape(-1, 3) for rays in Cameras.at([0.0, 90.0, 200.0], 10.0).rays(16, 16))
+    nearest = rays_o - (rays_o * rays_d).sum(dim=-1, keepdim=True) * rays_d
+    target = (nearest.norm(dim=-1) < 0.6)[:, None] * torch.tensor([0.9, 0.3, 0.1])  # on black
+
+    def train() -> list[float]:
+        field = OutlineField(SMALL, seed=3)
+        optimiser = torch.optim.Adam(field.parameters(), lr=1e-2)
+        generator = torch.Generator().manual_seed(0)
+        losses = []
+        for step in range(60):
+            field.occupancy.update(step, field.density, generator=generator)
+            jitter = draw_jitter(rays_o, generator)
+            render = render_rays(
+                field, rays_o, rays_d, field.occupancy, renderer, step_size=0.1, jitter=jitter
+            )
+            loss = F.mse_loss(render.colour, target)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        return losses
+
+    losses = train()
+    assert losses[-1] < 0.1 * losses[0]
+    assert losses == train()
+
+
+def test_a_saved_field_renders_as_before(tmp_path: Path) -> None:
+    field = rough_field()
+    field.save(tmp_path / "ball.safetensors")
+    loaded = OutlineField.load(tmp_path / "ball.safetensors")
+    assert loaded.settings == field.settings and loaded.maker == "cpu"
+    images = [
+        render_image(f, Cameras.at(30.0, 20.0), 16, f.occupancy, make_volume_renderer(), step_size=0.05)
+        for f in (field, loaded)
+    ]
+    assert images[0].opacity.max() > 0.5
+    for name in ("colour", "opacity", "depth"):
+        assert torch.equal(getattr(images[0], name), getattr(images[1], name))
+
+
+def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+    rough_field().save(tmp_path / "ball.safetensors")
+    with safe_open(tmp_path / "ball.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    assert metadata["format_version"] == "1"
+    assert metadata["maker"] == "cpu"
+    assert OutlineFieldParameters.model_validate_json(metadata["settings"]) == SMALL
+
+
+def damage_nothing(path: Path) -> None:
+    path.unlink()
+
+
+def damage_bytes(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def damage_text(path: Path) -> None:
+    path.write_text("not a field")
+
+
+def damage_metadata(path: Path) -> None:
+    save_file(load_file(path), path)
+
+
+def damage_shape(path: Path) -> None:
+    _save_again(path, SMALL.model_copy(update={"mlp_width": 8}).model_dump_json())
+
+
+def damage_settings(path: Path) -> None:
+    _save_again(path, '{"bound": -1}')
+
+
+def _save_again(path: Path, settings: str) -> None:
+    save_file(load_file(path), path, {"format_version": "1", "maker": "cpu", "settings": settings})
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_nothing, damage_bytes, damage_text, damage_metadata, damage_shape, damage_settings]
+)
+def test_a_damaged_file_is_this_products_trouble(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "ball.safetensors"
+    rough_field().save(path)
+    damage(path)
+    with pytest.raises(ProductError, match=r"ball\.safetensors cannot be read"):
+        OutlineField.load(path)
+
+
+def test_a_misspelt_setting_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        OutlineFieldParameters(mlp_with=32)
