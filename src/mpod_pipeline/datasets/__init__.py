@@ -1,0 +1,23 @@
+"""Kedro datasets for what Kedro has none for: one file a product, a folder of photos, weights, earlier
+results.
+"""
+
+from mpod_pipeline.datasets.history import History, HistoryDataset
+from mpod_pipeline.datasets.partitions import Partition, Partitions, PicturePartitions, ProductPartitions
+from mpod_pipeline.datasets.photos import PhotoFolder, Photos
+from mpod_pipeline.datasets.tables import ProductTable
+from mpod_pipeline.datasets.weights import Weights, WeightsFolder
+
+__all__ = [
+    "History",
+    "HistoryDataset",
+    "Partition",
+    "Partitions",
+    "PhotoFolder",
+    "Photos",
+    "PicturePartitions",
+    "ProductPartitions",
+    "ProductTable",
+    "Weights",
+    "WeightsFolder",
+]

@@ -1,0 +1,36 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Hand out a path to write to; on success it takes the place of ``path`` in one step, on failure it goes.
+
+    Whatever happens meanwhile (a kill, a full disk, a power cut), ``path`` is the old file or the new one.
+    The unfinished file is hidden, and has a fixed name, so that a run that died leaves at most one behind,
+    which the next run overwrites.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield unfinished
+        _flush(unfinished)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)  # the new name itself must survive a power cut
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

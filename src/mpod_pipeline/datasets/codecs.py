@@ -1,0 +1,144 @@
+"""How one product's artifact lies in one file. A codec reads from and writes to a path that it is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+#: The name under which a learned token is saved; the one the prompts use.
+TOKEN = "<e>"
+
+
+class Codec(Protocol):
+    """``suffixes``: what the files end with; the first is written, all are read."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
+
+    def write(self, value: Any, path: Path) -> None: ...
+
+    def read(self, path: Path) -> Any: ...
+
+
+class Png:
+    """A picture: uint8 [H, W], [H, W, 3] or [H, W, 4]."""
+
+    suffixes = (".png",)
+
+    def write(self, value: NDArray[np.uint8], path: Path) -> None:
+        Image.fromarray(value).save(path, format="PNG")
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        with Image.open(path) as image:
+            return np.array(image)
+
+
+class Token:
+    """A learned token's embedding, float [D], in the layout of diffusers' ``load_textual_inversion``.
+
+    Read too: the older ``learned_embeds.bin`` (a pickled dict of one tensor), by PyTorch's loader of plain
+    weights, which runs no code that the file brings along.
+    """
+
+    suffixes = (".safetensors", ".bin")
+
+    def write(self, value: Any, path: Path) -> None:
+        from safetensors.torch import save_file
+
+        save_file({TOKEN: value.detach().cpu().contiguous()}, path)
+
+    def read(self, path: Path) -> Any:
+        import torch
+        from safetensors.torch import load_file
+
+        if path.suffix == ".bin":
+            embeddings = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            embeddings = load_file(path)
+        if len(embeddings) != 1:
+            raise ValueError(f"{path.name} holds {len(embeddings)} tokens; exactly one is expected")
+        (embedding,) = embeddings.values()
+        if embedding.ndim == 2 and len(embedding) == 1:
+            embedding = embedding[0]
+        return embedding
+
+
+class Npz:
+    """Named arrays."""
+
+    suffixes = (".npz",)
+
+    def write(self, value: dict[str, NDArray], path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **value)  # type: ignore[arg-type]
+
+    def read(self, path: Path) -> dict[str, NDArray]:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+
+class Glb:
+    """A binary glTF file, as bytes."""
+
+    suffixes = (".glb",)
+
+    def write(self, value: bytes, path: Path) -> None:
+        path.write_bytes(value)
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+
+class Json:
+    """Numbers, texts, lists and dicts."""
+
+    suffixes = (".json",)
+
+    def write(self, value: Any, path: Path) -> None:
+        path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def read(self, path: Path) -> Any:
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+class Traceback:
+    """Python's account of an error, in UTF-8; lies beside the record of the failure."""
+
+    suffixes = (".traceback.txt",)
+
+    def write(self, value: str, path: Path) -> None:
+        path.write_text(value, encoding="utf-8")
+
+    def read(self, path: Path) -> str:
+        return path.read_text(encoding="utf-8")
+
+
+class Field:
+    """An outline field (stage 1), in safetensors, with all that is needed to render it again."""
+
+    suffixes = (".safetensors",)
+
+    def write(self, value: Any, path: Path) -> None:
+        value.save(path)
+
+    def read(self, path: Path) -> Any:
+        # Imported when a field is read: the catalog is also opened by commands that never touch one.
+        from mpod_pipeline.fields.outline_field import OutlineField
+
+        return OutlineField.load(path)
+
+
+CODECS: dict[str, Codec] = {
+    "png": Png(),
+    "token": Token(),
+    "npz": Npz(),
+    "glb": Glb(),
+    "json": Json(),
+    "traceback": Traceback(),
+    "outline_field": Field(),
+}

@@ -1,0 +1,60 @@
+"""What earlier runs left on disk, for nodes to compare with.
+
+A Kedro node cannot read its own output. To know what is already done it gets this view, under a name of its
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from mpod_pipeline.datasets.codecs import CODECS
+from mpod_pipeline.datasets.partitions import Partitions
+
+
+@dataclass(frozen=True)
+class History:
+    """artifacts: by name in the catalog. run_id: the run that looks (not one of the earlier ones)."""
+
+    folder: Path
+    artifacts: Mapping[str, Partitions]
+    run_id: str = ""
+
+    def records(self, stage: str) -> Partitions:
+        """The stage's records, by product."""
+        return Partitions(self.folder / stage, CODECS["json"])
+
+    def tracebacks(self, stage: str) -> Partitions:
+        """The tracebacks of the stage's failures, by product."""
+        return Partitions(self.folder / stage, CODECS["traceback"])
+
+
+class HistoryDataset(AbstractDataset[None, History]):
+    """Records and artifacts of all stages, read only.
+
+    path: the folder of records, with one folder a stage. artifacts: the catalog's own entries, by name.
+    """
+
+    def __init__(
+        self, *, path: str, artifacts: dict[str, dict[str, Any]], metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.metadata = metadata
+        self._artifacts = {
+            name: AbstractDataset.from_config(f"history of {name}", config)
+            for name, config in artifacts.items()
+        }
+
+    def load(self) -> History:
+        return History(self.path, {name: dataset.load() for name, dataset in self._artifacts.items()})
+
+    def save(self, data: None) -> None:
+        raise NotImplementedError("the history is written by the stages' own outputs")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.path), "artifacts": list(self._artifacts)}

@@ -1,0 +1,143 @@
+"""A folder with one file a product."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
+
+from mpod_pipeline.datasets.atomic import whole_file
+from mpod_pipeline.datasets.codecs import CODECS, Codec
+from mpod_pipeline.datasets.product_ids import what_is_wrong_with
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One product's artifact on disk. Calling it reads it."""
+
+    path: Path
+    codec: Codec
+
+    def __call__(self) -> Any:
+        return self.codec.read(self.path)
+
+
+class Partitions(Mapping[str, Partition]):
+    """What a folder holds, by product id. Nothing is read before a partition is called.
+
+    Every look goes to the disk, so that files that come later are seen and memory does not grow with their
+    number. A folder that does not exist is empty.
+    """
+
+    def __init__(self, folder: Path, codec: Codec) -> None:
+        self.folder = folder
+        self.codec = codec
+
+    def path(self, product: str) -> Path:
+        """Where the product's file is, or would be written. Raises ValueError for an id that is no file
+        name.
+        """
+        if problem := what_is_wrong_with(product):
+            raise ValueError(f"{product!r}: {problem}")
+        candidates = [self.folder / f"{product}{suffix}" for suffix in self.codec.suffixes]
+        return next((path for path in candidates if path.is_file()), candidates[0])
+
+    def __getitem__(self, product: str) -> Partition:
+        if product not in self:
+            raise KeyError(product)
+        return Partition(self.path(product), self.codec)
+
+    def __contains__(self, product: object) -> bool:
+        return isinstance(product, str) and not what_is_wrong_with(product) and self.path(product).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._products()))
+
+    def __len__(self) -> int:
+        return len(self._products())
+
+    def _products(self) -> set[str]:
+        try:
+            names = [entry.name for entry in os.scandir(self.folder) if not entry.name.startswith(".")]
+        except FileNotFoundError:
+            return set()
+        return {
+            name.removesuffix(suffix)
+            for suffix in self.codec.suffixes
+            for name in names
+            if name.endswith(suffix) and not what_is_wrong_with(name.removesuffix(suffix))
+        }
+
+
+class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
+    """Artifacts of one kind, one file a product. Saving adds or replaces the products it is given, each in
+    one step; None in place of an artifact removes the file.
+
+    path: the folder. format: a name in `codecs.CODECS`. metadata: for Kedro-Viz.
+    """
+
+    def __init__(self, *, path: str, format: str, metadata: dict[str, Any] | None = None) -> None:
+        if format not in CODECS:
+            raise ValueError(f"format {format!r} is not known; choose one of {', '.join(CODECS)}")
+        self.path = Path(path)
+        self.format = format
+        self.metadata = metadata
+
+    def load(self) -> Partitions:
+        return Partitions(self.path, CODECS[self.format])
+
+    def save(self, data: dict[str, Any]) -> None:
+        codec = CODECS[self.format]
+        for product, value in data.items():
+            if problem := what_is_wrong_with(product):
+                raise ValueError(f"{product!r}: {problem}")
+            target = self.path / f"{product}{codec.suffixes[0]}"
+            if value is None:
+                target.unlink(missing_ok=True)
+                continue
+            with whole_file(target) as path:
+                codec.write(value, path)
+
+    def _exists(self) -> bool:
+        return len(self.load()) > 0
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.path), "format": self.format}
+
+
+class PicturePartitions(ProductPartitions):
+    """Pictures, one PNG a product, with a preview in Kedro-Viz: the first few side by side."""
+
+    def __init__(self, *, path: str, format: str = "png", metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(path=path, format=format, metadata=metadata)
+
+    def preview(self, products: int = 4, height: int = 256) -> ImagePreview:
+        """The first ``products`` pictures on white, each ``height`` pixels high, as base64 of a PNG."""
+        pictures = self.load()
+        thumbnails = [_thumbnail(pictures[product](), height) for product in islice(pictures, products)]
+        width = sum(picture.width for picture in thumbnails) or 1
+        sheet = Image.new("RGB", (width, height), "white")
+        left = 0
+        for picture in thumbnails:
+            sheet.paste(picture, (left, 0))
+            left += picture.width
+        buffer = io.BytesIO()
+        sheet.save(buffer, format="PNG")
+        return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
+
+
+def _thumbnail(picture: np.ndarray, height: int) -> Image.Image:
+    image = Image.fromarray(picture).convert("RGBA")
+    image = image.resize((max(1, round(image.width * height / image.height)), height))
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")

@@ -1,0 +1,164 @@
+"""A folder of product photos, with or without a ``products.csv`` that names them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from mpod_pipeline.datasets.product_ids import stand_in_for, what_is_wrong_with
+from mpod_pipeline.errors import ProductError, SetupError
+
+#: What a photo's name may end with, in any case.
+SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+    )
+)
+TABLE = "products.csv"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One product's photo. Calling it reads the file's bytes; ProductError if that cannot be done."""
+
+    path: Path
+
+    def __call__(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            raise ProductError(f"The photo {self.path.name} does not exist.") from None
+        except OSError as error:
+            raise ProductError(f"The photo {self.path.name} cannot be read: {error.strerror}.") from error
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An entry of the catalog that names no usable photo. Calling it raises ProductError with the reason."""
+
+    reason: str
+    path: None = None
+
+    def __call__(self) -> bytes:
+        raise ProductError(self.reason)
+
+
+class Photos(Mapping[str, Callable[[], bytes]]):
+    """The catalog's photos by product id, in the catalog's order. Entries that cannot be used are in it, too.
+
+    An id that is no file name is replaced by a stand-in; `written_as` tells how the catalog writes it.
+    """
+
+    def __init__(self, entries: Mapping[str, Photo | Unusable], originals: Mapping[str, str]) -> None:
+        self._entries = entries
+        self._originals = originals
+
+    def __getitem__(self, product: str) -> Photo | Unusable:
+        return self._entries[product]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def written_as(self, product: str) -> str:
+        return self._originals.get(product, product)
+
+
+class PhotoFolder(AbstractDataset[None, Photos]):
+    """Photos to make products of.
+
+    With a ``products.csv`` (columns ``id`` and ``photo``, others are left alone) its rows are the catalog,
+    and ``photo`` is a path within the folder. Without one, every photo in the folder is a product and its
+    name without the suffix is the id. Raises SetupError if the folder or a column is missing; a bad row is
+    that product's trouble.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> Photos:
+        if not self.path.is_dir():
+            raise SetupError(
+                f"The folder of photos {self.path} does not exist; set it by --params=photos=FOLDER."
+            )
+        table = self.path / TABLE
+        return _collect(_rows(table) if table.is_file() else _files(self.path))
+
+    def save(self, data: None) -> None:
+        raise SetupError("The folder of photos is only read.")
+
+    def _exists(self) -> bool:
+        return self.path.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.path)}
+
+
+def _collect(named: Iterator[tuple[str, Photo | Unusable]]) -> Photos:
+    entries: dict[str, Photo | Unusable] = {}
+    originals: dict[str, str] = {}
+    for original, entry in named:
+        product = original
+        if problem := what_is_wrong_with(original):
+            product, entry = stand_in_for(original), Unusable(problem)
+            originals[product] = original
+        if product in entries:
+            entry = Unusable(f"The id {original!r} is given to more than one photo; please keep one of them.")
+        entries[product] = entry
+    return Photos(entries, originals)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Photo | Unusable]]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            yield path.stem, Photo(path)
+
+
+def _rows(table: Path) -> Iterator[tuple[str, Photo | Unusable]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets like to begin with a BOM
+            reader = csv.DictReader(file)
+            if missing := {"id", "photo"} - set(reader.fieldnames or []):
+                raise SetupError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
+            entry: Photo | Unusable
+            for row in reader:
+                product, photo = (row["id"] or "").strip(), (row["photo"] or "").strip()
+                if not product:
+                    product, entry = f"(line {reader.line_num})", Unusable("The product has no id.")
+                else:
+                    entry = _photo_of(table.parent, photo)
+                yield product, entry
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SetupError(f"{table} cannot be read as a table in UTF-8: {error}.") from error
+
+
+def _photo_of(folder: Path, photo: str) -> Photo | Unusable:
+    if not photo:
+        return Unusable("The catalog names no photo for this product.")
+    parts = PurePosixPath(photo.replace("\\", "/")).parts
+    if ".." in parts or photo.startswith(("/", "\\")) or PureWindowsPath(photo).drive or "\0" in photo:
+        return Unusable(f"The photo {photo!r} does not lie in the catalog's folder; please put it there.")
+    path = folder.joinpath(*parts)
+    if path.suffix.lower() not in SUFFIXES:
+        return Unusable(f"The photo {photo!r} has no picture's file name, such as .jpg or .png.")
+    return Photo(path)

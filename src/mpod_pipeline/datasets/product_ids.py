@@ -1,0 +1,36 @@
+"""What may be a product's id: it becomes a file name, so it must stay one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+#: Bytes of UTF-8. File systems take 255 for a name; suffixes and the mark of an unfinished file need their
+#: share.
+MAX_BYTES = 120
+
+
+def what_is_wrong_with(product: str) -> str | None:
+    """A sentence on why this id cannot be used, or None if it can."""
+    if not product.strip():
+        return "The product has no id."
+    if product != product.strip():
+        return "The id begins or ends with a space; please remove it."
+    if "/" in product or "\\" in product:
+        return "The id contains a slash, which cannot be part of a file name; please choose another id."
+    if ".." in product or product.startswith("."):
+        return "The id begins with a dot or contains two dots in a row; please choose another id."
+    if not product.isprintable():
+        return "The id contains characters that cannot be printed; please choose another id."
+    if len(product.encode(errors="replace")) > MAX_BYTES:
+        return f"The id is longer than {MAX_BYTES} letters; please choose a shorter one."
+    if product == "mean":
+        return "The id 'mean' is kept for the row of means in the table of scores; please choose another id."
+    return None
+
+
+def stand_in_for(product: str) -> str:
+    """A usable id under which the failure of an unusable one is recorded; different ids stay different."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", product).strip("_")[:40]
+    digest = hashlib.sha256(product.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"unusable-{readable or 'id'}-{digest}"
