@@ -1,0 +1,99 @@
+"""One product's attempt at one stage, and where its trouble ends."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from mpod_pipeline.errors import ProductError, SetupError
+
+#: Called by a stage's work after each step with (steps done, steps in all, losses by name).
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+class Work(Protocol):
+    """What a stage does for one product: its inputs by name (None for an optional one that is absent), a
+    seed and the report of progress; gives the artifacts by name. Opened once a worker, so that it may hold
+    models.
+    """
+
+    def __call__(self, inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One product's turn in a stage. inputs: how to read each; None for an optional one that is absent."""
+
+    product: str
+    inputs: Mapping[str, Callable[[], Any] | None]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """kind: the error's class. message: a sentence. traceback: for those who mend the code."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: the artifacts, or a failure."""
+
+    product: str
+    seconds: float
+    result: dict[str, Any] | Failure
+
+
+# A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and
+# Pydantic's error a ValueError, so these are asked for first; everything else that an Exception can be may
+# come from one product.
+_STOPS_THE_RUN = (
+    SetupError,
+    ImportError,
+    SyntaxError,
+    TypeError,
+    NameError,
+    AttributeError,
+    NotImplementedError,
+    AssertionError,
+    LookupError,
+    ValidationError,
+)
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def stops_the_run(error: Exception) -> bool:
+    """Whether an error that came up in one product's work concerns the whole run."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return True
+    return isinstance(error, _STOPS_THE_RUN)
+
+
+def attempt(work: Work, task: Task, report: Report) -> Outcome:
+    """Do the task. A product's own trouble is an outcome; a bug, a wrong setting or a full disk is raised."""
+    started = time.perf_counter()
+    result: dict[str, Any] | Failure
+    try:
+        inputs = {name: read() if read else None for name, read in task.inputs.items()}
+        result = work(inputs, task.seed, report)
+    except Exception as error:
+        if stops_the_run(error):
+            raise
+        result = Failure(type(error).__name__, _sentence(error), traceback.format_exc())
+    return Outcome(task.product, time.perf_counter() - started, result)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, ProductError) and text:
+        return text
+    return f"Something unforeseen happened ({type(error).__name__}: {text})."

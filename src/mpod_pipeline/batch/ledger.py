@@ -1,0 +1,260 @@
+"""What is known about a stage's products, and what follows from it: skip, leave out, or make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_folder, seed_of
+from mpod_pipeline.batch.isolation import Failure, Outcome, Task
+from mpod_pipeline.batch.parameters import BatchParameters
+from mpod_pipeline.batch.records import Record, now, read_record
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the road.
+
+    artifacts: what it makes, by name in the catalog. code_version: to be raised when a change of the code
+    changes what the stage makes, so that it is made again. made_by: for each input that a stage made, that
+    stage. optional: inputs that a product may lack. has_losses: whether its work reports losses, to be kept
+    as curves.
+    """
+
+    name: str
+    artifacts: tuple[str, ...]
+    code_version: int
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    has_losses: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All outputs of the stage's node: the artifacts, and what is written down about them."""
+        return (*self.artifacts, *(["losses"] if self.has_losses else []), "tracebacks", "records", "summary")
+
+
+class History(Protocol):
+    """What is on disk: a folder of records, each stage's records by product, and the artifacts by name.
+
+    Records and artifacts are mappings from a product to what reads it; artifacts know the ``path`` of a
+    product.
+    """
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def artifacts(self) -> Mapping[str, Any]: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+    def records(self, stage: str) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Nothing is to be made. record: to be written, where what was known no longer holds."""
+
+    left_out: bool
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A task, and its record as far as it can be filled in beforehand."""
+
+    task: Task
+    draft: Record
+
+
+class Ledger:
+    """One stage's view of the workspace during one run. Arguments as in `stage.run_stage`."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        inputs: Mapping[str, Any],
+        parameters: Parameters,
+        batch: BatchParameters,
+        history: History,
+        weights: Sequence[Path],
+        written_as: Callable[[str], str],
+    ) -> None:
+        self._stage = stage
+        self._inputs = inputs
+        self._parameters = parameters
+        self._batch = batch
+        self._history = history
+        self._weights = weights
+        self._written_as = written_as
+        self._records = history.records(stage.name)
+        self._first = next(iter(inputs))
+
+    def products(self) -> list[str]:
+        """The products this run is about. Raises SetupError if one is asked for that nobody knows."""
+        available = list(self._inputs[self._first])
+        if self._batch.products is None:
+            return available
+        chosen = set(self._batch.products)
+        maker = self._stage.made_by.get(self._first)
+        known = self._history.records(maker) if maker else ()
+        if unknown := [p for p in sorted(chosen.difference(available)) if p not in known]:
+            raise SetupError(
+                f"The catalog has no product {', '.join(map(repr, unknown))}; see --params=products=[…]."
+            )
+        return [product for product in available if product in chosen]
+
+    def decide(self, product: str) -> Settled | Todo:
+        """Whether the product is up to date, has to be left out, or has to be made."""
+        previous = read_record(self._records, product)
+        if reason := self._why_left_out(product):
+            return Settled(left_out=True, record=self._left_out(previous, reason))
+        identities = self._identities(product, previous)
+        current = self._fingerprint(product, identities)
+        same = previous is not None and previous.fingerprint == current
+        if previous and same and not self._batch.force and self._whole(product, previous):
+            back = (
+                previous.model_copy(update={"state": "made", "message": ""})
+                if previous.state != "made"
+                else None
+            )
+            return Settled(left_out=False, record=back)
+        draft = Record(
+            product=self._written_as(product),
+            stage=self._stage.name,
+            state="failed",
+            fingerprint=current,
+            inputs=identities,
+            attempt=previous.attempt + 1 if previous and same else 1,
+            run_id=self._history.run_id,
+        )
+        inputs = {name: files.get(product) for name, files in self._inputs.items()}
+        return Todo(Task(product, inputs, seed_of(self._batch.seed, self._stage.name, product)), draft)
+
+    def made(self, todo: Todo, outcome: Outcome) -> Record:
+        """The record of a success. Its artifacts must be on disk by now."""
+        outputs = {name: identify(self._output(name, todo.task.product)) for name in self._stage.artifacts}
+        if missing := [name for name, identity in outputs.items() if identity is None]:
+            raise SetupError(
+                f"{', '.join(missing)} of {todo.task.product} did not reach the disk; see the catalog."
+            )
+        update = {
+            "state": "made",
+            "outputs": outputs,
+            "seconds": round(outcome.seconds, 3),
+            "finished": now(),
+        }
+        return todo.draft.model_copy(update=update)
+
+    def failed(self, todo: Todo, outcome: Outcome, failure: Failure) -> Record:
+        """The record of a failure. The traceback lies beside it."""
+        update = {
+            "error": failure.kind,
+            "message": failure.message,
+            "traceback_file": f"{todo.task.product}.traceback.txt",
+            "seconds": round(outcome.seconds, 3),
+            "finished": now(),
+        }
+        return todo.draft.model_copy(update=update)
+
+    def gone(self) -> Iterator[tuple[str, Record]]:
+        """Records to be changed because the product is no longer there: its photo was taken out of the
+        catalog.
+        """
+        first = self._inputs[self._first]
+        for product in self._records:
+            if product not in first:
+                record = self._left_out(read_record(self._records, product), f"its {self._first} is gone")
+                if record:
+                    yield product, record
+
+    def _why_left_out(self, product: str) -> str:
+        for name, files in self._inputs.items():
+            if maker := self._stage.made_by.get(name):
+                record = read_record(self._history.records(maker), product)
+                if record and record.state != "made":
+                    return f"{maker}: {record.state}"
+            if product not in files and name not in self._stage.optional:
+                return f"there is no {name}"
+        return ""
+
+    @staticmethod
+    def _left_out(previous: Record | None, reason: str) -> Record | None:
+        if previous is None or previous.state == "left out":
+            return None
+        return previous.model_copy(
+            update={"state": "left out", "error": "", "message": reason, "traceback_file": ""}
+        )
+
+    def _identities(self, product: str, previous: Record | None) -> dict[str, FileIdentity | None]:
+        known = previous.inputs if previous else {}
+        identities = {}
+        for name, files in self._inputs.items():
+            path = files[product].path if product in files else None
+            identities[name] = identify(path, known.get(name)) if path else None
+        return identities
+
+    def _fingerprint(self, product: str, identities: Mapping[str, FileIdentity | None]) -> str:
+        return fingerprint(
+            {
+                "code": self._stage.code_version,
+                "inputs": {
+                    name: identity.sha256 if identity else None for name, identity in identities.items()
+                },
+                "parameters": self._parameters.model_dump(mode="json"),
+                "weights": self._weights_fingerprint,
+                "seed": seed_of(self._batch.seed, self._stage.name, product),
+            }
+        )
+
+    def _whole(self, product: str, record: Record) -> bool:
+        """Whether the artifacts are those that the record vouches for."""
+        if set(record.outputs) != set(self._stage.artifacts):
+            return False
+        for name, known in record.outputs.items():
+            identity = identify(self._output(name, product), known)
+            if identity is None or identity.sha256 != known.sha256:
+                return False
+        return True
+
+    def _output(self, artifact: str, product: str) -> Path:
+        path: Path = self._history.artifacts[artifact].path(product)
+        return path
+
+    @cached_property
+    def _weights_fingerprint(self) -> str:
+        """One text for all weights in use. Large files are read once; their identities are kept beside the
+        records.
+        """
+        store = self._history.folder / ".weights.json"
+        known = _read_weights(store)
+        current = {
+            folder.as_posix(): identify_folder(folder, known.get(folder.as_posix(), {}))
+            for folder in self._weights
+        }
+        if any(known.get(folder) != files for folder, files in current.items()):
+            store.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = store.with_suffix(".part")
+            unfinished.write_bytes(_WEIGHTS.dump_json({**known, **current}))
+            unfinished.replace(store)
+        contents = [{name: identity.sha256 for name, identity in files.items()} for files in current.values()]
+        return fingerprint({"weights": contents})
+
+
+_WEIGHTS = TypeAdapter(dict[str, dict[str, FileIdentity]])
+
+
+def _read_weights(store: Path) -> dict[str, dict[str, FileIdentity]]:
+    try:
+        return _WEIGHTS.validate_json(store.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return {}  # only costs reading the weights again

@@ -1,0 +1,80 @@
+"""A stage over the whole catalog."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mpod_pipeline.batch.executor import InProcess
+from mpod_pipeline.batch.isolation import Failure, Work
+from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage
+from mpod_pipeline.batch.parameters import BatchParameters
+from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.parameters import Parameters
+
+logger = logging.getLogger(__name__)
+
+
+def run_stage(
+    stage: Stage,
+    open_work: Callable[[], Work],
+    *,
+    inputs: Mapping[str, Any],
+    parameters: Parameters,
+    batch: BatchParameters,
+    history: History,
+    weights: Sequence[Path] = (),
+    written_as: Callable[[str], str] = str,
+) -> Iterator[dict[str, Any]]:
+    """Bring the stage up to date for every product of its first input, and yield each result as it finishes.
+
+    open_work: makes what does the work; called once a worker, and only if some product needs it.
+    inputs: by the name under which the work gets them, mappings from a product to what reads its file
+    (which lies at its ``path``). The first one says which products there are. weights: folders of the
+    networks in use. written_as: the catalog's own spelling of a product's id.
+
+    Each yield has all of `Stage.outputs`, most of them empty. A result's artifacts are yielded before its
+    record: a run that dies in between leaves artifacts that nothing vouches for, and the next run makes
+    them again. Raises what concerns the whole run (see `isolation.stops_the_run`); what was yielded before
+    is safe on disk.
+    """
+
+    def chunk(**outputs: dict[str, Any]) -> dict[str, Any]:
+        return {name: outputs.get(name, {}) for name in stage.outputs}
+
+    # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
+    yield chunk()
+    started = time.perf_counter()
+    ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as)
+    products = ledger.products()
+    counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0}
+    worker = InProcess(open_work)
+    with StageProgress(stage.name, len(products)) as progress:
+        for product in products:
+            decision = ledger.decide(product)
+            if isinstance(decision, Settled):
+                counts["left_out" if decision.left_out else "skipped"] += 1
+                if decision.record:
+                    yield chunk(records={product: decision.record.to_json()})
+            else:
+                outcome = worker.do(decision.task, progress.report_for(product))
+                if isinstance(outcome.result, Failure):
+                    counts["failed"] += 1
+                    logger.warning("%s: %s failed. %s", stage.name, product, outcome.result.message)
+                    record = ledger.failed(decision, outcome, outcome.result)
+                    yield chunk(
+                        tracebacks={product: outcome.result.traceback}, records={product: record.to_json()}
+                    )
+                else:
+                    counts["made"] += 1
+                    artifacts = {name: {product: outcome.result[name]} for name in stage.artifacts}
+                    yield chunk(**artifacts, losses={product: progress.curves})
+                    record = ledger.made(decision, outcome)
+                    yield chunk(tracebacks={product: None}, records={product: record.to_json()})
+            progress.product_done()
+        for product, record in ledger.gone():
+            yield chunk(records={product: record.to_json()})
+    yield chunk(summary={stage.name: {**counts, "seconds": round(time.perf_counter() - started, 3)}})
