@@ -1,0 +1,133 @@
+"""What happens round a batch: a check of the command line, the lock, the table of failures, the summary."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import settings
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from mpod_pipeline.batch.lock import WorkspaceLock
+from mpod_pipeline.batch.records import Record, read_record
+from mpod_pipeline.batch.summary import RunSummary
+from mpod_pipeline.datasets import History
+from mpod_pipeline.errors import SetupError
+
+logger = logging.getLogger(__name__)
+
+FAILURE_COLUMNS = ("product", "stage", "error", "message")
+
+
+class TooManyFailuresError(Exception):
+    """More products failed than `BatchParameters.max_failed_fraction` allows. The others were made."""
+
+
+class BatchHooks:
+    """Hooks round every pipeline that has stages, which is known by its input `history`."""
+
+    def __init__(self) -> None:
+        self.summary = RunSummary()
+        self.max_failed_fraction = 1.0
+        self._lock: WorkspaceLock | None = None
+
+    @property
+    def too_many_failed(self) -> bool:
+        return self.summary.failed_fraction > self.max_failed_fraction
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Refuse --params that no settings file knows. (Within a section, the section's model refuses
+        them.)
+        """
+        loader = context.config_loader
+        given = loader.runtime_params or {}
+        without = type(loader)(conf_source=loader.conf_source, env=loader.env, **settings.CONFIG_LOADER_ARGS)
+        known = without["parameters"]
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}."
+                raise SetupError(f"--params names {name!r}, which does not exist{hint}")
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        if "history" not in pipeline.inputs():
+            return
+        self.summary = RunSummary()
+        self.max_failed_fraction = catalog.load("params:batch").max_failed_fraction
+        lock = WorkspaceLock(catalog.load("history").folder / ".lock")
+        lock.acquire(run_params["run_id"])
+        self._lock = lock
+
+    @hook_impl
+    def before_node_run(self, inputs: dict[str, Any], run_id: str) -> dict[str, Any] | None:
+        """Let the stage know which run it is in."""
+        if "history" not in inputs:
+            return None
+        return {"history": replace(inputs["history"], run_id=run_id)}
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        if dataset_name == f"{node.name}_records":
+            for record in data.values():
+                self.summary.note(Record.model_validate(record))
+        elif dataset_name == f"{node.name}_summary":
+            self.summary.stages.update(data)
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Close the batch, and raise TooManyFailuresError if it has to count as failed."""
+        if self._close(catalog) and self.too_many_failed:
+            raise TooManyFailuresError(
+                f"{self.summary.failed_fraction:.0%} of the products failed, and "
+                f"batch.max_failed_fraction allows {self.max_failed_fraction:.0%}. "
+                "What could be made was made."
+            )
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self, catalog: CatalogProtocol) -> None:
+        self._close(catalog)
+
+    def _close(self, catalog: CatalogProtocol) -> bool:
+        """Write the failures, print the summary, let go of the lock; False if this was no batch."""
+        if self._lock is None:
+            return False
+        try:
+            catalog.save("failures", tabulate_failures(catalog.load("history")))
+            print(f"\n{self.summary.as_text()}\n\n{_places(catalog)}")
+        finally:
+            self._lock.release()
+            self._lock = None
+        return True
+
+
+def tabulate_failures(history: History) -> pd.DataFrame:
+    """One row for each failure that stands, from whichever run."""
+    rows = [[getattr(record, column) for column in FAILURE_COLUMNS] for record in _standing_failures(history)]
+    return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
+
+
+def _standing_failures(history: History) -> Iterator[Record]:
+    for folder in sorted(path for path in history.folder.iterdir() if path.is_dir()):
+        records = history.records(folder.name)
+        # A traceback lies beside every failure's record, so the many others need not be opened.
+        for product in history.tracebacks(folder.name):
+            record = read_record(records, product)
+            if record and record.state == "failed":
+                yield record
+
+
+def _places(catalog: CatalogProtocol) -> str:
+    names = {"GLBs": "meshes", "pictures": "turntables", "scores": "scores", "failures": "failures"}
+    return "\n".join(f"{title + ':':<10} {catalog.get(name).path}" for title, name in names.items())

@@ -1,0 +1,91 @@
+"""Mesh to scores and pictures to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch.records import read_record
+from mpod_pipeline.datasets import History, Partitions
+from mpod_pipeline.geometry.export import from_glb
+from mpod_pipeline.method import evaluation
+from mpod_pipeline.method.evaluation import EvaluationParameters, load_encoders
+
+STAGE = Stage(
+    "evaluate",
+    artifacts=("evaluations", "turntables", "normals"),
+    code_version=1,
+    made_by={"mesh": "refine_detail", "cutout": "segment", "field": "optimize_outline"},
+    optional=frozenset({"ground_truth"}),
+)
+#: The stages whose time is in the table of scores.
+TIMED = ("segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate")
+
+
+def evaluate(
+    meshes: Partitions,
+    cutouts: Partitions,
+    outline_fields: Partitions,
+    ground_truth: Partitions,
+    parameters: EvaluationParameters,
+    batch: BatchParameters,
+    history: History,
+) -> Iterator[dict[str, Any]]:
+    """Score every mesh, draw its turntable and normals, and put all scores into one table."""
+    chunks = run_stage(
+        STAGE,
+        partial(_evaluator, parameters),
+        inputs={"mesh": meshes, "cutout": cutouts, "field": outline_fields, "ground_truth": ground_truth},
+        parameters=parameters,
+        batch=batch,
+        history=history,
+    )
+    for chunk in chunks:
+        # The summary comes last, when all scores are on disk.
+        yield {**chunk, "scores": tabulate_scores(history) if chunk["summary"] else pd.DataFrame()}
+
+
+def _evaluator(parameters: EvaluationParameters) -> Work:
+    encoders = load_encoders(parameters)
+
+    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+        truth = inputs["ground_truth"]
+        result = evaluation.evaluate(
+            inputs["cutout"],
+            inputs["field"],
+            from_glb(inputs["mesh"]),
+            from_glb(truth) if truth else None,
+            encoders,
+            parameters,
+        )
+        return {
+            "evaluations": result.scores,
+            "turntables": result.turntable,
+            "normals": result.normals,
+        }
+
+    return work
+
+
+def tabulate_scores(history: History) -> pd.DataFrame:
+    """One row a product whose evaluation stands, with its scores and the seconds of each stage; then the
+    mean.
+    """
+    evaluations, records = history.artifacts["evaluations"], history.records(STAGE.name)
+    rows = []
+    for product in evaluations:
+        record = read_record(records, product)
+        if record and record.state == "made":
+            rows.append({"product": product, **evaluations[product](), **_seconds(history, product)})
+    table = pd.DataFrame(rows, columns=None if rows else ["product"])
+    means = table.drop(columns="product").mean()
+    return pd.concat([table, pd.DataFrame([{"product": "mean", **means}])], ignore_index=True)
+
+
+def _seconds(history: History, product: str) -> dict[str, float]:
+    records = {stage: read_record(history.records(stage), product) for stage in TIMED}
+    return {f"seconds_{stage}": record.seconds for stage, record in records.items() if record}

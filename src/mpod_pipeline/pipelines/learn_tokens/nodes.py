@@ -1,0 +1,45 @@
+"""Cutout to token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.datasets import History, Partitions, Weights
+from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
+from mpod_pipeline.priors import load_text_to_image_prior
+
+STAGE = Stage(
+    "learn_tokens", artifacts=("tokens",), code_version=1, made_by={"cutout": "segment"}, has_losses=True
+)
+
+
+def learn_tokens(
+    cutouts: Partitions,
+    text_to_image_prior: Weights,
+    parameters: TextualInversionParameters,
+    batch: BatchParameters,
+    history: History,
+) -> Iterator[dict[str, Any]]:
+    """Learn a word for every product (textual inversion)."""
+    yield from run_stage(
+        STAGE,
+        partial(_token_learner, text_to_image_prior.path, parameters),
+        inputs={"cutout": cutouts},
+        parameters=parameters,
+        weights=[text_to_image_prior.path],
+        batch=batch,
+        history=history,
+    )
+
+
+def _token_learner(prior_folder: Path, parameters: TextualInversionParameters) -> Work:
+    prior = load_text_to_image_prior(prior_folder)
+
+    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+        return {"tokens": learn_token(inputs["cutout"], prior, parameters, seed, report)}
+
+    return work

@@ -1,0 +1,51 @@
+"""Cutout to radiance field (stage 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.datasets import History, Partitions, Weights
+from mpod_pipeline.method import outline
+from mpod_pipeline.method.outline import OutlineParameters
+from mpod_pipeline.priors import load_novel_view_prior
+
+STAGE = Stage(
+    "optimize_outline",
+    artifacts=("outline_fields",),
+    code_version=1,
+    made_by={"cutout": "segment"},
+    has_losses=True,
+)
+
+
+def optimize_outline(
+    cutouts: Partitions,
+    novel_view_prior: Weights,
+    parameters: OutlineParameters,
+    batch: BatchParameters,
+    history: History,
+) -> Iterator[dict[str, Any]]:
+    """Optimise every product's outline as a radiance field."""
+    yield from run_stage(
+        STAGE,
+        partial(_outliner, novel_view_prior.path, parameters),
+        inputs={"cutout": cutouts},
+        parameters=parameters,
+        weights=[novel_view_prior.path],
+        batch=batch,
+        history=history,
+    )
+
+
+def _outliner(prior_folder: Path, parameters: OutlineParameters) -> Work:
+    prior = load_novel_view_prior(prior_folder)
+
+    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+        field = outline.optimize_outline(inputs["cutout"], prior, parameters, seed, report)
+        return {"outline_fields": field}
+
+    return work

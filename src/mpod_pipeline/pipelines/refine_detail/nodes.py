@@ -1,0 +1,64 @@
+"""Field to textured mesh (stage 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.datasets import History, Partitions, Weights
+from mpod_pipeline.geometry.export import to_glb
+from mpod_pipeline.method import detail
+from mpod_pipeline.method.detail import DetailParameters
+from mpod_pipeline.method.masks import OutlineMasks
+from mpod_pipeline.priors import load_text_to_image_prior
+
+STAGE = Stage(
+    "refine_detail",
+    artifacts=("meshes",),
+    code_version=1,
+    made_by={
+        "cutout": "segment",
+        "token": "learn_tokens",
+        "field": "optimize_outline",
+        "masks": "export_masks",
+    },
+    has_losses=True,
+)
+
+
+def refine_detail(
+    cutouts: Partitions,
+    tokens: Partitions,
+    outline_fields: Partitions,
+    outline_masks: Partitions,
+    text_to_image_prior: Weights,
+    parameters: DetailParameters,
+    batch: BatchParameters,
+    history: History,
+) -> Iterator[dict[str, Any]]:
+    """Turn every outline into a mesh and refine its shape and texture; one GLB a product."""
+    yield from run_stage(
+        STAGE,
+        partial(_refiner, text_to_image_prior.path, parameters),
+        inputs={"cutout": cutouts, "token": tokens, "field": outline_fields, "masks": outline_masks},
+        parameters=parameters,
+        weights=[text_to_image_prior.path],
+        batch=batch,
+        history=history,
+    )
+
+
+def _refiner(prior_folder: Path, parameters: DetailParameters) -> Work:
+    prior = load_text_to_image_prior(prior_folder)
+
+    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+        masks = OutlineMasks(**inputs["masks"])
+        mesh = detail.refine_detail(
+            inputs["cutout"], inputs["token"], inputs["field"], masks, prior, parameters, seed, report
+        )
+        return {"meshes": to_glb(mesh)}
+
+    return work

@@ -1,0 +1,38 @@
+"""Kedro's settings of the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kedro.utils import find_kedro_project
+
+from mpod_pipeline.hooks import BatchHooks
+from mpod_pipeline.tracking import TrackingHooks
+
+
+def mlflow_tracking_uri() -> str:
+    """The environment's MLflow store, or ``mlflow.db`` in the project's folder, wherever the run is
+    started.
+    """
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
+
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "custom_resolvers": {"mlflow_tracking_uri": mlflow_tracking_uri},
+}
+
+_batch = BatchHooks()
+HOOKS = (_batch, TrackingHooks(_batch))
+
+DISABLE_HOOKS_FOR_PLUGINS = (
+    # TrackingHooks is kedro-mlflow's hook, made to survive a store that cannot be written
+    "kedro-mlflow",
+    "kedro_mlflow",
+    # keeps an event in memory for every file of every product
+    "kedro-viz",
+    "kedro-telemetry",
+)
