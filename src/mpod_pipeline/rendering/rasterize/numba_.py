@@ -1,10 +1,10 @@
 """The CPU's rasteriser: a z-buffer in Numba, in bands of rows over all cores.
 
-A pixel's barycentrics ``b`` come from its face in homogeneous image coordinates ``v = (x d, y d, d)`` (NDC
-x, y and depth d), where the surface point that the pixel (x, y) sees is ``t (x, y, 1) = sum_i b_i v_i``:
-perspective-correct. Moving the vertices by ``dv`` moves that point by ``D = sum_j b_j dv_j`` and changes
-``b = t V^-1 (x, y, 1)`` by ``db = b (n . D) - V^-1 D`` with ``n = 1^T V^-1``. So one vector per pixel,
-``G = (g . b) n - V^-T g`` for a gradient g by b, gives all three vertices theirs: ``b_j G``.
+The gradient by vertices: moving them by ``dv`` (homogeneous, see zbuffer.py) moves the surface point in a
+pixel by ``D = sum_j b_j dv_j`` and its barycentrics by ``db = b (n . D) - V^-1 D`` with ``n = 1^T V^-1``.
+With a gradient g by b, vertex j therefore gets ``b_j sum_i (g . b - g_i) V^-1_i``. Over the pixels of a
+face only ``sum b_j (g . b)`` and, per channel, ``sum b_j dL/dA`` need be kept: the rest follows once per
+face, as g_i is the channels' sum of attribute i times dL/dA, and g . b that of the picture times dL/dA.
 """
 
 # Numba infers the types of its kernels.
@@ -30,14 +30,16 @@ from mpod_pipeline.rendering.rasterize.silhouettes import (
     blend,
     find_silhouettes,
 )
-from mpod_pipeline.rendering.rasterize.zbuffer import barycentrics, fill_zbuffer
+from mpod_pipeline.rendering.rasterize.zbuffer import barycentrics, fill_zbuffer, set_up_planes
 
 
 @njit(nogil=True, cache=True)
 def _rasterize_one(points, faces, height, width):
+    planes = np.empty((len(faces), 3, 3))
+    set_up_planes(points, faces, 0, len(faces), planes)
     face_index = np.full((height, width), -1, np.int32)
     depth = np.zeros((height, width), np.float32)
-    fill_zbuffer(points, faces, 0, height, face_index, depth)
+    fill_zbuffer(points, faces, planes, 0, height, face_index, depth)
     barycentric = np.zeros((height, width, 3), np.float32)
     for row in range(height):
         y = 1.0 - (row + 0.5) * 2.0 / height
@@ -45,7 +47,7 @@ def _rasterize_one(points, faces, height, width):
             f = face_index[row, column]
             if f >= 0:
                 x = (column + 0.5) * 2.0 / width - 1.0
-                ba, bb, bc, d = barycentrics(points, faces[f, 0], faces[f, 1], faces[f, 2], x, y)
+                ba, bb, bc, d = barycentrics(planes[f], x, y)
                 barycentric[row, column, 0] = ba
                 barycentric[row, column, 1] = bb
                 barycentric[row, column, 2] = bc
@@ -68,10 +70,52 @@ def rasterize_numpy(
     return face_index, barycentric, depth
 
 
+@njit(nogil=True, cache=True)
+def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures):
+    """Fill depth, hard opacity and pictures of rows [top, bottom) from their faces.
+
+    Attributes over depth are linear on screen too: one line per channel serves a run of pixels of one face.
+    """
+    height, width = face_index.shape
+    channels = attributes.shape[1]
+    lines = np.empty((channels, 2))
+    for row in range(top, bottom):
+        y = 1.0 - (row + 0.5) * 2.0 / height
+        current, slope, start = -1, 0.0, 0.0
+        for column in range(width):
+            f = face_index[row, column]
+            opacity[row, column] = 1.0 if f >= 0 else 0.0
+            if f < 0:
+                for k in range(channels):
+                    pictures[row, column, k] = 0.0
+                continue
+            if f != current:
+                current, plane = f, planes[f]
+                a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+                ea, eb = plane[0, 1] * y + plane[0, 2], plane[1, 1] * y + plane[1, 2]
+                ec = plane[2, 1] * y + plane[2, 2]
+                slope, start = plane[0, 0] + plane[1, 0] + plane[2, 0], ea + eb + ec
+                for k in range(channels):
+                    at_a, at_b, at_c = attributes[a, k], attributes[b, k], attributes[c, k]
+                    lines[k, 0] = plane[0, 0] * at_a + plane[1, 0] * at_b + plane[2, 0] * at_c
+                    lines[k, 1] = ea * at_a + eb * at_b + ec * at_c
+            x = (column + 0.5) * 2.0 / width - 1.0
+            d = 1.0 / (slope * x + start)
+            depth[row, column] = d
+            for k in range(channels):
+                pictures[row, column, k] = (lines[k, 0] * x + lines[k, 1]) * d
+
+
 @njit(parallel=True, nogil=True, cache=True)
 def _forward(points, faces, attributes, height, width, bands):
-    """points [B, V, 3], attributes [V, C] -> pictures [B, H, W, C]; face, depth, hard opacity [B, H, W]."""
-    views, channels = points.shape[0], attributes.shape[1]
+    """points [B, V, 3], attributes [V, C] -> pictures [B, H, W, C]; face, depth, hard opacity [B, H, W];
+    planes.
+    """
+    views, count, channels = points.shape[0], len(faces), attributes.shape[1]
+    planes = np.empty((views, count, 3, 3))
+    for task in prange(views * bands):
+        view, band = task // bands, task % bands
+        set_up_planes(points[view], faces, band * count // bands, (band + 1) * count // bands, planes[view])
     face_index = np.empty((views, height, width), np.int32)
     depth = np.empty((views, height, width), np.float32)
     opacity = np.empty((views, height, width), np.float32)
@@ -81,110 +125,95 @@ def _forward(points, faces, attributes, height, width, bands):
         top, bottom = band * height // bands, (band + 1) * height // bands
         face_index[view, top:bottom] = -1
         depth[view, top:bottom] = 0.0
-        fill_zbuffer(points[view], faces, top, bottom, face_index[view], depth[view])
-        for row in range(top, bottom):
-            y = 1.0 - (row + 0.5) * 2.0 / height
-            for column in range(width):
-                f = face_index[view, row, column]
-                opacity[view, row, column] = 1.0 if f >= 0 else 0.0
-                if f < 0:
-                    for k in range(channels):
-                        pictures[view, row, column, k] = 0.0
-                    continue
-                a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                x = (column + 0.5) * 2.0 / width - 1.0
-                ba, bb, bc, d = barycentrics(points[view], a, b, c, x, y)
-                depth[view, row, column] = d
-                for k in range(channels):
-                    pictures[view, row, column, k] = (
-                        ba * attributes[a, k] + bb * attributes[b, k] + bc * attributes[c, k]
-                    )
-    return pictures, face_index, depth, opacity
+        fill_zbuffer(points[view], faces, planes[view], top, bottom, face_index[view], depth[view])
+        _interpolate(
+            faces,
+            planes[view],
+            attributes,
+            face_index[view],
+            top,
+            bottom,
+            depth[view],
+            opacity[view],
+            pictures[view],
+        )
+    return pictures, face_index, depth, opacity, planes
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _collect(sums, plane, x, y, picture, gradient):
+    """Add a pixel's gradient to its face's sums [3, 1 + C]: of b_j (g . b), and of b_j dL/dA per channel."""
+    ba, bb, bc, _ = barycentrics(plane, x, y)
+    mean = 0.0
+    for k in range(len(gradient)):
+        g = gradient[k]
+        mean += g * picture[k]
+        sums[0, k + 1] += ba * g
+        sums[1, k + 1] += bb * g
+        sums[2, k + 1] += bc * g
+    sums[0, 0] += ba * mean
+    sums[1, 0] += bb * mean
+    sums[2, 0] += bc * mean
 
 
 @njit(nogil=True, cache=True)
-def _backward_pixel(points, face, x, y, attributes, grad_picture, grad_homogeneous, grad_attributes):
-    """Add one pixel's gradient to its vertices: grad_homogeneous [V, 3] (by v), grad_attributes [V, C]."""
-    a, b, c = face[0], face[1], face[2]
-    ba, bb, bc, _ = barycentrics(points, a, b, c, x, y)
-    ga, gb, gc = 0.0, 0.0, 0.0
-    for k in range(len(grad_picture)):
-        g = grad_picture[k]
-        if g != 0.0:
-            ga += g * attributes[a, k]
-            gb += g * attributes[b, k]
-            gc += g * attributes[c, k]
-            grad_attributes[a, k] += g * ba
-            grad_attributes[b, k] += g * bb
-            grad_attributes[c, k] += g * bc
-    da, db, dc = np.float64(points[a, 2]), np.float64(points[b, 2]), np.float64(points[c, 2])
-    ax, ay, bx, by = points[a, 0] * da, points[a, 1] * da, points[b, 0] * db, points[b, 1] * db
-    cx, cy = points[c, 0] * dc, points[c, 1] * dc
-    # cofactors: the rows of V^-1 are these over the determinant
-    nax, nay, naz = by * dc - db * cy, db * cx - bx * dc, bx * cy - by * cx
-    nbx, nby, nbz = cy * da - dc * ay, dc * ax - cx * da, cx * ay - cy * ax
-    ncx, ncy, ncz = ay * db - da * by, da * bx - ax * db, ax * by - ay * bx
-    determinant = ax * nax + ay * nay + da * naz
-    if determinant == 0.0:
-        return
-    mean = ga * ba + gb * bb + gc * bc
-    wa, wb, wc = (mean - ga) / determinant, (mean - gb) / determinant, (mean - gc) / determinant
-    gx = wa * nax + wb * nbx + wc * ncx
-    gy = wa * nay + wb * nby + wc * ncy
-    gz = wa * naz + wb * nbz + wc * ncz
-    grad_homogeneous[a, 0] += ba * gx
-    grad_homogeneous[a, 1] += ba * gy
-    grad_homogeneous[a, 2] += ba * gz
-    grad_homogeneous[b, 0] += bb * gx
-    grad_homogeneous[b, 1] += bb * gy
-    grad_homogeneous[b, 2] += bb * gz
-    grad_homogeneous[c, 0] += bc * gx
-    grad_homogeneous[c, 1] += bc * gy
-    grad_homogeneous[c, 2] += bc * gz
+def _distribute(faces, planes, attributes, sums, grad_homogeneous, grad_attributes):
+    """Give the sums of all faces [F, 3, 1 + C] to their vertices: [V, 3] (by v) and [V, C]."""
+    channels = attributes.shape[1]
+    for f in range(len(faces)):
+        for j in range(3):
+            seen = sums[f, j, 0] != 0.0
+            for k in range(channels):
+                seen |= sums[f, j, k + 1] != 0.0
+            if not seen:
+                continue
+            vertex = faces[f, j]
+            for k in range(channels):
+                grad_attributes[vertex, k] += sums[f, j, k + 1]
+            for i in range(3):
+                weight = sums[f, j, 0]
+                for k in range(channels):
+                    weight -= attributes[faces[f, i], k] * sums[f, j, k + 1]
+                grad_homogeneous[vertex, 0] += weight * planes[f, i, 0]
+                grad_homogeneous[vertex, 1] += weight * planes[f, i, 1]
+                grad_homogeneous[vertex, 2] += weight * planes[f, i, 2]
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _backward_pictures(points, faces, attributes, face_index, integers, grad_pictures, bands):
+def _backward_pictures(
+    points, faces, planes, attributes, face_index, pictures, integers, grad_pictures, bands
+):
     """grad_pictures [B, H, W, C] -> gradients by NDC points [B, V, 3] and by attributes [V, C]."""
     views, height, width = face_index.shape
     count, channels = attributes.shape
-    grad_homogeneous = np.zeros((views * bands, count, 3), np.float32)
-    grad_attributes = np.zeros((views * bands, count, channels), np.float32)
+    grad_homogeneous = np.zeros((views * bands, count, 3))
+    grad_attributes = np.zeros((views * bands, count, channels))
     for task in prange(views * bands):
         view, band = task // bands, task % bands
-        for row in range(band * height // bands, (band + 1) * height // bands):
+        top, bottom = band * height // bands, (band + 1) * height // bands
+        sums = np.zeros((len(faces), 3, 1 + channels))
+        for row in range(top, bottom):
             y = 1.0 - (row + 0.5) * 2.0 / height
             for column in range(width):
                 f = face_index[view, row, column]
                 if f >= 0:
                     x = (column + 0.5) * 2.0 / width - 1.0
-                    _backward_pixel(
-                        points[view],
-                        faces[f],
-                        x,
-                        y,
-                        attributes,
-                        grad_pictures[view, row, column],
-                        grad_homogeneous[task],
-                        grad_attributes[task],
-                    )
-    for k in range(len(integers)):  # soft pixels outside show their covered neighbour's surface
-        pixel, covered = integers[k, PIXEL], integers[k, COVERED]
-        if pixel < 0 or covered < 0:
-            continue
-        view, row, column = covered // (height * width), covered // width % height, covered % width
-        _backward_pixel(
-            points[view],
-            faces[face_index[view, row, column]],
-            (column + 0.5) * 2.0 / width - 1.0,
-            1.0 - (row + 0.5) * 2.0 / height,
-            attributes,
-            grad_pictures[view, pixel // width % height, pixel % width],
-            grad_homogeneous[view * bands],
-            grad_attributes[view * bands],
-        )
+                    picture, gradient = pictures[view, row, column], grad_pictures[view, row, column]
+                    _collect(sums[f], planes[view, f], x, y, picture, gradient)
+        start = view * height * width
+        for k in range(len(integers)):  # soft pixels outside show their covered neighbour's surface
+            pixel, covered = integers[k, PIXEL] - start, integers[k, COVERED] - start
+            if integers[k, PIXEL] < 0 or covered < top * width or covered >= bottom * width:
+                continue
+            f = face_index[view, covered // width, covered % width]
+            x = (covered % width + 0.5) * 2.0 / width - 1.0
+            y = 1.0 - (covered // width + 0.5) * 2.0 / height
+            picture = pictures[view, pixel // width, pixel % width]
+            gradient = grad_pictures[view, pixel // width, pixel % width]
+            _collect(sums[f], planes[view, f], x, y, picture, gradient)
+        _distribute(faces, planes[view], attributes, sums, grad_homogeneous[task], grad_attributes[task])
     grad_points = np.empty((views, count, 3), np.float32)
-    for view in prange(views):
+    for view in range(views):
         for v in range(count):
             gx, gy, gd = 0.0, 0.0, 0.0
             for band in range(bands):
@@ -195,7 +224,7 @@ def _backward_pictures(points, faces, attributes, face_index, integers, grad_pic
             grad_points[view, v, 0] = gx * d
             grad_points[view, v, 1] = gy * d
             grad_points[view, v, 2] = gx * x + gy * y + gd
-    return grad_points, grad_attributes.sum(0)
+    return grad_points, grad_attributes.sum(0).astype(np.float32)
 
 
 class _Rasterize(torch.autograd.Function):
@@ -204,14 +233,14 @@ class _Rasterize(torch.autograd.Function):
         ctx: Any, points: Tensor, attributes: Tensor, faces: Tensor, resolution: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         arrays = points.numpy(), faces.to(torch.int32).contiguous().numpy(), attributes.contiguous().numpy()
-        # twice as many bands as cores even out the load of busy and empty ones
-        bands = max(1, -(-2 * numba.get_num_threads() // len(points)))
-        pictures, face_index, depth, opacity = _forward(*arrays, resolution, resolution, bands)
+        bands = max(1, -(-numba.get_num_threads() // len(points)))
+        pictures, face_index, depth, opacity, planes = _forward(*arrays, resolution, resolution, bands)
         integers, floats = find_silhouettes(arrays[0], arrays[1], face_index, bands)
         blend(integers, floats, opacity.reshape(-1), pictures.reshape(-1, pictures.shape[-1]))
-        ctx.kept = (*arrays, face_index, integers, floats, bands)
         index = torch.from_numpy(face_index).long()
         outputs = torch.from_numpy(pictures), torch.from_numpy(opacity), index, torch.from_numpy(depth)
+        ctx.save_for_backward(outputs[0])
+        ctx.kept = (*arrays, planes, face_index, integers, floats, bands)
         ctx.mark_non_differentiable(outputs[2], outputs[3])
         return outputs
 
@@ -219,9 +248,10 @@ class _Rasterize(torch.autograd.Function):
     def backward(  # type: ignore[override]
         ctx: Any, grad_pictures: Tensor, grad_opacity: Tensor, *_: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
-        points, faces, attributes, face_index, integers, floats, bands = ctx.kept
+        points, faces, attributes, planes, face_index, integers, floats, bands = ctx.kept
+        pictures, gradient = ctx.saved_tensors[0].numpy(), grad_pictures.contiguous().numpy()
         grad_points, grad_attributes = _backward_pictures(
-            points, faces, attributes, face_index, integers, grad_pictures.contiguous().numpy(), bands
+            points, faces, planes, attributes, face_index, pictures, integers, gradient, bands
         )
         _, height, width = face_index.shape
         opacity = grad_opacity.contiguous().numpy().reshape(-1)

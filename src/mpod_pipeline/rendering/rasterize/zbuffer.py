@@ -1,7 +1,9 @@
-"""Which face a pixel sees, and where in it: the kernels of one band of rows of one view.
+"""Which face a pixel sees, and where in it: the kernels of one view.
 
-``points`` [V, 3] are NDC x, NDC y, depth. Pixel coordinates grow right and down, centres at halves.
-Arithmetic is float64 within a pixel, float32 in memory.
+``points`` [V, 3] are NDC x, NDC y, depth. With ``v = (x d, y d, d)`` of a face's three vertices as the
+columns of V, the point that the pixel (x, y) sees is ``t (x, y, 1) = V b``: barycentrics b over depth t are
+``V^-1 (x, y, 1)``, linear on screen. So the rows of ``V^-1`` are all that a face's pixels need: they are 0
+at its edges, positive inside, and sum to 1 / t. ``planes`` [F, 3, 3] holds them, in float64.
 """
 
 # Numba infers the types of its kernels.
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from math import ceil, floor
 
+import numpy as np
 from numba import njit
 
 #: Faces with a vertex nearer than this are dropped: they may reach behind the camera.
@@ -20,58 +23,83 @@ INSIDE = -1e-9
 
 
 @njit(nogil=True, cache=True)
-def fill_zbuffer(points, faces, top, bottom, face_index, inverse_depth):
+def set_up_planes(points, faces, first, last, planes):
+    """Invert V for faces [first, last); planes of dropped and of edge-on faces are 0."""
+    for f in range(first, last):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        da, db, dc = np.float64(points[a, 2]), np.float64(points[b, 2]), np.float64(points[c, 2])
+        ax, ay = points[a, 0] * da, points[a, 1] * da
+        bx, by = points[b, 0] * db, points[b, 1] * db
+        cx, cy = points[c, 0] * dc, points[c, 1] * dc
+        plane = planes[f]
+        plane[0, 0], plane[0, 1], plane[0, 2] = by * dc - db * cy, db * cx - bx * dc, bx * cy - by * cx
+        determinant = ax * plane[0, 0] + ay * plane[0, 1] + da * plane[0, 2]
+        if determinant == 0.0 or min(da, db, dc) < NEAR:
+            plane[:] = 0.0
+            continue
+        scale = 1.0 / determinant
+        plane[0, 0], plane[0, 1], plane[0, 2] = plane[0, 0] * scale, plane[0, 1] * scale, plane[0, 2] * scale
+        plane[1, 0], plane[1, 1] = (cy * da - dc * ay) * scale, (dc * ax - cx * da) * scale
+        plane[1, 2] = (cx * ay - cy * ax) * scale
+        plane[2, 0], plane[2, 1] = (ay * db - da * by) * scale, (da * bx - ax * db) * scale
+        plane[2, 2] = (ax * by - ay * bx) * scale
+
+
+@njit(nogil=True, cache=True)
+def fill_zbuffer(points, faces, planes, top, bottom, face_index, inverse_depth):
     """Nearest face at the pixel centres of rows [top, bottom). Buffers [H, W] come set to -1 and 0."""
     height, width = face_index.shape
     half_w, half_h = 0.5 * width, 0.5 * height
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        da, db, dc = points[a, 2], points[b, 2], points[c, 2]
-        if da < NEAR or db < NEAR or dc < NEAR:
+        ya, yb, yc = points[a, 1], points[b, 1], points[c, 1]
+        row_0 = max(top, ceil((1.0 - max(ya, yb, yc)) * half_h - 0.5))
+        row_1 = min(bottom - 1, floor((1.0 - min(ya, yb, yc)) * half_h - 0.5))
+        if row_0 > row_1 or min(points[a, 2], points[b, 2], points[c, 2]) < NEAR:
             continue
-        ay, by, cy = (1 - points[a, 1]) * half_h, (1 - points[b, 1]) * half_h, (1 - points[c, 1]) * half_h
-        row_0 = max(top, ceil(min(ay, by, cy) - 0.5))
-        row_1 = min(bottom - 1, floor(max(ay, by, cy) - 0.5))
-        if row_0 > row_1:
-            continue
-        ax, bx, cx = (1 + points[a, 0]) * half_w, (1 + points[b, 0]) * half_w, (1 + points[c, 0]) * half_w
-        column_0 = max(0, ceil(min(ax, bx, cx) - 0.5))
-        column_1 = min(width - 1, floor(max(ax, bx, cx) - 0.5))
+        xa, xb, xc = points[a, 0], points[b, 0], points[c, 0]
+        column_0 = max(0, ceil((1.0 + min(xa, xb, xc)) * half_w - 0.5))
+        column_1 = min(width - 1, floor((1.0 + max(xa, xb, xc)) * half_w - 0.5))
         if column_0 > column_1:
             continue
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area == 0.0:
-            continue
-        inverse_area = 1.0 / area
-        wa, wb, wc = 1.0 / da, 1.0 / db, 1.0 / dc
-        step_a, step_b = (by - cy) * inverse_area, (cy - ay) * inverse_area
-        step_c = -step_a - step_b
-        step_w = wa * step_a + wb * step_b + wc * step_c
-        x = column_0 + 0.5
+        plane = planes[f]
+        step_a, step_b, step_c = plane[0, 0] / half_w, plane[1, 0] / half_w, plane[2, 0] / half_w
+        step = step_a + step_b + step_c
+        per_a = 1.0 / step_a if step_a != 0.0 else 0.0
+        per_b = 1.0 / step_b if step_b != 0.0 else 0.0
+        per_c = 1.0 / step_c if step_c != 0.0 else 0.0
+        x = (0.5 - half_w) / half_w  # of column 0
         for row in range(row_0, row_1 + 1):
-            y = row + 0.5
-            la = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * inverse_area
-            lb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inverse_area
-            lc = 1.0 - la - lb
-            w = wa * la + wb * lb + wc * lc
-            for column in range(column_0, column_1 + 1):
-                if la >= INSIDE and lb >= INSIDE and lc >= INSIDE and w > inverse_depth[row, column]:
-                    inverse_depth[row, column] = w
+            y = (half_h - row - 0.5) / half_h
+            ea = plane[0, 0] * x + plane[0, 1] * y + plane[0, 2]
+            eb = plane[1, 0] * x + plane[1, 1] * y + plane[1, 2]
+            ec = plane[2, 0] * x + plane[2, 1] * y + plane[2, 2]
+            first, last = _clip_span(column_0, column_1, ea, step_a, per_a)
+            first, last = _clip_span(first, last, eb, step_b, per_b)
+            first, last = _clip_span(first, last, ec, step_c, per_c)
+            e = ea + eb + ec
+            for column in range(first, last + 1):
+                nearness = np.float32(e + column * step)
+                if nearness > inverse_depth[row, column]:
+                    inverse_depth[row, column] = nearness
                     face_index[row, column] = f
-                la += step_a
-                lb += step_b
-                lc += step_c
-                w += step_w
 
 
 @njit(nogil=True, cache=True, inline="always")
-def barycentrics(points, a, b, c, x, y):
-    """Perspective-correct barycentrics of the pixel at NDC (x, y) in the face (a, b, c), and its depth."""
-    ax, ay, bx, by = points[a, 0] - x, points[a, 1] - y, points[b, 0] - x, points[b, 1] - y
-    cx, cy = points[c, 0] - x, points[c, 1] - y
-    la = (bx * cy - by * cx) / points[a, 2]
-    lb = (cx * ay - cy * ax) / points[b, 2]
-    lc = (ax * by - ay * bx) / points[c, 2]
-    scale = 1.0 / (la + lb + lc)
-    la, lb, lc = la * scale, lb * scale, lc * scale
-    return la, lb, lc, la * points[a, 2] + lb * points[b, 2] + lc * points[c, 2]
+def _clip_span(first, last, value, step, per):
+    """The columns of [first, last] where ``value + column * step`` is not negative."""
+    if step > 0.0:
+        return max(first, ceil((INSIDE - value) * per)), last
+    if step < 0.0:
+        return first, min(last, floor((INSIDE - value) * per))
+    return first, last if value >= INSIDE else first - 1
+
+
+@njit(nogil=True, cache=True, inline="always")
+def barycentrics(plane, x, y):
+    """Perspective-correct barycentrics of the pixel at NDC (x, y) in a face, and its depth."""
+    ea = plane[0, 0] * x + plane[0, 1] * y + plane[0, 2]
+    eb = plane[1, 0] * x + plane[1, 1] * y + plane[1, 2]
+    ec = plane[2, 0] * x + plane[2, 1] * y + plane[2, 2]
+    depth = 1.0 / (ea + eb + ec)
+    return ea * depth, eb * depth, ec * depth, depth
