@@ -1,4 +1,4 @@
-"""The CPU's rasteriser: a z-buffer in Numba, in bands of rows over all cores.
+"""The CPU's rasteriser: a z-buffer in Numba, in bands of rows on all cores.
 
 The gradient by vertices: moving them by ``dv`` (homogeneous, see zbuffer.py) moves the surface point in a
 pixel by ``D = sum_j b_j dv_j`` and its barycentrics by ``db = b (n . D) - V^-1 D`` with ``n = 1^T V^-1``.
@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.rasterize.bands import Band, bands, for_each
 from mpod_pipeline.rendering.rasterize.raster import Raster
 from mpod_pipeline.rendering.rasterize.silhouettes import (
     COVERED,
@@ -36,8 +36,8 @@ from mpod_pipeline.rendering.rasterize.zbuffer import barycentrics, fill_zbuffer
 @njit(nogil=True, cache=True)
 def _rasterize_one(points, faces, height, width):
     planes = np.empty((len(faces), 3, 3))
-    set_up_planes(points, faces, 0, len(faces), planes)
-    face_index = np.full((height, width), -1, np.int32)
+    set_up_planes(points, faces, planes)
+    face_index = np.full((height, width), -1, np.int64)
     depth = np.zeros((height, width), np.float32)
     fill_zbuffer(points, faces, planes, 0, height, face_index, depth)
     barycentric = np.zeros((height, width, 3), np.float32)
@@ -57,11 +57,11 @@ def _rasterize_one(points, faces, height, width):
 
 def rasterize_numpy(
     points: NDArray[np.float32], faces: NDArray[np.integer], height: int, width: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """One picture of a projected mesh, without gradients: one thread, no GIL, for threads and processes.
 
     points: [V, 3] NDC x, NDC y, depth, as ``Cameras.project`` gives them. faces: [F, 3].
-    Returns the face [H, W] int32 (-1 outside), perspective-correct barycentrics [H, W, 3] and depth [H, W]
+    Returns the face [H, W] int64 (-1 outside), perspective-correct barycentrics [H, W, 3] and depth [H, W]
     (both 0 outside) at the pixel centres. Faces with a vertex nearer than 0.01 are dropped.
     """
     points = np.ascontiguousarray(points, np.float32)
@@ -106,38 +106,37 @@ def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opac
                 pictures[row, column, k] = (lines[k, 0] * x + lines[k, 1]) * d
 
 
-@njit(parallel=True, nogil=True, cache=True)
-def _forward(points, faces, attributes, height, width, bands):
-    """points [B, V, 3], attributes [V, C] -> pictures [B, H, W, C]; face, depth, hard opacity [B, H, W];
-    planes.
+def _allocate(views: int, size: int, channels: int, face_count: int) -> list[NDArray]:
+    """Pictures, opacity, depth, face index and planes as parts of one block.
+
+    The system gives large blocks huge pages; of small ones every 4 KB cost a page fault, a third of the
+    forward's time.
     """
-    views, count, channels = points.shape[0], len(faces), attributes.shape[1]
-    planes = np.empty((views, count, 3, 3))
-    for task in prange(views * bands):
-        view, band = task // bands, task % bands
-        set_up_planes(points[view], faces, band * count // bands, (band + 1) * count // bands, planes[view])
-    face_index = np.empty((views, height, width), np.int32)
-    depth = np.empty((views, height, width), np.float32)
-    opacity = np.empty((views, height, width), np.float32)
-    pictures = np.empty((views, height, width, channels), np.float32)
-    for task in prange(views * bands):
-        view, band = task // bands, task % bands
-        top, bottom = band * height // bands, (band + 1) * height // bands
-        face_index[view, top:bottom] = -1
-        depth[view, top:bottom] = 0.0
-        fill_zbuffer(points[view], faces, planes[view], top, bottom, face_index[view], depth[view])
-        _interpolate(
-            faces,
-            planes[view],
-            attributes,
-            face_index[view],
-            top,
-            bottom,
-            depth[view],
-            opacity[view],
-            pictures[view],
-        )
-    return pictures, face_index, depth, opacity, planes
+    pixels = views * size * size
+    shapes: list[tuple[tuple[int, ...], type]] = [
+        ((views, face_count, 3, 3), np.float64),
+        ((views, size, size), np.int64),
+        ((views, size, size, channels), np.float32),
+        ((views, size, size), np.float32),
+        ((views, size, size), np.float32),
+    ]
+    block = np.empty(views * face_count * 72 + pixels * (8 + 4 * channels + 4 + 4), np.uint8)
+    parts: list[NDArray] = []
+    start = 0
+    for shape, dtype in shapes:
+        end = start + int(np.prod(shape)) * np.dtype(dtype).itemsize
+        parts.append(block[start:end].view(dtype).reshape(shape))
+        start = end
+    return parts
+
+
+@njit(nogil=True, cache=True)
+def _fill_band(points, faces, attributes, planes, face_index, pictures, opacity, depth, top, bottom):
+    """Rows [top, bottom) of one view, from its points [V, 3] and planes."""
+    face_index[top:bottom] = -1
+    depth[top:bottom] = 0.0
+    fill_zbuffer(points, faces, planes, top, bottom, face_index, depth)
+    _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -179,84 +178,101 @@ def _distribute(faces, planes, attributes, sums, grad_homogeneous, grad_attribut
                 grad_homogeneous[vertex, 2] += weight * planes[f, i, 2]
 
 
-@njit(parallel=True, nogil=True, cache=True)
-def _backward_pictures(
-    points, faces, planes, attributes, face_index, pictures, integers, grad_pictures, bands
+@njit(nogil=True, cache=True)
+def _backward_band(
+    faces, planes, attributes, face_index, pictures, grad_pictures, integers, start, top, bottom
 ):
-    """grad_pictures [B, H, W, C] -> gradients by NDC points [B, V, 3] and by attributes [V, C]."""
-    views, height, width = face_index.shape
+    """Gradients by homogeneous vertices [V, 3] and attributes [V, C] of one view's rows [top, bottom).
+
+    start: the number of the view's first pixel, as the records count them.
+    """
+    height, width = face_index.shape
     count, channels = attributes.shape
-    grad_homogeneous = np.zeros((views * bands, count, 3))
-    grad_attributes = np.zeros((views * bands, count, channels))
-    for task in prange(views * bands):
-        view, band = task // bands, task % bands
-        top, bottom = band * height // bands, (band + 1) * height // bands
-        sums = np.zeros((len(faces), 3, 1 + channels))
-        for row in range(top, bottom):
-            y = 1.0 - (row + 0.5) * 2.0 / height
-            for column in range(width):
-                f = face_index[view, row, column]
-                if f >= 0:
-                    x = (column + 0.5) * 2.0 / width - 1.0
-                    picture, gradient = pictures[view, row, column], grad_pictures[view, row, column]
-                    _collect(sums[f], planes[view, f], x, y, picture, gradient)
-        start = view * height * width
-        for k in range(len(integers)):  # soft pixels outside show their covered neighbour's surface
-            pixel, covered = integers[k, PIXEL] - start, integers[k, COVERED] - start
-            if integers[k, PIXEL] < 0 or covered < top * width or covered >= bottom * width:
-                continue
-            f = face_index[view, covered // width, covered % width]
-            x = (covered % width + 0.5) * 2.0 / width - 1.0
-            y = 1.0 - (covered // width + 0.5) * 2.0 / height
-            picture = pictures[view, pixel // width, pixel % width]
-            gradient = grad_pictures[view, pixel // width, pixel % width]
-            _collect(sums[f], planes[view, f], x, y, picture, gradient)
-        _distribute(faces, planes[view], attributes, sums, grad_homogeneous[task], grad_attributes[task])
-    grad_points = np.empty((views, count, 3), np.float32)
-    for view in range(views):
-        for v in range(count):
-            gx, gy, gd = 0.0, 0.0, 0.0
-            for band in range(bands):
-                gx += grad_homogeneous[view * bands + band, v, 0]
-                gy += grad_homogeneous[view * bands + band, v, 1]
-                gd += grad_homogeneous[view * bands + band, v, 2]
-            x, y, d = points[view, v, 0], points[view, v, 1], points[view, v, 2]
-            grad_points[view, v, 0] = gx * d
-            grad_points[view, v, 1] = gy * d
-            grad_points[view, v, 2] = gx * x + gy * y + gd
-    return grad_points, grad_attributes.sum(0).astype(np.float32)
+    sums = np.zeros((len(faces), 3, 1 + channels))
+    for row in range(top, bottom):
+        y = 1.0 - (row + 0.5) * 2.0 / height
+        for column in range(width):
+            f = face_index[row, column]
+            if f >= 0:
+                x = (column + 0.5) * 2.0 / width - 1.0
+                _collect(sums[f], planes[f], x, y, pictures[row, column], grad_pictures[row, column])
+    for k in range(len(integers)):  # soft pixels outside show their covered neighbour's surface
+        pixel, covered = integers[k, PIXEL] - start, integers[k, COVERED] - start
+        if integers[k, PIXEL] < 0 or covered < top * width or covered >= bottom * width:
+            continue
+        f = face_index[covered // width, covered % width]
+        x = (covered % width + 0.5) * 2.0 / width - 1.0
+        y = 1.0 - (covered // width + 0.5) * 2.0 / height
+        row, column = pixel // width, pixel % width
+        _collect(sums[f], planes[f], x, y, pictures[row, column], grad_pictures[row, column])
+    grad_homogeneous = np.zeros((count, 3))
+    grad_attributes = np.zeros((count, channels))
+    _distribute(faces, planes, attributes, sums, grad_homogeneous, grad_attributes)
+    return grad_homogeneous, grad_attributes
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, points: Tensor, attributes: Tensor, faces: Tensor, resolution: int
+        ctx: Any, points: Tensor, attributes: Tensor, faces: Tensor, size: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        arrays = points.numpy(), faces.to(torch.int32).contiguous().numpy(), attributes.contiguous().numpy()
-        bands = max(1, -(-numba.get_num_threads() // len(points)))
-        pictures, face_index, depth, opacity, planes = _forward(*arrays, resolution, resolution, bands)
-        integers, floats = find_silhouettes(arrays[0], arrays[1], face_index, bands)
-        blend(integers, floats, opacity.reshape(-1), pictures.reshape(-1, pictures.shape[-1]))
-        index = torch.from_numpy(face_index).long()
-        outputs = torch.from_numpy(pictures), torch.from_numpy(opacity), index, torch.from_numpy(depth)
-        ctx.save_for_backward(outputs[0])
-        ctx.kept = (*arrays, planes, face_index, integers, floats, bands)
-        ctx.mark_non_differentiable(outputs[2], outputs[3])
-        return outputs
+        views, channels = len(points), attributes.shape[1]
+        at, corners, values = points.numpy(), faces.to(torch.int32).contiguous().numpy(), attributes.numpy()
+        planes, face_index, pictures, opacity, depth = _allocate(views, size, channels, len(corners))
+        tasks = bands(views, size)
+
+        def set_up(band: Band) -> None:
+            set_up_planes(at[band.view], corners, planes[band.view])
+
+        def fill(band: Band) -> None:
+            v, top, bottom = band
+            outputs = face_index[v], pictures[v], opacity[v], depth[v]
+            _fill_band(at[v], corners, values, planes[v], *outputs, top, bottom)
+
+        def outline(band: Band) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            v, top, bottom = band
+            integers, floats = find_silhouettes(at[v], corners, face_index[v], v, top, bottom)
+            return integers, floats
+
+        for_each(set_up, [band for band in tasks if band.top == 0])
+        for_each(fill, tasks)
+        found = for_each(outline, tasks)
+        integers, floats = (np.concatenate(records) for records in zip(*found, strict=True))
+        blend(integers, floats, opacity.reshape(-1), pictures.reshape(-1, channels))
+        shown, soft = torch.from_numpy(pictures), torch.from_numpy(opacity)
+        index, distance = torch.from_numpy(face_index), torch.from_numpy(depth)
+        ctx.save_for_backward(points, attributes, shown)
+        ctx.kept = corners, planes, face_index, integers, floats
+        ctx.mark_non_differentiable(index, distance)
+        return shown, soft, index, distance
 
     @staticmethod
     def backward(  # type: ignore[override]
         ctx: Any, grad_pictures: Tensor, grad_opacity: Tensor, *_: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
-        points, faces, attributes, planes, face_index, integers, floats, bands = ctx.kept
-        pictures, gradient = ctx.saved_tensors[0].numpy(), grad_pictures.contiguous().numpy()
-        grad_points, grad_attributes = _backward_pictures(
-            points, faces, planes, attributes, face_index, pictures, integers, gradient, bands
+        points, values, pictures = (tensor.numpy() for tensor in ctx.saved_tensors)
+        corners, planes, face_index, integers, floats = ctx.kept
+        gradient = grad_pictures.contiguous().numpy()
+        views, size, _ = face_index.shape
+        tasks = bands(views, size)
+
+        def collect(band: Band) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            v, top, bottom = band
+            pictured = face_index[v], pictures[v], gradient[v], integers, v * size * size
+            by_vertices, by_attributes = _backward_band(corners, planes[v], values, *pictured, top, bottom)
+            return by_vertices, by_attributes
+
+        by_vertices, by_attributes = (
+            np.stack(parts) for parts in zip(*for_each(collect, tasks), strict=True)
         )
-        _, height, width = face_index.shape
+        homogeneous = by_vertices.reshape(views, len(tasks) // views, -1, 3).sum(axis=1)
+        x, y, d = np.moveaxis(points, -1, 0)
+        gx, gy, gd = np.moveaxis(homogeneous, -1, 0)
+        grad_points = np.stack([gx * d, gy * d, gx * x + gy * y + gd], axis=-1)  # v = (x d, y d, d)
         opacity = grad_opacity.contiguous().numpy().reshape(-1)
-        backward_blend(points, integers, floats, height, width, opacity, grad_points)
-        return torch.from_numpy(grad_points), torch.from_numpy(grad_attributes), None, None
+        backward_blend(points, integers, floats, size, size, opacity, grad_points)
+        by_attributes = by_attributes.sum(axis=0)
+        return torch.from_numpy(grad_points).float(), torch.from_numpy(by_attributes).float(), None, None
 
 
 def rasterize(
@@ -264,4 +280,4 @@ def rasterize(
 ) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``."""
     points = cameras.project(vertices.float()).contiguous()
-    return Raster(*_Rasterize.apply(points, attributes.float(), faces, resolution))
+    return Raster(*_Rasterize.apply(points, attributes.float().contiguous(), faces, resolution))

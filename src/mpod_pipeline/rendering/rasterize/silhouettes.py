@@ -21,7 +21,7 @@ from __future__ import annotations
 from math import ceil, floor
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from mpod_pipeline.rendering.rasterize.zbuffer import NEAR
 
@@ -156,33 +156,21 @@ def _record(view, face_index, top, pairs, edges, crossings, integers, floats):
                 floats[pair, SIGN] = 1.0 if covered_here else -1.0
 
 
-@njit(parallel=True, nogil=True, cache=True)
-def find_silhouettes(points, faces, face_index, bands):
-    """points [B, V, 3], face_index [B, H, W] -> records of all crossings: integers [S, 5], floats [S, 4]."""
-    views, height, width = face_index.shape
-    tasks = views * bands
-    counts = np.zeros(tasks + 1, np.int64)
-    pairs = np.empty((views, height, width, 2), np.int32)
-    for task in prange(tasks):
-        view, band = task // bands, task % bands
-        top, bottom = band * height // bands, (band + 1) * height // bands
-        counts[task + 1] = _number_pairs(face_index[view], top, bottom, pairs[view, top:bottom])
-    starts = np.cumsum(counts)
-    integers = np.empty((starts[-1], 5), np.int64)
-    floats = np.empty((starts[-1], 4), np.float32)
-    for task in prange(tasks):
-        view, band = task // bands, task % bands
-        top, bottom = band * height // bands, (band + 1) * height // bands
-        first, last = starts[task], starts[task + 1]
-        if first == last:
-            continue
-        local = pairs[view, top:bottom]
-        edges = np.empty((last - first, 2), np.int32)
-        crossings = np.full((last - first, 3), -1.0)
-        _cross_faces(points[view], faces, face_index[view], top, bottom, local, edges, crossings)
-        _record(
-            view, face_index[view], top, local, edges, crossings, integers[first:last], floats[first:last]
-        )
+@njit(nogil=True, cache=True)
+def find_silhouettes(points, faces, face_index, view, top, bottom):
+    """Records of the crossings in rows [top, bottom) of a view: integers [S, 5], floats [S, 4].
+
+    points: [V, 3]. face_index: [H, W] of the whole view. Pixels are numbered through all views.
+    """
+    pairs = np.empty((bottom - top, face_index.shape[1], 2), np.int32)
+    count = _number_pairs(face_index, top, bottom, pairs)
+    integers = np.empty((count, 5), np.int64)
+    floats = np.empty((count, 4), np.float32)
+    if count > 0:
+        edges = np.empty((count, 2), np.int32)
+        crossings = np.full((count, 3), -1.0)
+        _cross_faces(points, faces, face_index, top, bottom, pairs, edges, crossings)
+        _record(view, face_index, top, pairs, edges, crossings, integers, floats)
     return integers, floats
 
 

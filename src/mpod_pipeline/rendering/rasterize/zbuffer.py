@@ -23,9 +23,9 @@ INSIDE = -1e-9
 
 
 @njit(nogil=True, cache=True)
-def set_up_planes(points, faces, first, last, planes):
-    """Invert V for faces [first, last); planes of dropped and of edge-on faces are 0."""
-    for f in range(first, last):
+def set_up_planes(points, faces, planes):
+    """Invert V for all faces; planes of dropped and of edge-on faces are 0."""
+    for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         da, db, dc = np.float64(points[a, 2]), np.float64(points[b, 2]), np.float64(points[c, 2])
         ax, ay = points[a, 0] * da, points[a, 1] * da
