@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class HashGridParameters(Parameters):
     """Shape of a hash grid. Resolutions count grid vertices along an edge of the unit cube."""
 
     levels: int = Field(default=12, ge=1, le=32)
-    features_per_level: int = Field(default=2, ge=1, le=8)
+    features_per_level: Literal[2, 4, 8] = 2
     log2_table_size: int = Field(
         default=16, ge=4, le=24, description="log2 of the entries that one level has at most"
     )

@@ -27,32 +27,58 @@ from mpod_pipeline.fields.hash_encoding.interface import (
 # No "nnan" and "ninf": a NaN among the points must come out as a NaN, not as anything.
 _JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
-# Points that one task takes through all levels: the features of a task (96 bytes a point by default) stay in
-# the cache while a level's part of the table, at most half a megabyte, is read at random.
+# Points that a task takes through all levels: their features (96 bytes a point by default) stay in the cache
+# while a level's part of the table, at most half a megabyte by default, is read at random.
 _POINTS_PER_TASK = 4096
 
-_PRIME_Y = HASH_PRIMES[1]
-_PRIME_Z = HASH_PRIMES[2]
+_PRIME_Y, _PRIME_Z = np.uint64(HASH_PRIMES[1]), np.uint64(HASH_PRIMES[2])
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
 @njit(inline="always", **_JIT)
-def _cell(coordinate, scale, resolution):
-    """The lower vertex of a coordinate's cell, and how far in the cell it lies."""
-    position = min(max(coordinate, _ZERO), _ONE) * scale + _HALF
-    vertex = np.int64(position)
-    # Only a NaN changes here: it may become any integer, which must not be read as an address.
-    vertex = min(max(vertex, np.int64(0)), resolution)
-    return vertex, position - np.float32(vertex)
+def _level(level, offset, resolution):
+    """First and last entry of a level, whether it is dense, and what y and z count in its index."""
+    size, edge = offset[level + 1] - offset[level], resolution[level]
+    dense = edge * edge * edge <= size
+    factor_y = np.uint64(edge) if dense else _PRIME_Y
+    factor_z = np.uint64(edge * edge) if dense else _PRIME_Z
+    return np.uint64(size), np.int32(edge), dense, factor_y, factor_z
 
 
 @njit(inline="always", **_JIT)
-def _entry(x, y, z, dense, size):
-    """Entry of a vertex whose coordinates carry their strides (dense) or primes (hashed) already."""
+def _axis(coordinate, scale, edge):
+    """The lower vertex of a coordinate's cell, and how far in the cell it lies."""
+    position = min(max(coordinate, _ZERO), _ONE) * scale + _HALF
+    # Only a NaN is changed by these limits: it may become any integer, which must not be read as an address.
+    vertex = min(max(np.int32(position), np.int32(0)), edge)
+    return np.uint64(vertex), position - np.float32(vertex)
+
+
+@njit(inline="always", **_JIT)
+def _cell(points, i, scale, edge, factor_y, factor_z):
+    """A point's cell: its lower corner's terms of the index, and the three fractions."""
+    x, u = _axis(points[i, 0], scale, edge)
+    y, v = _axis(points[i, 1], scale, edge)
+    z, w = _axis(points[i, 2], scale, edge)
+    return x, y * factor_y, z * factor_z, u, v, w
+
+
+@njit(inline="always", **_JIT)
+def _entry(corner, x, y, z, factor_y, factor_z, dense, size):
+    """Entry of a cell's corner, whose three bits say on which axes it is the upper one."""
+    x = x + np.uint64(corner & 1)
+    y = y + factor_y if corner & 2 else y
+    z = z + factor_z if corner & 4 else z
     if dense:
         index = x + y + z
         return index - size if index >= size else index
-    return (x ^ y ^ z) & (size - 1)
+    return (x ^ y ^ z) & (size - np.uint64(1))
+
+
+@njit(inline="always", **_JIT)
+def _weight(corner, u, v, w):
+    """Weights of a cell's corner along the three axes."""
+    return u if corner & 1 else _ONE - u, v if corner & 2 else _ONE - v, w if corner & 4 else _ONE - w
 
 
 class _Kernels(NamedTuple):
@@ -63,109 +89,77 @@ class _Kernels(NamedTuple):
 
 @lru_cache
 def _kernels(n_features: int) -> _Kernels:
-    """Kernels with the number of features known to the compiler, which then unrolls the loops over them."""
+    """Kernels with the number of features (even) known to the compiler.
+
+    They take features by twos, which it then keeps in registers over the eight corners.
+    """
 
     @njit(parallel=True, **_JIT)
     def encode(points, table, offset, resolution, scale, encoded):
-        n_points, n_levels = points.shape[0], scale.shape[0]
-        for task in prange((n_points + _POINTS_PER_TASK - 1) // _POINTS_PER_TASK):
-            end = min(n_points, (task + 1) * _POINTS_PER_TASK)
-            for level in range(n_levels):
+        for task in prange((len(points) + _POINTS_PER_TASK - 1) // _POINTS_PER_TASK):
+            first = task * _POINTS_PER_TASK
+            for level in range(len(scale)):
+                size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
                 entries = table[offset[level] : offset[level + 1]]
-                size, edge = entries.shape[0], resolution[level]
-                dense = edge * edge * edge <= size
-                factor_y = edge if dense else _PRIME_Y
-                factor_z = edge * edge if dense else _PRIME_Z
-                for i in range(task * _POINTS_PER_TASK, end):
-                    x, u = _cell(points[i, 0], scale[level], edge)
-                    y, v = _cell(points[i, 1], scale[level], edge)
-                    z, w = _cell(points[i, 2], scale[level], edge)
-                    y, z = y * factor_y, z * factor_z
-                    for f in range(n_features):
-                        encoded[i, level * n_features + f] = _ZERO
-                    for corner in range(8):
-                        weight = u if corner & 1 else _ONE - u
-                        weight *= v if corner & 2 else _ONE - v
-                        weight *= w if corner & 4 else _ONE - w
-                        entry = _entry(
-                            x + (corner & 1),
-                            y + factor_y if corner & 2 else y,
-                            z + factor_z if corner & 4 else z,
-                            dense,
-                            size,
-                        )
-                        for f in range(n_features):
-                            encoded[i, level * n_features + f] += weight * entries[entry, f]
+                column = level * n_features
+                for i in range(first, min(len(points), first + _POINTS_PER_TASK)):
+                    x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
+                    for f in range(0, n_features, 2):
+                        even, odd = _ZERO, _ZERO
+                        for corner in range(8):
+                            entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
+                            weight_x, weight_y, weight_z = _weight(corner, u, v, w)
+                            weight = weight_x * weight_y * weight_z
+                            even += weight * entries[entry, f]
+                            odd += weight * entries[entry, f + 1]
+                        encoded[i, column + f] = even
+                        encoded[i, column + f + 1] = odd
 
     @njit(parallel=True, **_JIT)
     def table_gradient(points, gradient, offset, resolution, scale, n_workers, table_grad):
-        n_points, n_levels = points.shape[0], scale.shape[0]
         # A worker has levels of its own, so no two of them ever write the same entry, and the order of
-        # additions, hence the result, is always the same. Every n-th level, so that all get coarse and fine
-        # ones.
+        # additions, hence the result, is always the same. Every n-th level: all get coarse and fine ones.
         for worker in prange(n_workers):
-            for level in range(worker, n_levels, n_workers):
-                entries = table_grad[offset[level] : offset[level + 1]]
-                size, edge = entries.shape[0], resolution[level]
-                dense = edge * edge * edge <= size
-                factor_y = edge if dense else _PRIME_Y
-                factor_z = edge * edge if dense else _PRIME_Z
-                for i in range(n_points):
-                    x, u = _cell(points[i, 0], scale[level], edge)
-                    y, v = _cell(points[i, 1], scale[level], edge)
-                    z, w = _cell(points[i, 2], scale[level], edge)
-                    y, z = y * factor_y, z * factor_z
-                    for corner in range(8):
-                        weight = u if corner & 1 else _ONE - u
-                        weight *= v if corner & 2 else _ONE - v
-                        weight *= w if corner & 4 else _ONE - w
-                        entry = _entry(
-                            x + (corner & 1),
-                            y + factor_y if corner & 2 else y,
-                            z + factor_z if corner & 4 else z,
-                            dense,
-                            size,
-                        )
-                        for f in range(n_features):
-                            entries[entry, f] += weight * gradient[i, level * n_features + f]
+            for first in range(0, len(points), _POINTS_PER_TASK):
+                for level in range(worker, len(scale), n_workers):
+                    size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
+                    entries = table_grad[offset[level] : offset[level + 1]]
+                    column = level * n_features
+                    for i in range(first, min(len(points), first + _POINTS_PER_TASK)):
+                        x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
+                        for f in range(0, n_features, 2):
+                            even, odd = gradient[i, column + f], gradient[i, column + f + 1]
+                            for corner in range(8):
+                                entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
+                                weight_x, weight_y, weight_z = _weight(corner, u, v, w)
+                                weight = weight_x * weight_y * weight_z
+                                entries[entry, f] += weight * even
+                                entries[entry, f + 1] += weight * odd
 
     @njit(parallel=True, **_JIT)
     def point_gradient(points, table, gradient, offset, resolution, scale, point_grad):
-        n_points, n_levels = points.shape[0], scale.shape[0]
-        for i in prange(n_points):
-            grad_x, grad_y, grad_z = _ZERO, _ZERO, _ZERO
-            for level in range(n_levels):
+        for task in prange((len(points) + _POINTS_PER_TASK - 1) // _POINTS_PER_TASK):
+            first = task * _POINTS_PER_TASK
+            for level in range(len(scale)):
+                size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
                 entries = table[offset[level] : offset[level + 1]]
-                size, edge = entries.shape[0], resolution[level]
-                dense = edge * edge * edge <= size
-                factor_y = edge if dense else _PRIME_Y
-                factor_z = edge * edge if dense else _PRIME_Z
-                x, u = _cell(points[i, 0], scale[level], edge)
-                y, v = _cell(points[i, 1], scale[level], edge)
-                z, w = _cell(points[i, 2], scale[level], edge)
-                y, z = y * factor_y, z * factor_z
-                for corner in range(8):
-                    weight_x = u if corner & 1 else _ONE - u
-                    weight_y = v if corner & 2 else _ONE - v
-                    weight_z = w if corner & 4 else _ONE - w
-                    entry = _entry(
-                        x + (corner & 1),
-                        y + factor_y if corner & 2 else y,
-                        z + factor_z if corner & 4 else z,
-                        dense,
-                        size,
-                    )
-                    value = _ZERO
-                    for f in range(n_features):
-                        value += entries[entry, f] * gradient[i, level * n_features + f]
-                    value *= scale[level]
-                    grad_x += value * weight_y * weight_z * (_ONE if corner & 1 else -_ONE)
-                    grad_y += value * weight_x * weight_z * (_ONE if corner & 2 else -_ONE)
-                    grad_z += value * weight_x * weight_y * (_ONE if corner & 4 else -_ONE)
-            # A coordinate outside the cube was moved onto its surface, whatever its value.
-            point_grad[i, 0] = grad_x if _ZERO <= points[i, 0] <= _ONE else _ZERO
-            point_grad[i, 1] = grad_y if _ZERO <= points[i, 1] <= _ONE else _ZERO
-            point_grad[i, 2] = grad_z if _ZERO <= points[i, 2] <= _ONE else _ZERO
+                column = level * n_features
+                for i in range(first, min(len(points), first + _POINTS_PER_TASK)):
+                    x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
+                    grad_x, grad_y, grad_z = _ZERO, _ZERO, _ZERO
+                    for f in range(0, n_features, 2):
+                        even, odd = gradient[i, column + f], gradient[i, column + f + 1]
+                        for corner in range(8):
+                            entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
+                            weight_x, weight_y, weight_z = _weight(corner, u, v, w)
+                            value = entries[entry, f] * even + entries[entry, f + 1] * odd
+                            grad_x += value * weight_y * weight_z * (_ONE if corner & 1 else -_ONE)
+                            grad_y += value * weight_x * weight_z * (_ONE if corner & 2 else -_ONE)
+                            grad_z += value * weight_x * weight_y * (_ONE if corner & 4 else -_ONE)
+                    # A coordinate outside the cube was moved onto its surface, whatever its value.
+                    point_grad[i, 0] += scale[level] * grad_x if _ZERO <= points[i, 0] <= _ONE else _ZERO
+                    point_grad[i, 1] += scale[level] * grad_y if _ZERO <= points[i, 1] <= _ONE else _ZERO
+                    point_grad[i, 2] += scale[level] * grad_z if _ZERO <= points[i, 2] <= _ONE else _ZERO
 
     return _Kernels(encode, table_gradient, point_gradient)
 
@@ -192,7 +186,7 @@ class _HashEncode(torch.autograd.Function):
         gradient = gradient.contiguous()
         point_grad = table_grad = None
         if ctx.needs_input_grad[0]:
-            point_grad = torch.empty_like(points)
+            point_grad = torch.zeros_like(points)
             kernels.point_gradient(points.numpy(), table.numpy(), gradient.numpy(), *grid, point_grad.numpy())
         if ctx.needs_input_grad[1]:
             table_grad = torch.zeros_like(table)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import torch
 from torch import Tensor, nn
 
@@ -26,27 +24,22 @@ class ReferenceHashEncoding(HashEncoding):
         self.table = nn.Parameter(initial_table(parameters, seed))
 
     def forward(self, points: Tensor) -> Tensor:  # [N, 3] -> [N, output_dim]
-        points = points.clamp(0, 1)
-        levels = range(len(self.layout.scale))
-        return torch.cat([self._level(points, level) for level in levels], dim=-1)
+        corners = torch.cartesian_prod(*[torch.arange(2, device=points.device)] * 3)  # [8, 3]
+        scale = torch.from_numpy(self.layout.scale).to(points)
+        position = points.clamp(0, 1)[:, None] * scale[:, None] + 0.5  # [N, L, 3]
+        cell = position.detach().floor().long()
+        fraction = (position - cell)[:, :, None]  # [N, L, 1, 3]
+        weight = torch.where(corners == 1, fraction, 1 - fraction).prod(dim=-1)  # [N, L, 8]
+        features = self.table[self._entry(cell[:, :, None] + corners)]  # [N, L, 8, F]
+        return (weight[..., None] * features).sum(dim=2).flatten(start_dim=1)
 
-    def _level(self, points: Tensor, level: int) -> Tensor:
-        position = points * float(self.layout.scale[level]) + 0.5
-        cell = position.detach().floor().long()  # [N, 3]
-        fraction = position - cell
-        features = torch.zeros((), dtype=points.dtype, device=points.device)
-        for corner in product((0, 1), repeat=3):
-            step = torch.tensor(corner, device=points.device)
-            weight = torch.where(step.bool(), fraction, 1 - fraction).prod(dim=-1)  # [N]
-            features = features + weight[:, None] * self.table[self._entry(cell + step, level)]
-        return features
-
-    def _entry(self, vertex: Tensor, level: int) -> Tensor:  # [N, 3] -> [N]
-        first, end = int(self.layout.offset[level]), int(self.layout.offset[level + 1])
-        resolution = int(self.layout.resolution[level])
+    def _entry(self, vertex: Tensor) -> Tensor:  # [N, L, 8, 3] -> [N, L, 8]
+        offset, resolution = (
+            torch.from_numpy(numbers).to(vertex)[:, None]
+            for numbers in (self.layout.offset, self.layout.resolution)
+        )
+        first, size = offset[:-1], offset.diff(dim=0)
         x, y, z = vertex.unbind(-1)
-        if self.layout.is_dense(level):
-            index = x + y * resolution + z * resolution**2
-        else:
-            index = (x * HASH_PRIMES[0]) ^ (y * HASH_PRIMES[1]) ^ (z * HASH_PRIMES[2])
-        return first + index % (end - first)
+        dense = x + y * resolution + z * resolution**2
+        hashed = (x * HASH_PRIMES[0]) ^ (y * HASH_PRIMES[1]) ^ (z * HASH_PRIMES[2])
+        return first + torch.where(resolution**3 <= size, dense, hashed) % size
