@@ -130,4 +130,4 @@ def _standing_failures(history: History) -> Iterator[Record]:
 
 def _places(catalog: CatalogProtocol) -> str:
     names = {"GLBs": "meshes", "pictures": "turntables", "scores": "scores", "failures": "failures"}
-    return "\n".join(f"{title + ':':<10} {catalog.get(name).path}" for title, name in names.items())
+    return "\n".join(f"{title + ':':<10} {catalog[name].path}" for title, name in names.items())

@@ -19,10 +19,22 @@ def mlflow_tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
 
 
+def mlflow_artifact_location() -> str | None:
+    """``mlruns`` beside a store that is a file; any other store has a place of its own."""
+    store, prefix = mlflow_tracking_uri(), "sqlite:///"
+    if not store.startswith(prefix):
+        return None
+    return str(Path(store.removeprefix(prefix)).absolute().parent / "mlruns")
+
+
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "custom_resolvers": {"mlflow_tracking_uri": mlflow_tracking_uri},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
+    "custom_resolvers": {
+        "mlflow_tracking_uri": mlflow_tracking_uri,
+        "mlflow_artifact_location": mlflow_artifact_location,
+    },
 }
 
 _batch = BatchHooks()

@@ -68,7 +68,6 @@ class TrackingHooks:
 
     @_unless_lost
     def _set_up(self, context: KedroContext) -> None:
-        context.config_loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
         _require_writable(context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"])
         self._mlflow.after_context_created(context)
 
@@ -121,7 +120,7 @@ class TrackingHooks:
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        print(f"MLflow run: {mlflow.active_run().info.run_id} in {mlflow.get_tracking_uri()}")
+        print(f"MLflow run: {self._mlflow.run_id} in {mlflow.get_tracking_uri()}")
         if self._batch.too_many_failed:
             mlflow.end_run("FAILED")
         else:
@@ -140,7 +139,7 @@ class TrackingHooks:
             Metric(_metric_name(name), value, now, step) for name, value, step in values if np.isfinite(value)
         )
         for batch in _batches(metrics, MAX_METRICS_PER_BATCH):
-            mlflow.MlflowClient().log_batch(mlflow.active_run().info.run_id, metrics=batch)
+            mlflow.MlflowClient().log_batch(self._mlflow.run_id, metrics=batch)
 
 
 def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
