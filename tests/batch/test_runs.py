@@ -1,0 +1,311 @@
+"""Whole runs of the toy project: what is made, skipped, left out and written down."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import mlflow
+import pytest
+from kedro.io import DatasetError
+from kedro.validation.exceptions import ParameterValidationError
+
+from mpod_pipeline.batch.lock import WorkspaceLock
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.hooks import TooManyFailuresError
+from tests.batch.conftest import Toy
+
+
+def test_what_is_done_is_not_done_again(toy: Toy) -> None:
+    toy.write(mug="mug", shoe="shoe")
+    assert toy.run() == [("read", "mug"), ("read", "shoe"), ("shout", "mug"), ("shout", "shoe")]
+    assert toy.run() == []
+    assert toy.opened == []  # no models are loaded for nothing
+    assert toy.counts["shout"]["skipped"] == 2
+    assert json.loads((toy.workspace / "shouts/mug.json").read_text())[0] == "MUG!"
+
+
+def test_models_are_opened_once_a_stage(toy: Toy) -> None:
+    toy.write(a="a", b="b", c="c")
+    toy.run()
+    assert toy.opened == ["read", "shout"]
+
+
+def test_an_empty_folder_is_an_empty_night(toy: Toy) -> None:
+    assert toy.run() == []
+    assert toy.counts["read"]["products"] == 0
+    assert toy.failures() == []
+
+
+def test_a_changed_parameter_redoes_the_stages_that_depend_on_it(toy: Toy) -> None:
+    toy.write(mug="mug")
+    toy.run()
+    assert toy.run(shout={"mark": "?"}) == [("shout", "mug")]
+    assert toy.run(nodes=["shout"], shout={"mark": "."}) == [("shout", "mug")]
+    assert json.loads((toy.workspace / "shouts/mug.json").read_text())[0] == "MUG."
+
+
+def test_a_changed_photo_redoes_its_product_alone(toy: Toy) -> None:
+    toy.write(mug="mug", shoe="shoe")
+    toy.run()
+    toy.write(mug="cup!")
+    assert toy.run() == [("read", "cup!"), ("shout", "cup!")]
+
+
+def test_an_input_made_anew_with_the_same_content_changes_nothing_downstream(toy: Toy) -> None:
+    toy.write(mug="mug")
+    toy.run()
+    os.utime(toy.photos / "mug.jpg", (1, 1))
+    assert toy.run() == []
+    assert toy.run(nodes=["read"], force=True) == [("read", "mug")]
+    assert toy.run() == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut off", "other content of the same size"])
+def test_a_damaged_artifact_is_made_again(toy: Toy, damage: str) -> None:
+    toy.write(mug="mug")
+    toy.run()
+    path = toy.workspace / "texts/mug.json"
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_text('"m' if damage == "cut off" else '"jug"\n')
+    assert toy.run() == [("read", "mug")]  # the same text again, so `shout` stands
+    assert json.loads(path.read_text()) == "mug"
+
+
+def test_a_damaged_record_means_not_done(toy: Toy) -> None:
+    toy.write(mug="mug")
+    toy.run()
+    (toy.workspace / "records/shout/mug.json").write_text('{"product": "m')
+    assert toy.run() == [("shout", "mug")]
+
+
+def test_a_failing_product_is_recorded_and_the_others_go_on(toy: Toy) -> None:
+    toy.write(bad="unusable", mug="mug", shoe="shoe")
+    toy.run()
+    record = toy.record("read", "bad")
+    assert record and (record.state, record.error, record.attempt) == ("failed", "ProductError", 1)
+    assert record.message == "The photo is unusable."
+    assert record.run_id and record.finished
+    traceback = toy.workspace / "records/read" / record.traceback_file
+    assert "ProductError" in traceback.read_text()
+    assert toy.failures() == [["bad", "read", "ProductError", "The photo is unusable."]]
+    assert toy.state("shout", "bad") == "none"
+    assert [toy.state("shout", product) for product in ("mug", "shoe")] == ["made", "made"]
+
+
+def test_a_failure_is_tried_again_and_a_mended_photo_clears_it(toy: Toy) -> None:
+    toy.write(bad="unusable", mug="mug")
+    toy.run()
+    assert toy.run() == [("read", "unusable")]
+    record = toy.record("read", "bad")
+    assert record and record.attempt == 2
+    toy.write(bad="good")
+    assert toy.run() == [("read", "good"), ("shout", "good")]
+    assert toy.failures() == []
+    assert toy.state("read", "bad") == "made"
+    assert not list((toy.workspace / "records/read").glob("*.traceback.txt"))
+
+
+@pytest.mark.parametrize(
+    "error", ["RuntimeError", "ValueError", "MemoryError", "FloatingPointError", "OSError"]
+)
+def test_an_unforeseen_error_in_a_products_work_is_that_products(toy: Toy, error: str) -> None:
+    toy.write(mug="mug", odd=error)
+    toy.run()
+    record = toy.record("shout", "odd")
+    assert record and (record.state, record.error) == ("failed", error)
+    assert toy.state("shout", "mug") == "made"
+
+
+@pytest.mark.parametrize("error", ["TypeError", "KeyError", "NotImplementedError", "ImportError", "NoSpace"])
+def test_a_bug_or_a_full_disk_stops_the_run_and_keeps_what_is_done(toy: Toy, error: str) -> None:
+    toy.write(a="a", odd=error, zebra="zebra")
+    with pytest.raises(OSError if error == "NoSpace" else getattr(builtins, error)):
+        toy.run()
+    assert [toy.state("shout", product) for product in ("a", "odd", "zebra")] == ["made", "none", "none"]
+    toy.write(odd="even")
+    assert ("shout", "a") not in toy.run()  # and the lock of the run before is free
+    assert toy.state("shout", "zebra") == "made"
+
+
+def test_a_failed_stage_leaves_the_product_out_of_later_ones_until_it_is_well(toy: Toy) -> None:
+    toy.write(mug="mug", shoe="shoe")
+    toy.run()
+    toy.write(mug="unusable")
+    toy.run()
+    assert (toy.state("read", "mug"), toy.state("shout", "mug")) == ("failed", "left out")
+    toy.write(mug="mug")
+    assert toy.run() == [("read", "mug")]  # what `shout` had made of the same text stands again
+    assert toy.state("shout", "mug") == "made"
+
+
+def test_a_photo_that_vanishes_is_no_error_and_may_come_back(toy: Toy) -> None:
+    toy.write(mug="mug", shoe="shoe")
+    toy.run()
+    (toy.photos / "mug.jpg").unlink()
+    assert toy.run() == []
+    assert (toy.state("read", "mug"), toy.state("shout", "mug")) == ("left out", "left out")
+    assert toy.failures() == []
+    toy.write(mug="mug")
+    assert toy.run() == []
+    assert (toy.state("read", "mug"), toy.state("shout", "mug")) == ("made", "made")
+
+
+def test_products_and_force(toy: Toy) -> None:
+    toy.write(mug="mug", shoe="shoe")
+    toy.run(products=["shoe"])
+    assert toy.state("read", "mug") == "none"
+    assert toy.run(products=["mug", "shoe"], force=True) == [
+        ("read", "mug"),
+        ("read", "shoe"),
+        ("shout", "mug"),
+        ("shout", "shoe"),
+    ]
+    with pytest.raises(SetupError, match="no product 'mugg'"):
+        toy.run(products=["mugg"])
+
+
+def test_a_chosen_product_that_fails_early_is_not_unknown_later(toy: Toy) -> None:
+    toy.write(bad="unusable", mug="mug")
+    toy.run(products=["bad"], batch={"max_failed_fraction": 1})
+    assert toy.state("read", "bad") == "failed"
+
+
+def test_ids_that_are_no_file_names_end_as_failures_inside_the_workspace(toy: Toy, tmp_path: Path) -> None:
+    toy.write(mug="mug")
+    rows = "id,photo\n../evil,mug.jpg\na/b,mug.jpg\nmug,mug.jpg\nescape,../secret.jpg\nlost,lost.jpg\n"
+    (toy.photos / "products.csv").write_text(rows)
+    (tmp_path / "secret.jpg").write_text("secret")
+    before = {path for path in tmp_path.rglob("*") if toy.workspace not in path.parents}
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+    assert sorted(row[0] for row in toy.failures()) == ["../evil", "a/b", "escape", "lost"]
+    assert {path for path in tmp_path.rglob("*") if toy.workspace not in path.parents} - {
+        toy.workspace
+    } == before
+
+
+def test_too_many_failures_fail_the_run_after_all_is_done(toy: Toy) -> None:
+    toy.write(a="unusable", b="RuntimeError", c="c", d="d")
+    toy.run(batch={"max_failed_fraction": 0.5})
+    with pytest.raises(TooManyFailuresError, match="50%"):
+        toy.run(batch={"max_failed_fraction": 0.4})
+    assert toy.state("shout", "d") == "made"
+
+
+@pytest.mark.parametrize("typo", [{"photo": "x"}, {"shout": {"marks": "?"}}, {"batch": {"seeds": 1}}])
+def test_a_typo_stops_before_any_node(toy: Toy, typo: dict[str, object]) -> None:
+    toy.write(mug="mug")
+    with pytest.raises((SetupError, ParameterValidationError)):
+        toy.run(**typo)
+    assert not toy.workspace.exists()
+
+
+def test_seeds_differ_between_products_and_not_between_runs(toy: Toy) -> None:
+    toy.write(mug="same", shoe="same")
+    toy.run()
+    seeds = {p: json.loads((toy.workspace / f"shouts/{p}.json").read_text())[1] for p in ("mug", "shoe")}
+    assert seeds["mug"] != seeds["shoe"]
+    toy.run(force=True)
+    assert json.loads((toy.workspace / "shouts/mug.json").read_text())[1] == seeds["mug"]
+    toy.run(batch={"seed": 1})
+    assert json.loads((toy.workspace / "shouts/mug.json").read_text())[1] != seeds["mug"]
+
+
+def test_a_second_run_says_so_and_stops(toy: Toy) -> None:
+    toy.write(mug="mug")
+    lock = WorkspaceLock(toy.workspace / "records/.lock")
+    lock.acquire("the first")
+    with pytest.raises(SetupError, match="the first"):
+        toy.run()
+    lock.release()
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+
+
+def test_the_lock_of_a_killed_run_does_not_block(toy: Toy) -> None:
+    toy.write(mug="mug")
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(f"""
+            import sys, time
+            from pathlib import Path
+            from mpod_pipeline.batch.lock import WorkspaceLock
+            WorkspaceLock(Path({str(toy.workspace / "records/.lock")!r})).acquire("doomed")
+            print("locked", flush=True)
+            time.sleep(60)
+            """),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout and holder.stdout.readline() == "locked\n"
+    with pytest.raises(SetupError, match="doomed"):
+        toy.run()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+
+
+def test_the_run_in_mlflow_tells_the_truth(toy: Toy, mlflow_store: str) -> None:
+    toy.write(bad="unusable", mug="mug")
+    toy.run(shout={"mark": "~"})
+    client = mlflow.MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("mpod_pipeline")
+    assert experiment
+    run = client.search_runs([experiment.experiment_id], max_results=1)[0]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["shout.mark"] == "~"
+    assert run.data.params["batch.seed"] == "0"
+    assert (run.data.metrics["read/made"], run.data.metrics["read/failed"]) == (1, 1)
+    assert "seconds/shout/mug" in run.data.metrics
+    curve = client.get_metric_history(run.info.run_id, "loss/shout/mug/volume")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 0.25)]
+
+    with pytest.raises(TooManyFailuresError):
+        toy.run(batch={"max_failed_fraction": 0.1})
+    assert client.search_runs([experiment.experiment_id], max_results=1)[0].info.status == "FAILED"
+
+
+def test_an_mlflow_store_that_cannot_be_written_costs_a_warning(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'no such folder' / 'mlflow.db'}")
+    toy.write(mug="mug")
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+    assert "MLflow's store cannot be written" in caplog.text
+
+
+def test_an_mlflow_store_that_breaks_during_the_run_costs_a_warning(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: object, **named: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", broken)
+    toy.write(mug="mug")
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+    assert caplog.text.count("MLflow's store cannot be written") == 1
+
+
+def test_the_summary_names_stages_and_failures(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.write(bad="unusable", mug="mug")
+    toy.run()
+    printed = capsys.readouterr().out
+    assert "failed: bad in read: The photo is unusable." in printed
+    assert str(toy.workspace / "failures.csv") in printed
+
+
+def test_without_a_folder_of_photos_the_run_stops(toy: Toy) -> None:
+    toy.photos.rmdir()
+    with pytest.raises(DatasetError, match="does not exist"):
+        toy.run()

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kedro.io import DatasetError
+from PIL import Image
+
+from mpod_pipeline.datasets import PicturePartitions, ProductPartitions
+from mpod_pipeline.datasets.atomic import whole_file
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> ProductPartitions:
+    return ProductPartitions(path=str(tmp_path / "numbers"), format="json")
+
+
+def test_an_absent_folder_is_empty(numbers: ProductPartitions) -> None:
+    partitions = numbers.load()
+    assert (list(partitions), len(partitions), "a" in partitions) == ([], 0, False)
+    with pytest.raises(KeyError):
+        partitions["a"]
+
+
+def test_loading_reads_nothing_until_called(numbers: ProductPartitions) -> None:
+    numbers.save({"b": 2, "a": 1})
+    partitions = numbers.load()
+    partitions.path("b").write_text("broken")
+    assert list(partitions) == ["a", "b"]
+    assert partitions["a"]() == 1
+    with pytest.raises(ValueError):
+        partitions["b"]()
+
+
+def test_files_that_come_later_are_seen(numbers: ProductPartitions) -> None:
+    partitions = numbers.load()
+    numbers.save({"a": 1})
+    assert list(partitions) == ["a"]
+
+
+def test_saving_adds_replaces_and_removes(numbers: ProductPartitions) -> None:
+    numbers.save({"a": 1, "b": 2})
+    numbers.save({"b": 3})
+    numbers.save({"a": None, "never": None})
+    assert {product: read() for product, read in numbers.load().items()} == {"b": 3}
+
+
+def test_ids_with_dots_spaces_and_other_alphabets_are_kept(numbers: ProductPartitions) -> None:
+    ids = {"v1.2", "Größe 42 (rot)", "靴"}
+    numbers.save(dict.fromkeys(ids, 1))
+    assert set(numbers.load()) == ids
+
+
+@pytest.mark.parametrize(
+    "product", ["", "../a", "a/b", "a\\b", ".hidden", "a..b", "x" * 200, "a\nb", " a", "mean"]
+)
+def test_ids_that_are_no_file_names_are_refused(numbers: ProductPartitions, product: str) -> None:
+    with pytest.raises(DatasetError):
+        numbers.save({product: 1})
+    assert product not in numbers.load()
+    with pytest.raises(ValueError):
+        numbers.load().path(product)
+
+
+def test_a_value_that_cannot_be_written_leaves_the_old_file(numbers: ProductPartitions) -> None:
+    numbers.save({"a": 1})
+    with pytest.raises(DatasetError):
+        numbers.save({"a": object()})
+    assert numbers.load()["a"]() == 1
+    assert [path.name for path in numbers.path.iterdir()] == ["a.json"]
+
+
+def test_an_unfinished_file_is_neither_listed_nor_in_the_way(numbers: ProductPartitions) -> None:
+    numbers.save({"a": 1})
+    (numbers.path / ".a.part.json").write_text('{"half')  # what a kill leaves
+    (numbers.path / ".b.part.json").write_text('{"half')
+    assert list(numbers.load()) == ["a"]
+    numbers.save({"a": 2})
+    assert numbers.load()["a"]() == 2
+    assert sorted(path.name for path in numbers.path.iterdir()) == [".b.part.json", "a.json"]
+
+
+def test_whole_file_shows_nothing_until_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "a.txt"
+    with whole_file(target) as path:
+        path.write_text("new")
+        assert not target.exists()
+        assert path.parent == target.parent  # on the same file system, or the rename would not be one step
+    assert target.read_text() == "new"
+
+
+def test_unknown_formats_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="jpeg2000"):
+        ProductPartitions(path=str(tmp_path), format="jpeg2000")
+
+
+def test_pictures_have_a_preview(tmp_path: Path) -> None:
+    pictures = PicturePartitions(path=str(tmp_path))
+    red = np.zeros((10, 20, 4), np.uint8)
+    red[..., 0] = red[..., 3] = 255
+    pictures.save({"a": red, "b": np.full((30, 30, 3), 7, np.uint8), "c": np.zeros((5, 5), np.uint8)})
+    preview = Image.open(io.BytesIO(base64.b64decode(pictures.preview(products=2, height=60))))
+    assert preview.size == (120 + 60, 60)
+    assert preview.getpixel((30, 30)) == (255, 0, 0)
+    assert preview.getpixel((150, 30)) == (7, 7, 7)
+
+
+def test_the_preview_of_nothing_is_a_picture(tmp_path: Path) -> None:
+    preview = PicturePartitions(path=str(tmp_path)).preview()
+    assert Image.open(io.BytesIO(base64.b64decode(preview))).size[1] == 256

@@ -1,0 +1,1 @@
+"""A road of two stages that cost nothing, run by the real hooks, settings and datasets."""

@@ -1,0 +1,96 @@
+"""read: a photo's bytes as text. shout: the text in capitals. A text that is an error's name raises it in
+`shout`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.datasets import History, Partitions, Photos
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.pipelines.wiring import stage_node
+
+READ = Stage("read", artifacts=("texts",), code_version=1)
+SHOUT = Stage("shout", artifacts=("shouts",), code_version=1, made_by={"text": "read"}, has_losses=True)
+
+#: (stage, product) of every piece of work done, and how often a stage's models were opened; tests empty it.
+done: list[tuple[str, str]] = []
+opened: list[str] = []
+
+
+class ShoutParameters(Parameters):
+    mark: str = "!"
+    loud: bool = True
+
+
+def read(photos: Photos, batch: BatchParameters, history: History) -> Iterator[dict[str, Any]]:
+    yield from run_stage(
+        READ,
+        _reader,
+        inputs={"photo": photos},
+        parameters=Parameters(),
+        batch=batch,
+        history=history,
+        written_as=photos.written_as,
+    )
+
+
+def _reader() -> Work:
+    opened.append("read")
+
+    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+        text = inputs["photo"].decode()
+        done.append(("read", text))
+        if text == "unusable":
+            raise ProductError("The photo is unusable.")
+        return {"texts": text}
+
+    return work
+
+
+def shout(
+    texts: Partitions, parameters: ShoutParameters, batch: BatchParameters, history: History
+) -> Iterator[dict[str, Any]]:
+    yield from run_stage(
+        SHOUT,
+        partial(_shouter, parameters),
+        inputs={"text": texts},
+        parameters=parameters,
+        batch=batch,
+        history=history,
+    )
+
+
+def _shouter(parameters: ShoutParameters) -> Work:
+    opened.append("shout")
+
+    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+        text = inputs["text"]
+        done.append(("shout", text))
+        report(1, 2, {"volume": 0.5})
+        report(2, 2, {"volume": 0.25})
+        if text == "NoSpace":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if isinstance(getattr(builtins, text, None), type):
+            raise getattr(builtins, text)("as asked")
+        return {"shouts": [text.upper() + parameters.mark, seed]}
+
+    return work
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    road = Pipeline(
+        [
+            stage_node(read, READ, {"photos": "photos"}),
+            stage_node(shout, SHOUT, {"texts": "texts", "parameters": "params:shout"}),
+        ]
+    )
+    return {"__default__": road, "road": road}
