@@ -1,0 +1,31 @@
+# make demo   the sample catalog's photos to scored 3D models
+# make test   lint, types, layers and tests
+# Both set up .venv first, and again only when pyproject.toml has changed. PYTHON=python3.12 chooses another Python.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+export KEDRO_DISABLE_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.PHONY: demo test
+
+demo: .venv/installed
+	$(BIN)/kedro run --pipelines=catalog_to_3d
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+.venv/installed: pyproject.toml
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --editable '.[dev]'
+	touch $@
