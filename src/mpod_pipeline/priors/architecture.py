@@ -1,0 +1,104 @@
+"""The small family: the shapes of the networks that we train and ship, in diffusers' and transformers' own classes."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
+
+
+class ArchitectureParameters(Parameters):
+    """Widths of the small family. Pictures are ``image_size`` pixels square, latents a quarter of it."""
+
+    image_size: PositiveInt = 128
+    latent_channels: PositiveInt = 4
+    autoencoder_channels: tuple[int, ...] = (16, 48, 96)
+    unet_channels: tuple[int, ...] = (64, 128, 192)
+    attention_heads: PositiveInt = 4
+    context_dim: PositiveInt = Field(192, description="width of text and image tokens (the U-Net's cross-attention)")
+    text_layers: PositiveInt = 3
+    text_length: PositiveInt = 32
+    image_layers: PositiveInt = 3
+    patch_size: PositiveInt = 8
+
+
+def make_autoencoder(p: ArchitectureParameters) -> AutoencoderKL:
+    levels = len(p.autoencoder_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=p.autoencoder_channels,
+        layers_per_block=1,
+        latent_channels=p.latent_channels,
+        norm_num_groups=8,
+        sample_size=p.image_size,
+        mid_block_add_attention=False,
+    )
+
+
+def make_unet(p: ArchitectureParameters, in_channels: int) -> UNet2DConditionModel:
+    """``attention_head_dim`` is the *number* of heads in this class, whatever its name says."""
+    return UNet2DConditionModel(
+        sample_size=p.image_size // 2 ** (len(p.autoencoder_channels) - 1),
+        in_channels=in_channels,
+        out_channels=p.latent_channels,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=p.unet_channels,
+        layers_per_block=1,
+        cross_attention_dim=p.context_dim,
+        attention_head_dim=p.attention_heads,
+    )
+
+
+def make_text_encoder(p: ArchitectureParameters, vocabulary: int, bos: int, eos: int) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=p.context_dim,
+            intermediate_size=2 * p.context_dim,
+            projection_dim=p.context_dim,
+            num_hidden_layers=p.text_layers,
+            num_attention_heads=p.attention_heads,
+            max_position_embeddings=p.text_length,
+            bos_token_id=bos,
+            eos_token_id=eos,
+            pad_token_id=eos,
+        )
+    )
+
+
+def make_image_encoder(p: ArchitectureParameters) -> CLIPVisionModelWithProjection:
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=p.context_dim,
+            intermediate_size=2 * p.context_dim,
+            projection_dim=p.context_dim,
+            num_hidden_layers=p.image_layers,
+            num_attention_heads=p.attention_heads,
+            image_size=p.image_size,
+            patch_size=p.patch_size,
+        )
+    )
+
+
+def make_camera_projection(p: ArchitectureParameters) -> CLIPCameraProjection:
+    patches = (p.image_size // p.patch_size) ** 2
+    return CLIPCameraProjection(embedding_dim=p.context_dim, additional_embeddings=4, num_tokens=patches)
+
+
+def make_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise, predicting v: well behaved at high noise, where a novel view's structure is decided."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )

@@ -1,0 +1,89 @@
+"""Mask Rectified Cross-Attention (paper section 3.3, Eq. 6-8).
+
+In every cross-attention layer the scores of the learned token's column become -inf at the pixels that lie outside the
+outline mask; softmax and values go on as usual. So the token can paint the product only where the product is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class TokenMask:
+    """Where the learned token may act.
+
+    mask: [B, 1, H, W], 1 inside the outline. columns: [L] bool, the rectified columns of the prompt.
+    The U-Net's batch is [unconditional B | conditional B]: only the second half is rectified.
+    """
+
+    mask: Tensor
+    columns: Tensor
+
+    def bias(self, queries: int, keys: int, dtype: torch.dtype) -> Tensor:
+        """Additive attention bias [2B, 1, queries, keys]: -inf for masked columns outside the outline, else 0.
+
+        A layer's pixel is inside where any part of the outline falls on it: shrinking must not lose thin parts.
+        """
+        side = isqrt(queries)
+        inside = F.adaptive_max_pool2d(self.mask.float(), (side, side)).flatten(2) > 0.5  # [B, 1, queries]
+        outside = ~inside[..., None] & self.columns[:keys]  # [B, 1, queries, keys]
+        rectified = torch.zeros(outside.shape, dtype=dtype, device=outside.device).masked_fill(outside, float("-inf"))
+        return torch.cat([torch.zeros_like(rectified), rectified])
+
+
+class RectifiedAttnProcessor:
+    """Attention as ``AttnProcessor2_0`` of diffusers computes it, with the token mask's bias on the scores."""
+
+    def __init__(self, token_mask: TokenMask) -> None:
+        self.token_mask = token_mask
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if attn.norm_cross:
+            context = attn.norm_encoder_hidden_states(context)
+        batch, queries, _ = hidden_states.shape
+
+        def heads(x: Tensor) -> Tensor:
+            return x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)
+
+        query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
+        bias = self.token_mask.bias(queries, context.shape[1], query.dtype)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attn.scale)
+        attended = attended.transpose(1, 2).reshape(batch, queries, -1)
+        output: Tensor = attn.to_out[1](attn.to_out[0](attended))
+        return output
+
+
+@contextmanager
+def rectified_attention(unet: UNet2DConditionModel, token_mask: TokenMask | None) -> Iterator[None]:
+    """Rectify all cross-attention layers of ``unet`` for the moment; nothing changes without a mask."""
+    if token_mask is None:
+        yield
+        return
+    before = dict(unet.attn_processors)
+    rectified = RectifiedAttnProcessor(token_mask)
+    unet.set_attn_processor({name: rectified if ".attn2." in name else old for name, old in before.items()})
+    try:
+        yield
+    finally:
+        unet.set_attn_processor(before)

@@ -1,0 +1,179 @@
+"""Zero-1-to-3: what does the product in this photo look like from over there?
+
+One class for the full-size models and our small one; sizes, scales and prediction type come from the folder's configs
+(layout of ``ashawkey/zero123-xl-diffusers``: vae, image_encoder, unet, scheduler, feature_extractor,
+clip_camera_projection).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPVisionModelWithProjection
+
+from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
+from mpod_pipeline.priors.latents import decode_latents, encode_pictures, resize
+from mpod_pipeline.priors.schedule import NoiseSchedule, ddim_timesteps
+
+#: The background that Zero-1-to-3 was trained on.
+WHITE = 1.0
+
+
+@dataclass(frozen=True)
+class PhotoCondition:
+    """A photo as the network sees it; made once per product."""
+
+    tokens: Tensor  # [1, T, D] image tokens, before the pose joins them
+    latents: Tensor  # [1, 4, h, w] the autoencoder's mode, NOT multiplied by the scaling factor
+    elevation_deg: float
+
+
+class NovelViewPrior(nn.Module):
+    """The frozen prior. ``pose``: "relative" (Zero-1-to-3) or "absolute" (Stable-Zero123's fourth component)."""
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        image_encoder: CLIPVisionModelWithProjection,
+        unet: UNet2DConditionModel,
+        camera_projection: CLIPCameraProjection,
+        schedule: NoiseSchedule,
+        image_mean: tuple[float, ...],
+        image_std: tuple[float, ...],
+        absolute_elevation: bool = False,
+    ) -> None:
+        super().__init__()
+        self.vae, self.image_encoder, self.unet = vae, image_encoder, unet
+        self.camera_projection, self.schedule = camera_projection, schedule
+        self.image_mean, self.image_std = image_mean, image_std
+        self.absolute_elevation = absolute_elevation
+        self.requires_grad_(False).eval()
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of the pictures that the prior was trained on."""
+        return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @torch.no_grad()
+    def encode_photo(self, photo: Tensor, elevation_deg: float) -> PhotoCondition:
+        """Condition on a photo [3, H, W] in [0, 1] on white, taken from ``elevation_deg``."""
+        photo = photo[None].to(self.device)
+        tokens = image_tokens(self.image_encoder, self.clip_input(photo), self.camera_projection.num_tokens)
+        pixels = (resize(photo, self.image_size) * 2 - 1).to(self.vae.dtype)
+        return PhotoCondition(tokens, self.vae.encode(pixels).latent_dist.mode(), elevation_deg)
+
+    def clip_input(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1] as the image encoder wants them: its size, mean and deviation."""
+        size = self.image_encoder.config.image_size
+        if pictures.shape[-2:] != (size, size):
+            pictures = F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        mean = pictures.new_tensor(self.image_mean)[:, None, None]
+        std = pictures.new_tensor(self.image_std)[:, None, None]
+        return ((pictures - mean) / std).to(self.image_encoder.dtype)
+
+    def pose(self, condition: PhotoCondition, azimuth_deg: Tensor, elevation_deg: Tensor) -> Tensor:
+        """``[polar - polar_photo, sin Δaz, cos Δaz, Δr = 0]`` [N, 4]; polar angles fall as elevation grows."""
+        return relative_pose(condition.elevation_deg, azimuth_deg, elevation_deg, self.absolute_elevation).to(self.device)
+
+    def context(self, condition: PhotoCondition, pose: Tensor) -> Tensor:
+        """Cross-attention tokens [N, T, D] for poses [N, 4]."""
+        return self.camera_projection(condition.tokens.expand(len(pose), -1, -1), pose)
+
+    @torch.no_grad()
+    def predict(
+        self, noisy: Tensor, timesteps: Tensor, condition: PhotoCondition, pose: Tensor, guidance_scale: float
+    ) -> Tensor:
+        """The guided prediction [N, 4, h, w] (eps or v) for noisy latents at timesteps [N] and poses [N, 4].
+
+        Without guidance (scale 1) one pass; else a second with both conditions zeroed, after the projection.
+        """
+        context = self.context(condition, pose)
+        latents = condition.latents.expand(len(noisy), -1, -1, -1)
+        if guidance_scale == 1.0:
+            return self._unet(noisy, timesteps, latents, context)
+        both = self._unet(
+            torch.cat([noisy, noisy]),
+            torch.cat([timesteps, timesteps]),
+            torch.cat([latents, torch.zeros_like(latents)]),
+            torch.cat([context, torch.zeros_like(context)]),
+        )
+        conditional, unconditional = both.chunk(2)
+        return unconditional + guidance_scale * (conditional - unconditional)
+
+    def _unet(self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor) -> Tensor:
+        x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(self.unet.dtype)
+        return self.unet(x, timesteps, encoder_hidden_states=context.to(self.unet.dtype)).sample.float()
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
+        return encode_pictures(self.vae, resize(pictures, self.image_size)).float()
+
+    @torch.no_grad()
+    def sample(
+        self,
+        photo: Tensor,
+        azimuth_deg: Tensor,
+        elevation_deg: Tensor,
+        *,
+        photo_elevation_deg: float = 0.0,
+        steps: int = 50,
+        guidance_scale: float = 3.0,
+        seed: int = 0,
+    ) -> Tensor:
+        """Pictures [N, 3, H, W] in [0, 1] of the product in ``photo`` [3, H, W] from poses [N], by DDIM."""
+        azimuth = torch.as_tensor(azimuth_deg, dtype=torch.float32).reshape(-1)
+        elevation = torch.as_tensor(elevation_deg, dtype=torch.float32).reshape(-1)
+        azimuth, elevation = torch.broadcast_tensors(azimuth, elevation)
+        condition = self.encode_photo(photo, photo_elevation_deg)
+        pose = self.pose(condition, azimuth, elevation)
+        noise = torch.randn(len(pose), *condition.latents.shape[1:], generator=torch.Generator().manual_seed(seed))
+        latents = noise.to(self.device)
+        for t, lower in timestep_pairs(self.schedule, steps):
+            timesteps = torch.full((len(pose),), t, device=self.device)
+            prediction = self.predict(latents, timesteps, condition, pose, guidance_scale)
+            latents = ddim_step(self.schedule, latents, prediction, t, lower)
+        return decode_latents(self.vae, latents)
+
+
+def image_tokens(encoder: CLIPVisionModelWithProjection, pixels: Tensor, num_tokens: int) -> Tensor:
+    """What the U-Net attends to [B, T, D]: the pooled embedding (T = 1), or the projected patch tokens."""
+    if num_tokens == 1:
+        return encoder(pixels).image_embeds[:, None]
+    hidden = encoder.vision_model(pixels).last_hidden_state[:, 1:]
+    return encoder.visual_projection(encoder.vision_model.post_layernorm(hidden))
+
+
+def relative_pose(photo_elevation_deg: float | Tensor, azimuth_deg: Tensor, elevation_deg: Tensor, absolute: bool = False) -> Tensor:
+    """Zero-1-to-3's pose vector [N, 4], radians; angles in degrees, azimuth relative to the photo's.
+
+    Its first component is ``polar_target - polar_photo = elevation_photo - elevation_target``. Stable-Zero123
+    (``absolute``) puts the photo's polar angle in the fourth, where Zero-1-to-3 has the change of distance.
+    """
+    photo = torch.as_tensor(photo_elevation_deg, dtype=torch.float32)
+    azimuth = azimuth_deg.deg2rad()
+    change = (photo - elevation_deg).deg2rad()
+    last = (90 - photo).deg2rad().expand_as(change) if absolute else torch.zeros_like(change)
+    return torch.stack([change, azimuth.sin(), azimuth.cos(), last], dim=-1)
+
+
+def timestep_pairs(schedule: NoiseSchedule, steps: int) -> list[tuple[int, int]]:
+    """DDIM's (timestep, next lower timestep) pairs; -1 means no noise left."""
+    times = ddim_timesteps(schedule, steps).tolist()
+    return list(zip(times, [*times[1:], -1], strict=True))
+
+
+def ddim_step(schedule: NoiseSchedule, noisy: Tensor, prediction: Tensor, t: int, lower: int) -> Tensor:
+    """One deterministic DDIM step from timestep ``t`` to ``lower``."""
+    timesteps = torch.full((len(noisy),), t, device=noisy.device)
+    clean = schedule.clean(prediction, noisy, timesteps)
+    if lower < 0:
+        return clean
+    return schedule.add_noise(clean, schedule.epsilon(prediction, noisy, timesteps), torch.full_like(timesteps, lower))

@@ -1,0 +1,69 @@
+"""Score distillation sampling (paper Eq. 1): what a diffusion prior wants changed in a rendered picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.schedule import NoiseSchedule
+
+#: (noisy latents [B, ...], timesteps [B]) -> the guided prediction [B, ...].
+Predict = Callable[[Tensor, Tensor], Tensor]
+Weighting = Literal["sigma_squared", "clean", "uniform"]
+
+
+class SdsParameters(Parameters):
+    """How the prior is asked. Noise levels are fractions of the schedule, [low, high], moving from start to end."""
+
+    guidance_scale: float = Field(ge=0)
+    start: tuple[float, float] = (0.5, 0.95)
+    end: tuple[float, float] = (0.05, 0.5)
+    weighting: Weighting = "clean"
+    weight: float = Field(1.0, ge=0, description="factor of this loss")
+
+
+def annealed_timesteps(p: SdsParameters, progress: float, batch: int, schedule: NoiseSchedule, generator: torch.Generator) -> Tensor:
+    """Timesteps [batch], uniform in an interval that moves linearly with progress in [0, 1]; stratified over the batch."""
+    low, high = (a + (b - a) * progress for a, b in zip(p.start, p.end, strict=True))
+    position = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+    return ((low + (high - low) * position) * (len(schedule) - 1)).round().long().clamp(0, len(schedule) - 1)
+
+
+def sds_weight(schedule: NoiseSchedule, timesteps: Tensor, like: Tensor, weighting: Weighting) -> Tensor:
+    """``w(t)`` of Eq. 1, shaped to multiply ``like``.
+
+    sigma_squared: ``1 - alphas_cumprod`` (DreamFusion). uniform: 1. clean: ``sigma / alpha``, which makes the gradient
+    ``z - z_0_hat``, that of the squared distance to the one-step estimate.
+    """
+    sigma = schedule.sigma(timesteps, like)
+    if weighting == "sigma_squared":
+        return sigma.square()
+    if weighting == "clean":
+        return sigma / schedule.alpha(timesteps, like)
+    return torch.ones_like(sigma)
+
+
+def sds_loss(
+    latents: Tensor,
+    predict: Predict,
+    schedule: NoiseSchedule,
+    timesteps: Tensor,
+    generator: torch.Generator,
+    weighting: Weighting = "clean",
+) -> Tensor:
+    """A scalar whose gradient with respect to ``latents`` [B, ...] is ``w(t) (eps_hat - eps) / latents.numel()``.
+
+    The prediction is made without gradients: Eq. 1 leaves the U-Net's Jacobian out.
+    """
+    with torch.no_grad():
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noisy = schedule.add_noise(latents, noise, timesteps)
+        epsilon = schedule.epsilon(predict(noisy, timesteps), noisy, timesteps)
+        gradient = sds_weight(schedule, timesteps, latents, weighting) * (epsilon - noise)
+        target = latents - gradient
+    return 0.5 * (latents - target).square().mean()

@@ -1,0 +1,152 @@
+"""Stable Diffusion as a prior for pictures of a prompt: full-size or our small one, from the same folder format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.priors.latents import encode_pictures, resize
+from mpod_pipeline.priors.mrca import TokenMask, rectified_attention
+from mpod_pipeline.priors.schedule import NoiseSchedule
+
+#: The learned word for the product in the photo (textual inversion).
+PLACEHOLDER = "<e>"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An encoded prompt and which of its columns belong to the learned token."""
+
+    context: Tensor  # [1, L, D]
+    token_columns: Tensor  # [L] bool: the placeholder's own column
+    after_columns: Tensor  # [L] bool: the columns behind it, which a causal encoder lets know of it
+
+
+class TextToImagePrior(nn.Module):
+    """The frozen prior."""
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        tokenizer: CLIPTokenizer,
+        text_encoder: CLIPTextModel,
+        unet: UNet2DConditionModel,
+        schedule: NoiseSchedule,
+    ) -> None:
+        super().__init__()
+        self.vae, self.text_encoder, self.unet = vae, text_encoder, unet
+        self.tokenizer, self.schedule = tokenizer, schedule
+        self.requires_grad_(False).eval()
+        self._words = len(tokenizer)
+
+    @property
+    def image_size(self) -> int:
+        return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def token_dim(self) -> int:
+        """Width of a learned token."""
+        return int(self.text_encoder.config.hidden_size)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Scaled latents of pictures [B, 3, H, W] in [0, 1], at the prior's own size; differentiable."""
+        return encode_pictures(self.vae, resize(pictures, self.image_size)).float()
+
+    def word_embedding(self, word: str) -> Tensor:
+        """The embedding [D] of a word that is one token. Raises SetupError for another."""
+        ids = self.tokenizer(word, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            raise SetupError(f"{word!r} is {len(ids)} tokens of this text prior; the initial word must be one.")
+        return self.text_encoder.get_input_embeddings().weight[ids[0]].detach().clone()
+
+    def encode_prompt(self, text: str, token: Tensor | None = None) -> Prompt:
+        """Encode ``text``; each ``<e>`` in it stands for ``token`` [D]. Gradients flow to the token.
+
+        The token is put into the sequence of embeddings, not into the vocabulary, so that nothing of the prior
+        changes from one product to the next.
+        """
+        ids, is_token = self._ids(text)
+        embeddings = self.text_encoder.get_input_embeddings().weight[ids]
+        if is_token.any():
+            if token is None:
+                raise SetupError(f"The prompt {text!r} names {PLACEHOLDER} but no token was given.")
+            embeddings = torch.where(is_token[:, None], token.to(embeddings)[None], embeddings)
+        context = self._encode_embeddings(ids[None], embeddings[None])
+        after = (is_token.cumsum(0) > 0) & ~is_token
+        return Prompt(context, is_token, after)
+
+    def _ids(self, text: str) -> tuple[Tensor, Tensor]:
+        """Token ids [L] and where the placeholder is [L]; padded to the encoder's length."""
+        parts = text.split(PLACEHOLDER)
+        ids: list[int] = [self.tokenizer.bos_token_id]
+        marks: list[bool] = [False]
+        for i, part in enumerate(parts):
+            if i:
+                ids.append(self.tokenizer.eos_token_id)
+                marks.append(True)
+            words = self.tokenizer(part, add_special_tokens=False)["input_ids"] if part.strip() else []
+            ids.extend(words)
+            marks.extend([False] * len(words))
+        length = int(self.text_encoder.config.max_position_embeddings)
+        if any(marks[length - 1 :]):
+            raise SetupError(f"The prompt is too long for this prior: {PLACEHOLDER} falls behind token {length}.")
+        ids, marks = ids[: length - 1], marks[: length - 1]
+        pad = self.tokenizer.pad_token_id
+        rest = length - len(ids) - 1
+        ids = [*ids, self.tokenizer.eos_token_id, *[pad] * rest]
+        marks = [*marks, *[False] * (rest + 1)]
+        return torch.tensor(ids, device=self.device), torch.tensor(marks, device=self.device)
+
+    def _encode_embeddings(self, ids: Tensor, embeddings: Tensor) -> Tensor:
+        """The text encoder over given input embeddings [B, L, D]."""
+        layer = self.text_encoder.get_input_embeddings()
+        with _replaced_output(layer, embeddings):
+            return self.text_encoder(input_ids=ids).last_hidden_state
+
+    def predict(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        prompts: Sequence[Prompt],
+        unconditional: Prompt,
+        guidance_scale: float,
+        token_mask: TokenMask | None = None,
+    ) -> Tensor:
+        """The guided prediction [B, 4, h, w]; one prompt per latent, or one for all.
+
+        ``token_mask`` rectifies the cross-attention of the conditional half (MRCA, Eq. 8).
+        """
+        context = torch.cat([p.context for p in prompts]).expand(len(noisy), -1, -1)
+        nothing = unconditional.context.expand(len(noisy), -1, -1)
+        with rectified_attention(self.unet, token_mask):
+            both = self._unet(torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), torch.cat([nothing, context]))
+        without, conditional = both.chunk(2)
+        return without + guidance_scale * (conditional - without)
+
+    def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        return self.unet(noisy.to(self.unet.dtype), timesteps, encoder_hidden_states=context.to(self.unet.dtype)).sample.float()
+
+    def predict_unguided(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        """The plain prediction for contexts [B, L, D]; differentiable to the context (textual inversion)."""
+        return self._unet(noisy, timesteps, context)
+
+
+@contextmanager
+def _replaced_output(layer: nn.Module, output: Tensor) -> Iterator[None]:
+    """Let ``layer`` answer ``output`` for the moment."""
+    handle = layer.register_forward_hook(lambda *_: output)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,101 @@
+"""The autoencoder of the small family: pictures [3, H, W] to latents [4, H/4, W/4]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mpod_pipeline.priors.architecture import ArchitectureParameters, make_autoencoder
+from mpod_pipeline.priors.training import Report, TrainingParameters, fit, step_generator
+
+
+class AutoencoderTraining(TrainingParameters):
+    """Crops make steps cheap; the last ``whole_steps`` see whole pictures, which is what the network will meet."""
+
+    crop: PositiveInt = 64
+    whole_steps: int = 200
+    kl_weight: float = 1e-6
+    edge_weight: float = 0.5
+
+
+def to_network(pictures: NDArray[np.uint8]) -> Tensor:
+    """uint8 [B, H, W, 3] to float [B, 3, H, W] in [-1, 1]."""
+    return (torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+def reconstruction_loss(output: Tensor, target: Tensor, edge_weight: float) -> Tensor:
+    """Mean squared error of colours plus that of differences between neighbours, which keeps edges sharp."""
+    error = output - target
+    edges = error.diff(dim=-1).square().mean() + error.diff(dim=-2).square().mean()
+    return error.square().mean() + edge_weight * edges
+
+
+def train_autoencoder(
+    pictures: NDArray[np.uint8],
+    architecture: ArchitectureParameters,
+    p: AutoencoderTraining,
+    checkpoint: Path,
+    report: Report,
+) -> AutoencoderKL:
+    """Train on pictures [N, H, W, 3] (on white); the scaling factor makes latents of unit variance."""
+    torch.manual_seed(p.seed)
+    network = make_autoencoder(architecture).to(memory_format=torch.channels_last)
+
+    def loss_of_step(net: nn.Module, step: int) -> Tensor:
+        rng, _ = step_generator(p.seed, step)
+        whole = step >= p.steps - p.whole_steps
+        count = max(1, p.batch_size // 4) if whole else p.batch_size
+        batch = pictures[rng.integers(0, len(pictures), count)]
+        if not whole:
+            batch = random_crops(batch, p.crop, rng)
+        target = to_network(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = net.encode(target).latent_dist  # type: ignore[operator]
+            noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32))
+            output = net.decode(posterior.mean + posterior.std * noise).sample  # type: ignore[operator]
+        return reconstruction_loss(output.float(), target, p.edge_weight) + p.kl_weight * posterior.kl().mean().float()
+
+    fit(network, loss_of_step, p, checkpoint, report)
+    sample = pictures[:: max(1, len(pictures) // 256)][:256]
+    network.register_to_config(scaling_factor=1.0 / float(encode(network, sample).std()))
+    return network
+
+
+def random_crops(pictures: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A square crop of each picture [B, H, W, 3], most of them near the middle, where the product is."""
+    height, width = pictures.shape[1:3]
+    top, left = (np.clip(rng.normal((n - size) / 2, n / 8, len(pictures)), 0, n - size).astype(int) for n in (height, width))
+    return np.stack([p[t : t + size, x : x + size] for p, t, x in zip(pictures, top, left, strict=True)])
+
+
+@torch.no_grad()
+def encode(network: AutoencoderKL, pictures: NDArray[np.uint8], batch_size: int = 32) -> Tensor:
+    """Latents [N, 4, H/4, W/4] float16: means, before the scaling factor."""
+    latents = []
+    for start in range(0, len(pictures), batch_size):
+        with torch.autocast("cpu", torch.bfloat16):
+            mean = network.encode(to_network(pictures[start : start + batch_size])).latent_dist.mean
+        latents.append(mean.half())
+    return torch.cat(latents)
+
+
+@torch.no_grad()
+def autoencoder_psnr(network: AutoencoderKL, pictures: NDArray[np.uint8], batch_size: int = 32) -> float:
+    """Mean PSNR in dB of reconstructions of pictures [N, H, W, 3]."""
+    values = []
+    for start in range(0, len(pictures), batch_size):
+        target = to_network(pictures[start : start + batch_size])
+        with torch.autocast("cpu", torch.bfloat16):
+            output = network.decode(network.encode(target).latent_dist.mode()).sample
+        error = F.mse_loss(output.float().clamp(-1, 1), target, reduction="none").mean((1, 2, 3)) / 4
+        values.append(-10 * torch.log10(error.clamp_min(1e-10)))
+    return float(torch.cat(values).mean())

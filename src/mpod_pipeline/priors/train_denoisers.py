@@ -1,0 +1,186 @@
+"""The small Stable Diffusion and the small Zero-1-to-3: two denoisers over the same latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from mpod_pipeline.priors.architecture import (
+    ArchitectureParameters,
+    make_camera_projection,
+    make_image_encoder,
+    make_scheduler,
+    make_text_encoder,
+    make_unet,
+)
+from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
+from mpod_pipeline.priors.novel_view import image_tokens, relative_pose
+from mpod_pipeline.priors.schedule import NoiseSchedule
+from mpod_pipeline.priors.train_autoencoder import to_network
+from mpod_pipeline.priors.training import Report, TrainingParameters, fit, step_generator
+
+#: How captions are put into sentences; the method's own prompt is among them.
+TEMPLATES = (
+    "a {}",
+    "a photo of a {}",
+    "a picture of a {}",
+    "a rendering of a {}",
+    "a product photo of a {}",
+    "a good photo of a {}",
+    "a close-up photo of a {}",
+    "A high-resolution DSLR image of a {}",
+    "A high-resolution DSLR image of a {}",
+)
+
+
+class DenoiserTraining(TrainingParameters):
+    """One denoiser's training."""
+
+    condition_dropout: float = Field(0.1, ge=0, lt=1)
+    high_noise_share: float = Field(0.5, ge=0, le=1, description="timesteps drawn from the noisier half only")
+    targets_per_photo: PositiveInt = 2
+
+
+@dataclass(frozen=True)
+class ViewLatents:
+    """All pictures of N products as the denoisers see them; view 0 is the photo."""
+
+    latents: Tensor  # [N, V, 4, h, w] float16, unscaled modes
+    photos: NDArray[np.uint8]  # [N, H, W, 3] on white
+    azimuth_deg: NDArray[np.float32]  # [N, V]
+    elevation_deg: NDArray[np.float32]  # [N, V]
+    captions: Sequence[str]
+    scaling_factor: float
+
+    def scaled(self, product: NDArray[np.int64], view: NDArray[np.int64]) -> Tensor:
+        return self.latents[torch.from_numpy(product), torch.from_numpy(view)].float() * self.scaling_factor
+
+
+def view_words(azimuth_deg: float, elevation_deg: float) -> str:
+    """How a sentence says where the camera was."""
+    if elevation_deg > 45:
+        return "view from above"
+    turn = abs((azimuth_deg + 180) % 360 - 180)
+    return "front view" if turn < 45 else "back view" if turn > 135 else "side view"
+
+
+def sentence(caption: str, azimuth_deg: float, elevation_deg: float, rng: np.random.Generator) -> str:
+    text = str(rng.choice(TEMPLATES)).format(caption)
+    return f"{text}, {view_words(azimuth_deg, elevation_deg)}" if rng.random() < 0.4 else text
+
+
+def draw_timesteps(count: int, high_noise_share: float, rng: np.random.Generator) -> Tensor:
+    """Timesteps [count]: a share from the noisier part, where structure is decided; the rest from everywhere."""
+    low = np.where(rng.random(count) < high_noise_share, 450, 0)
+    return torch.from_numpy((low + rng.random(count) * (1000 - low)).astype(np.int64))
+
+
+def denoising_loss(unet: nn.Module, condition: Tensor | None, context: Tensor, clean: Tensor, timesteps: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """Plain mean squared error on the prediction: its implied weights keep high noise worth learning."""
+    noisy = schedule.add_noise(clean, noise, timesteps)
+    x = noisy if condition is None else torch.cat([noisy, condition], dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = unet(x.contiguous(memory_format=torch.channels_last), timesteps, encoder_hidden_states=context).sample
+    return (prediction.float() - schedule.target(clean, noise, timesteps)).square().mean()
+
+
+class TextDenoiser(nn.Module):
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+
+def train_text_to_image(
+    data: ViewLatents, tokenizer: CLIPTokenizer, architecture: ArchitectureParameters, p: DenoiserTraining, checkpoint: Path, report: Report
+) -> TextDenoiser:
+    """The small Stable Diffusion: every view of every product under its caption."""
+    torch.manual_seed(p.seed)
+    network = TextDenoiser(
+        make_unet(architecture, architecture.latent_channels),
+        make_text_encoder(architecture, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id),
+    ).to(memory_format=torch.channels_last)
+    schedule = NoiseSchedule.of(make_scheduler())
+    products, views = data.azimuth_deg.shape
+
+    def loss_of_step(net: nn.Module, step: int) -> Tensor:
+        rng, generator = step_generator(p.seed, step)
+        product, view = rng.integers(0, products, p.batch_size), rng.integers(0, views, p.batch_size)
+        texts = [
+            "" if rng.random() < p.condition_dropout else sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
+            for i, v in zip(product, view, strict=True)
+        ]
+        ids = tokenizer(texts, padding="max_length", truncation=True, max_length=architecture.text_length, return_tensors="pt")["input_ids"]
+        clean = data.scaled(product, view)
+        timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng)
+        noise = torch.randn(clean.shape, generator=generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            context = net.text_encoder(input_ids=ids).last_hidden_state  # type: ignore[operator]
+        return denoising_loss(net.unet, None, context, clean, timesteps, noise, schedule)  # type: ignore[arg-type]
+
+    fit(network, loss_of_step, p, checkpoint, report)
+    return network
+
+
+class NovelViewDenoiser(nn.Module):
+    def __init__(self, unet: UNet2DConditionModel, image_encoder: CLIPVisionModelWithProjection, camera_projection: CLIPCameraProjection) -> None:
+        super().__init__()
+        self.unet, self.image_encoder, self.camera_projection = unet, image_encoder, camera_projection
+
+
+def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters) -> UNet2DConditionModel:
+    """The same U-Net with room for condition latents, whose weights start at zero (as Zero-1-to-3 starts)."""
+    wide = make_unet(architecture, 2 * architecture.latent_channels)
+    state = unet.state_dict()
+    narrow = state["conv_in.weight"]
+    state["conv_in.weight"] = torch.cat([narrow, torch.zeros_like(narrow)], dim=1)
+    wide.load_state_dict(state)
+    return wide
+
+
+def train_novel_view(
+    data: ViewLatents, start: UNet2DConditionModel, architecture: ArchitectureParameters, p: DenoiserTraining, checkpoint: Path, report: Report
+) -> NovelViewDenoiser:
+    """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net."""
+    torch.manual_seed(p.seed)
+    network = NovelViewDenoiser(
+        widen_input(start, architecture), make_image_encoder(architecture), make_camera_projection(architecture)
+    ).to(memory_format=torch.channels_last)
+    schedule = NoiseSchedule.of(make_scheduler())
+    products, views = data.azimuth_deg.shape
+    photos = p.batch_size // p.targets_per_photo
+
+    def loss_of_step(net: nn.Module, step: int) -> Tensor:
+        rng, generator = step_generator(p.seed, step)
+        product = rng.integers(0, products, photos)
+        repeated = np.repeat(product, p.targets_per_photo)
+        view = rng.integers(0, views, len(repeated))
+        pixels = to_network(data.photos[product])  # mean and deviation of 0.5 map [0, 1] to [-1, 1]
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = image_tokens(net.image_encoder, pixels, net.camera_projection.num_tokens)  # type: ignore[arg-type]
+            tokens = tokens.repeat_interleave(p.targets_per_photo, 0)
+            pose = relative_pose(
+                torch.from_numpy(data.elevation_deg[repeated, 0]),
+                torch.from_numpy(data.azimuth_deg[repeated, view]),
+                torch.from_numpy(data.elevation_deg[repeated, view]),
+            )
+            context = net.camera_projection(tokens, pose)  # type: ignore[operator]
+        condition = data.latents[torch.from_numpy(repeated), 0].float()
+        keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float()
+        context = context * keep[:, None, None]
+        condition = condition * keep[:, None, None, None]
+        clean = data.scaled(repeated, view)
+        timesteps = draw_timesteps(len(repeated), p.high_noise_share, rng)
+        noise = torch.randn(clean.shape, generator=generator)
+        return denoising_loss(net.unet, condition, context, clean, timesteps, noise, schedule)  # type: ignore[arg-type]
+
+    fit(network, loss_of_step, p, checkpoint, report)
+    return network

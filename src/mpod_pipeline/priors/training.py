@@ -1,0 +1,104 @@
+"""Training of the small family: one loop for all networks, resumable to the step.
+
+Batches and noise of step k depend on the seed and k alone, and a checkpoint holds weights, moving averages and the
+optimiser, so a run that was killed goes on exactly where an undisturbed one would have been.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from mpod_pipeline.parameters import Parameters
+
+#: Called after each step with (step, total steps, losses).
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+class TrainingParameters(Parameters):
+    """One network's training."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 8e-4
+    warmup_steps: NonNegativeInt = 200
+    decay_steps: NonNegativeInt = Field(0, description="last steps over which the learning rate falls to a tenth")
+    weight_decay: float = Field(0.01, ge=0)
+    ema_decay: float = Field(0.999, gt=0, lt=1)
+    checkpoint_every: PositiveInt = 250
+    seed: NonNegativeInt = 0
+
+
+def step_generator(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
+    """The random streams of one step."""
+    rng = np.random.default_rng([seed, step])
+    return rng, torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+
+
+def learning_rate(p: TrainingParameters, step: int) -> float:
+    warm = min(1.0, (step + 1) / max(p.warmup_steps, 1))
+    left = p.steps - step
+    cool = 1.0 if left > p.decay_steps else 0.1 + 0.9 * left / p.decay_steps
+    return p.learning_rate * warm * cool
+
+
+def fit(
+    network: nn.Module,
+    loss_of_step: Callable[[nn.Module, int], Tensor],
+    p: TrainingParameters,
+    checkpoint: Path,
+    report: Report,
+) -> nn.Module:
+    """Train ``network`` on ``loss_of_step(network, step)`` and return it holding its moving averages.
+
+    Goes on from ``checkpoint`` where that exists, and leaves one there. Raises FloatingPointError on a loss that is
+    not finite: the checkpoint is then still the last good one.
+    """
+    trained = [q for q in network.parameters() if q.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True)
+    averages = [q.detach().clone() for q in trained]
+    start = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        averages, start = state["averages"], int(state["step"])
+
+    network.train()
+    for step in range(start, p.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(p, step)
+        loss = loss_of_step(network, step)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise FloatingPointError(f"the loss of step {step} is {value}")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        decay = min(p.ema_decay, (step + 1) / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, trained, 1 - decay)
+        if (step + 1) % p.checkpoint_every == 0 or step + 1 == p.steps:
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "averages": averages, "step": step + 1}
+            save_whole(state, checkpoint)
+        report(step + 1, p.steps, {"loss": value})
+
+    with torch.no_grad():
+        for parameter, average in zip(trained, averages, strict=True):
+            parameter.copy_(average)
+    return network.eval()
+
+
+def save_whole(state: dict[str, object], path: Path) -> None:
+    """Write aside and rename, so that a kill leaves the old checkpoint or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(state, aside)
+    os.replace(aside, path)
