@@ -10,7 +10,7 @@ from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Photos
 from mpod_pipeline.method import segmentation
 from mpod_pipeline.method.photos import decode_photo
-from mpod_pipeline.method.segmentation import SegmentationParameters
+from mpod_pipeline.method.segmentation import SegmentationParameters, load_segmentation_models
 
 STAGE = Stage("segment", artifacts=("cutouts",), code_version=1)
 
@@ -31,8 +31,10 @@ def segment(
 
 
 def _segmenter(parameters: SegmentationParameters) -> Work:
+    models = load_segmentation_models(parameters)
+
     def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
         photo = decode_photo(inputs["photo"])
-        return {"cutouts": segmentation.segment(photo, parameters)}
+        return {"cutouts": segmentation.segment(photo, parameters, models)}
 
     return work
