@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -23,13 +22,14 @@ from mpod_pipeline.fields.hash_encoding.interface import (
     HashGridParameters,
     initial_table,
 )
+from mpod_pipeline.rendering.volume.threads import share_out
 
 # No "nnan" and "ninf": a NaN among the points must come out as a NaN, not as anything.
 _JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
-# Points that a task takes through all levels: their features (96 bytes a point by default) stay in the cache
+# Points that go through all levels together: their features (96 bytes a point by default) stay in the cache
 # while a level's part of the table, at most half a megabyte by default, is read at random.
-_POINTS_PER_TASK = 4096
+_POINTS_AT_ONCE = 8192
 
 _PRIME_Y, _PRIME_Z = np.uint64(HASH_PRIMES[1]), np.uint64(HASH_PRIMES[2])
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -94,72 +94,64 @@ def _kernels(n_features: int) -> _Kernels:
     They take features by twos, which it then keeps in registers over the eight corners.
     """
 
-    @njit(parallel=True, **_JIT)
-    def encode(points, table, offset, resolution, scale, encoded):
-        for task in prange((len(points) + _POINTS_PER_TASK - 1) // _POINTS_PER_TASK):
-            first = task * _POINTS_PER_TASK
-            for level in range(len(scale)):
-                size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
-                entries = table[offset[level] : offset[level + 1]]
-                column = level * n_features
-                for i in range(first, min(len(points), first + _POINTS_PER_TASK)):
-                    x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
-                    for f in range(0, n_features, 2):
-                        even, odd = _ZERO, _ZERO
-                        for corner in range(8):
-                            entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
-                            weight_x, weight_y, weight_z = _weight(corner, u, v, w)
-                            weight = weight_x * weight_y * weight_z
-                            even += weight * entries[entry, f]
-                            odd += weight * entries[entry, f + 1]
-                        encoded[i, column + f] = even
-                        encoded[i, column + f + 1] = odd
+    @njit(**_JIT)
+    def encode(points, table, offset, resolution, scale, encoded, first, end):
+        for level in range(len(scale)):
+            size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
+            entries = table[offset[level] : offset[level + 1]]
+            column = level * n_features
+            for i in range(first, end):
+                x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
+                for f in range(0, n_features, 2):
+                    even, odd = _ZERO, _ZERO
+                    for corner in range(8):
+                        entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
+                        weight_x, weight_y, weight_z = _weight(corner, u, v, w)
+                        weight = weight_x * weight_y * weight_z
+                        even += weight * entries[entry, f]
+                        odd += weight * entries[entry, f + 1]
+                    encoded[i, column + f] = even
+                    encoded[i, column + f + 1] = odd
 
-    @njit(parallel=True, **_JIT)
-    def table_gradient(points, gradient, offset, resolution, scale, n_workers, table_grad):
-        # A worker has levels of its own, so no two of them ever write the same entry, and the order of
-        # additions, hence the result, is always the same. Every n-th level: all get coarse and fine ones.
-        for worker in prange(n_workers):
-            for first in range(0, len(points), _POINTS_PER_TASK):
-                for level in range(worker, len(scale), n_workers):
-                    size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
-                    entries = table_grad[offset[level] : offset[level + 1]]
-                    column = level * n_features
-                    for i in range(first, min(len(points), first + _POINTS_PER_TASK)):
-                        x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
-                        for f in range(0, n_features, 2):
-                            even, odd = gradient[i, column + f], gradient[i, column + f + 1]
-                            for corner in range(8):
-                                entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
-                                weight_x, weight_y, weight_z = _weight(corner, u, v, w)
-                                weight = weight_x * weight_y * weight_z
-                                entries[entry, f] += weight * even
-                                entries[entry, f + 1] += weight * odd
+    @njit(**_JIT)
+    def table_gradient(points, gradient, offset, resolution, scale, table_grad, first_level, end_level):
+        for level in range(first_level, end_level):
+            size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
+            entries = table_grad[offset[level] : offset[level + 1]]
+            column = level * n_features
+            for i in range(len(points)):
+                x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
+                for f in range(0, n_features, 2):
+                    even, odd = gradient[i, column + f], gradient[i, column + f + 1]
+                    for corner in range(8):
+                        entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
+                        weight_x, weight_y, weight_z = _weight(corner, u, v, w)
+                        weight = weight_x * weight_y * weight_z
+                        entries[entry, f] += weight * even
+                        entries[entry, f + 1] += weight * odd
 
-    @njit(parallel=True, **_JIT)
-    def point_gradient(points, table, gradient, offset, resolution, scale, point_grad):
-        for task in prange((len(points) + _POINTS_PER_TASK - 1) // _POINTS_PER_TASK):
-            first = task * _POINTS_PER_TASK
-            for level in range(len(scale)):
-                size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
-                entries = table[offset[level] : offset[level + 1]]
-                column = level * n_features
-                for i in range(first, min(len(points), first + _POINTS_PER_TASK)):
-                    x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
-                    grad_x, grad_y, grad_z = _ZERO, _ZERO, _ZERO
-                    for f in range(0, n_features, 2):
-                        even, odd = gradient[i, column + f], gradient[i, column + f + 1]
-                        for corner in range(8):
-                            entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
-                            weight_x, weight_y, weight_z = _weight(corner, u, v, w)
-                            value = entries[entry, f] * even + entries[entry, f + 1] * odd
-                            grad_x += value * weight_y * weight_z * (_ONE if corner & 1 else -_ONE)
-                            grad_y += value * weight_x * weight_z * (_ONE if corner & 2 else -_ONE)
-                            grad_z += value * weight_x * weight_y * (_ONE if corner & 4 else -_ONE)
-                    # A coordinate outside the cube was moved onto its surface, whatever its value.
-                    point_grad[i, 0] += scale[level] * grad_x if _ZERO <= points[i, 0] <= _ONE else _ZERO
-                    point_grad[i, 1] += scale[level] * grad_y if _ZERO <= points[i, 1] <= _ONE else _ZERO
-                    point_grad[i, 2] += scale[level] * grad_z if _ZERO <= points[i, 2] <= _ONE else _ZERO
+    @njit(**_JIT)
+    def point_gradient(points, table, gradient, offset, resolution, scale, point_grad, first, end):
+        for level in range(len(scale)):
+            size, edge, dense, factor_y, factor_z = _level(level, offset, resolution)
+            entries = table[offset[level] : offset[level + 1]]
+            column = level * n_features
+            for i in range(first, end):
+                x, y, z, u, v, w = _cell(points, i, scale[level], edge, factor_y, factor_z)
+                grad_x, grad_y, grad_z = _ZERO, _ZERO, _ZERO
+                for f in range(0, n_features, 2):
+                    even, odd = gradient[i, column + f], gradient[i, column + f + 1]
+                    for corner in range(8):
+                        entry = _entry(corner, x, y, z, factor_y, factor_z, dense, size)
+                        weight_x, weight_y, weight_z = _weight(corner, u, v, w)
+                        value = entries[entry, f] * even + entries[entry, f + 1] * odd
+                        grad_x += value * weight_y * weight_z * (_ONE if corner & 1 else -_ONE)
+                        grad_y += value * weight_x * weight_z * (_ONE if corner & 2 else -_ONE)
+                        grad_z += value * weight_x * weight_y * (_ONE if corner & 4 else -_ONE)
+                # A coordinate outside the cube was moved onto its surface, whatever its value.
+                point_grad[i, 0] += scale[level] * grad_x if _ZERO <= points[i, 0] <= _ONE else _ZERO
+                point_grad[i, 1] += scale[level] * grad_y if _ZERO <= points[i, 1] <= _ONE else _ZERO
+                point_grad[i, 2] += scale[level] * grad_z if _ZERO <= points[i, 2] <= _ONE else _ZERO
 
     return _Kernels(encode, table_gradient, point_gradient)
 
@@ -172,9 +164,9 @@ class _HashEncode(torch.autograd.Function):
         ctx.layout = layout
         n_features = table.shape[1]
         encoded = torch.empty(len(points), len(layout.scale) * n_features)
-        _kernels(n_features).encode(
-            points.numpy(), table.numpy(), layout.offset, layout.resolution, layout.scale, encoded.numpy()
-        )
+        grid = (layout.offset, layout.resolution, layout.scale)
+        work = partial(_kernels(n_features).encode, points.numpy(), table.numpy(), *grid, encoded.numpy())
+        share_out(work, len(points), _POINTS_AT_ONCE)
         return encoded
 
     @staticmethod
@@ -187,12 +179,23 @@ class _HashEncode(torch.autograd.Function):
         point_grad = table_grad = None
         if ctx.needs_input_grad[0]:
             point_grad = torch.zeros_like(points)
-            kernels.point_gradient(points.numpy(), table.numpy(), gradient.numpy(), *grid, point_grad.numpy())
+            work = partial(
+                kernels.point_gradient,
+                points.numpy(),
+                table.numpy(),
+                gradient.numpy(),
+                *grid,
+                point_grad.numpy(),
+            )
+            share_out(work, len(points), _POINTS_AT_ONCE)
         if ctx.needs_input_grad[1]:
             table_grad = torch.zeros_like(table)
-            kernels.table_gradient(
-                points.numpy(), gradient.numpy(), *grid, numba.get_num_threads(), table_grad.numpy()
+            # A thread has a whole level, so no two of them ever write the same entry, and the order of
+            # additions, hence the result, is always the same.
+            work = partial(
+                kernels.table_gradient, points.numpy(), gradient.numpy(), *grid, table_grad.numpy()
             )
+            share_out(work, len(ctx.layout.scale), largest=1)
         return point_grad, table_grad, None
 
 

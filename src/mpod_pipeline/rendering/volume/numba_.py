@@ -1,24 +1,29 @@
-"""Volume rendering on a CPU: Numba kernels over memory shared with torch, parallel over rays."""
+"""Volume rendering on a CPU: Numba kernels over memory shared with torch."""
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
 # Numba infers the kernels' types.
 
 from __future__ import annotations
 
+from functools import partial
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mpod_pipeline.rendering.volume.interface import RaySamples, VolumeRender, box_intersection, mean_depth
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
+from mpod_pipeline.rendering.volume.threads import share_out
 
 # No "nnan" and "ninf": a NaN in a field must come out as a NaN in its picture.
 _JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+
+# Rays of one task: enough to be worth a thread, few enough that empty and full ones even out.
+_RAYS_AT_ONCE = 2048
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
@@ -34,9 +39,9 @@ def _is_occupied(origin, direction, t, occupied, bound):
     return inside and occupied[x, y, z]
 
 
-@njit(parallel=True, **_JIT)
-def _mark(rays_o, rays_d, first, leave, occupied, bound, step_size, marks, counts):
-    for ray in prange(rays_o.shape[0]):
+@njit(**_JIT)
+def _mark(rays_o, rays_d, first, leave, occupied, bound, step_size, marks, counts, ray_from, ray_to):
+    for ray in range(ray_from, ray_to):
         n_samples = 0
         for step in range(marks.shape[1]):
             t = first[ray] + np.float32(step) * step_size
@@ -45,10 +50,10 @@ def _mark(rays_o, rays_d, first, leave, occupied, bound, step_size, marks, count
         counts[ray] = n_samples
 
 
-@njit(parallel=True, **_JIT)
-def _fill(marks, first, step_size, offsets, ray_index, t_start, t_end):
+@njit(**_JIT)
+def _fill(marks, first, step_size, offsets, ray_index, t_start, t_end, ray_from, ray_to):
     half = step_size / np.float32(2)
-    for ray in prange(marks.shape[0]):
+    for ray in range(ray_from, ray_to):
         sample = offsets[ray]
         for step in range(marks.shape[1]):
             if marks[ray, step]:
@@ -59,12 +64,23 @@ def _fill(marks, first, step_size, offsets, ray_index, t_start, t_end):
                 sample += 1
 
 
-@njit(parallel=True, **_JIT)
+@njit(**_JIT)
 def _composite(
-    density, colour, t_start, t_end, offsets, weights, after, out_colour, out_opacity, out_distance
+    density,
+    colour,
+    t_start,
+    t_end,
+    offsets,
+    weights,
+    after,
+    out_colour,
+    out_opacity,
+    out_distance,
+    ray_from,
+    ray_to,
 ):
     n_channels = colour.shape[1]
-    for ray in prange(offsets.shape[0] - 1):
+    for ray in range(ray_from, ray_to):
         transmittance, opacity, distance = _ONE, _ZERO, _ZERO
         for i in range(offsets[ray], offsets[ray + 1]):
             optical_depth = density[i] * (t_end[i] - t_start[i])
@@ -80,7 +96,7 @@ def _composite(
         out_distance[ray] = distance
 
 
-@njit(parallel=True, **_JIT)
+@njit(**_JIT)
 def _composite_gradient(
     colour,
     t_start,
@@ -94,9 +110,11 @@ def _composite_gradient(
     grad_weights,
     density_grad,
     colour_grad,
+    ray_from,
+    ray_to,
 ):
     n_channels = colour.shape[1]
-    for ray in prange(offsets.shape[0] - 1):
+    for ray in range(ray_from, ray_to):
         # What the samples behind lose of the loss when this one takes light away from them: sum_{j>i} w_j
         # dL/dw_j.
         behind = _ZERO
@@ -121,7 +139,8 @@ class _Composite(torch.autograd.Function):
         out_colour = torch.zeros(samples.n_rays, colour.shape[1])
         opacity, distance = torch.empty(samples.n_rays), torch.empty(samples.n_rays)
         outputs = [tensor.numpy() for tensor in (weights, after, out_colour, opacity, distance)]
-        _composite(density.numpy(), colour.numpy(), *interval, *outputs)
+        work = partial(_composite, density.numpy(), colour.numpy(), *interval, *outputs)
+        share_out(work, samples.n_rays, _RAYS_AT_ONCE)
         ctx.save_for_backward(colour, weights, after)
         ctx.interval = interval
         return out_colour, opacity, distance, weights
@@ -131,7 +150,8 @@ class _Composite(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         colour, weights, after = ctx.saved_tensors
         density_grad, colour_grad = torch.empty_like(weights), torch.empty_like(colour)
-        _composite_gradient(
+        work = partial(
+            _composite_gradient,
             colour.numpy(),
             *ctx.interval,
             weights.numpy(),
@@ -140,6 +160,7 @@ class _Composite(torch.autograd.Function):
             density_grad.numpy(),
             colour_grad.numpy(),
         )
+        share_out(work, len(ctx.interval[-1]) - 1, _RAYS_AT_ONCE)
         return density_grad, colour_grad, None
 
 
@@ -160,7 +181,8 @@ class NumbaRenderer:
         longest = float((leave - entry).max()) if len(entry) else 0.0
         marks = torch.empty(len(rays_o), ceil(max(longest, 0.0) / step_size), dtype=torch.bool).numpy()
         offsets = torch.zeros(len(rays_o) + 1, dtype=torch.long)
-        _mark(
+        work = partial(
+            _mark,
             rays_o.contiguous().numpy(),
             rays_d.contiguous().numpy(),
             first,
@@ -171,11 +193,13 @@ class NumbaRenderer:
             marks,
             offsets[1:].numpy(),
         )
+        share_out(work, len(rays_o), _RAYS_AT_ONCE)
         offsets = offsets.cumsum(dim=0)
         n_samples = int(offsets[-1])
         ray_index = torch.empty(n_samples, dtype=torch.long)
         t_start, t_end = torch.empty(n_samples), torch.empty(n_samples)
-        _fill(
+        work = partial(
+            _fill,
             marks,
             first,
             np.float32(step_size),
@@ -184,6 +208,7 @@ class NumbaRenderer:
             t_start.numpy(),
             t_end.numpy(),
         )
+        share_out(work, len(rays_o), _RAYS_AT_ONCE)
         return RaySamples(ray_index, t_start, t_end, offsets)
 
     def composite(self, density: Tensor, colour: Tensor, samples: RaySamples) -> VolumeRender:

@@ -1,0 +1,54 @@
+"""Sharing work out: everything once, whatever the number of threads, and errors come back."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
+from mpod_pipeline.rendering.volume.threads import share_out
+
+
+@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_items", [0, 1, 2, 10, 101])
+def test_every_item_is_worked_on_once_in_small_parts(threads: int, n_items: int) -> None:
+    done = [0] * n_items
+    sizes = []
+
+    def work(first: int, end: int) -> None:
+        sizes.append(end - first)
+        for item in range(first, end):
+            done[item] += 1
+
+    share_out(work, n_items, largest=7)
+    assert done == [1] * n_items
+    assert max(sizes, default=0) <= 7
+
+
+def test_an_error_of_one_part_is_raised(threads: int) -> None:
+    def work(first: int, end: int) -> None:
+        if first <= 50 < end:
+            raise ValueError("item 50")
+
+    with pytest.raises(ValueError, match="item 50"):
+        share_out(work, 100, largest=7)
+
+
+def test_gradients_do_not_depend_on_the_number_of_threads() -> None:
+    encoding = make_hash_encoding(HashGridParameters())
+    points = torch.rand(30000, 3, generator=torch.Generator().manual_seed(0))
+    before = torch.get_num_threads()
+    gradients = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        encoded = encoding(points)
+        gradients.append(torch.autograd.grad(encoded.square().sum(), encoding.table)[0])
+    torch.set_num_threads(before)
+    assert torch.equal(*gradients)
