@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
-
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from pydantic import Field, PositiveInt
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from mpod_pipeline.parameters import Parameters
@@ -19,7 +18,9 @@ class ArchitectureParameters(Parameters):
     autoencoder_channels: tuple[int, ...] = (16, 48, 96)
     unet_channels: tuple[int, ...] = (64, 128, 192)
     attention_heads: PositiveInt = 4
-    context_dim: PositiveInt = Field(192, description="width of text and image tokens (the U-Net's cross-attention)")
+    context_dim: PositiveInt = Field(
+        192, description="width of text and image tokens (the U-Net's cross-attention)"
+    )
     text_layers: PositiveInt = 3
     text_length: PositiveInt = 32
     image_layers: PositiveInt = 3

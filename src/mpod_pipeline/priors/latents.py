@@ -12,7 +12,9 @@ def resize(pictures: Tensor, size: int) -> Tensor:
     """Resize pictures [B, 3, H, W] to size × size, smoothing when shrinking; differentiable."""
     if pictures.shape[-2:] == (size, size):
         return pictures
-    return F.interpolate(pictures, (size, size), mode="bilinear", align_corners=False, antialias=pictures.shape[-1] > size)
+    return F.interpolate(
+        pictures, (size, size), mode="bilinear", align_corners=False, antialias=pictures.shape[-1] > size
+    )
 
 
 def encode_pictures(vae: AutoencoderKL, pictures: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def resolve_dtype(precision: Precision, device: str) -> torch.dtype:
-    """"auto": half precision where the hardware is fast at it (float16 on CUDA, bfloat16 on CPUs that have it)."""
+    """ "auto": half precision where the hardware is fast at it (float16 on CUDA, bfloat16 on CPUs that have it)."""
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     if device.startswith("cuda"):
@@ -34,9 +34,13 @@ def cpu_has_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def load_novel_view_prior(folder: str | Path, *, device: str = "cpu", precision: Precision = "auto") -> NovelViewPrior:
+def load_novel_view_prior(
+    folder: str | Path, *, device: str = "cpu", precision: Precision = "auto"
+) -> NovelViewPrior:
     """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``). Raises SetupError naming what is missing."""
-    check_folder(folder, ("vae", "image_encoder", "unet", "scheduler", "feature_extractor", "clip_camera_projection"))
+    check_folder(
+        folder, ("vae", "image_encoder", "unet", "scheduler", "feature_extractor", "clip_camera_projection")
+    )
     dtype = resolve_dtype(precision, device)
     processor = _part(CLIPImageProcessor.from_pretrained, folder, "feature_extractor")
     prior = NovelViewPrior(
@@ -49,11 +53,16 @@ def load_novel_view_prior(folder: str | Path, *, device: str = "cpu", precision:
         tuple(processor.image_std),
     )
     if prior.unet.config.in_channels != 2 * prior.vae.config.latent_channels:
-        raise SetupError(f"{folder}/unet takes {prior.unet.config.in_channels} channels; a Zero-1-to-3 takes noisy and condition latents.")
+        raise SetupError(
+            f"{folder}/unet takes {prior.unet.config.in_channels} channels; "
+            "a Zero-1-to-3 takes noisy and condition latents."
+        )
     return prior.to(device, memory_format=torch.channels_last)
 
 
-def load_text_to_image_prior(folder: str | Path, *, device: str = "cpu", precision: Precision = "auto") -> TextToImagePrior:
+def load_text_to_image_prior(
+    folder: str | Path, *, device: str = "cpu", precision: Precision = "auto"
+) -> TextToImagePrior:
     """A Stable Diffusion pipeline folder. Raises SetupError naming what is missing."""
     check_folder(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
     dtype = resolve_dtype(precision, device)
@@ -74,10 +83,15 @@ def check_folder(folder: str | Path, parts: tuple[str, ...]) -> None:
     if not path.exists():
         if str(folder).count("/") == 1 and not str(folder).startswith((".", "/")) and path.parts[0] != "data":
             return
-        raise SetupError(f"There is no prior at {folder}. Give a folder of weights, or train the small ones: kedro run --pipeline=train_priors")
+        raise SetupError(
+            f"There is no prior at {folder}. Give a folder of weights, or train the small ones: "
+            "kedro run --pipeline=train_priors"
+        )
     missing = [part for part in parts if not (path / part).is_dir()]
     if missing:
-        raise SetupError(f"The prior at {folder} lacks {', '.join(missing)}; it should have {', '.join(parts)}.")
+        raise SetupError(
+            f"The prior at {folder} lacks {', '.join(missing)}; it should have {', '.join(parts)}."
+        )
 
 
 def _network(cls: Any, folder: str | Path, part: str, dtype: torch.dtype) -> Any:

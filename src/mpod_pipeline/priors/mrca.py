@@ -38,7 +38,9 @@ class TokenMask:
         side = isqrt(queries)
         inside = F.adaptive_max_pool2d(self.mask.float(), (side, side)).flatten(2) > 0.5  # [B, 1, queries]
         outside = ~inside[..., None] & self.columns[:keys]  # [B, 1, queries, keys]
-        rectified = torch.zeros(outside.shape, dtype=dtype, device=outside.device).masked_fill(outside, float("-inf"))
+        rectified = torch.zeros(outside.shape, dtype=dtype, device=outside.device).masked_fill(
+            outside, float("-inf")
+        )
         return torch.cat([torch.zeros_like(rectified), rectified])
 
 
@@ -66,7 +68,11 @@ class RectifiedAttnProcessor:
         def heads(x: Tensor) -> Tensor:
             return x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)
 
-        query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
+        query, key, value = (
+            heads(attn.to_q(hidden_states)),
+            heads(attn.to_k(context)),
+            heads(attn.to_v(context)),
+        )
         bias = self.token_mask.bias(queries, context.shape[1], query.dtype)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attn.scale)
         attended = attended.transpose(1, 2).reshape(batch, queries, -1)

@@ -74,14 +74,18 @@ class NovelViewPrior(nn.Module):
         """Pictures [B, 3, H, W] in [0, 1] as the image encoder wants them: its size, mean and deviation."""
         size = self.image_encoder.config.image_size
         if pictures.shape[-2:] != (size, size):
-            pictures = F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+            pictures = F.interpolate(
+                pictures, (size, size), mode="bicubic", align_corners=False, antialias=True
+            ).clamp(0, 1)
         mean = pictures.new_tensor(self.image_mean)[:, None, None]
         std = pictures.new_tensor(self.image_std)[:, None, None]
         return ((pictures - mean) / std).to(self.image_encoder.dtype)
 
     def pose(self, condition: PhotoCondition, azimuth_deg: Tensor, elevation_deg: Tensor) -> Tensor:
         """``[polar - polar_photo, sin Δaz, cos Δaz, Δr = 0]`` [N, 4]; polar angles fall as elevation grows."""
-        return relative_pose(condition.elevation_deg, azimuth_deg, elevation_deg, self.absolute_elevation).to(self.device)
+        return relative_pose(condition.elevation_deg, azimuth_deg, elevation_deg, self.absolute_elevation).to(
+            self.device
+        )
 
     def context(self, condition: PhotoCondition, pose: Tensor) -> Tensor:
         """Cross-attention tokens [N, T, D] for poses [N, 4]."""
@@ -134,7 +138,9 @@ class NovelViewPrior(nn.Module):
         azimuth, elevation = torch.broadcast_tensors(azimuth, elevation)
         condition = self.encode_photo(photo, photo_elevation_deg)
         pose = self.pose(condition, azimuth, elevation)
-        noise = torch.randn(len(pose), *condition.latents.shape[1:], generator=torch.Generator().manual_seed(seed))
+        noise = torch.randn(
+            len(pose), *condition.latents.shape[1:], generator=torch.Generator().manual_seed(seed)
+        )
         latents = noise.to(self.device)
         for t, lower in timestep_pairs(self.schedule, steps):
             timesteps = torch.full((len(pose),), t, device=self.device)
@@ -151,7 +157,9 @@ def image_tokens(encoder: CLIPVisionModelWithProjection, pixels: Tensor, num_tok
     return encoder.visual_projection(encoder.vision_model.post_layernorm(hidden))
 
 
-def relative_pose(photo_elevation_deg: float | Tensor, azimuth_deg: Tensor, elevation_deg: Tensor, absolute: bool = False) -> Tensor:
+def relative_pose(
+    photo_elevation_deg: float | Tensor, azimuth_deg: Tensor, elevation_deg: Tensor, absolute: bool = False
+) -> Tensor:
     """Zero-1-to-3's pose vector [N, 4], radians; angles in degrees, azimuth relative to the photo's.
 
     Its first component is ``polar_target - polar_photo = elevation_photo - elevation_target``. Stable-Zero123
@@ -176,4 +184,6 @@ def ddim_step(schedule: NoiseSchedule, noisy: Tensor, prediction: Tensor, t: int
     clean = schedule.clean(prediction, noisy, timesteps)
     if lower < 0:
         return clean
-    return schedule.add_noise(clean, schedule.epsilon(prediction, noisy, timesteps), torch.full_like(timesteps, lower))
+    return schedule.add_noise(
+        clean, schedule.epsilon(prediction, noisy, timesteps), torch.full_like(timesteps, lower)
+    )

@@ -27,8 +27,10 @@ class SdsParameters(Parameters):
     weight: float = Field(1.0, ge=0, description="factor of this loss")
 
 
-def annealed_timesteps(p: SdsParameters, progress: float, batch: int, schedule: NoiseSchedule, generator: torch.Generator) -> Tensor:
-    """Timesteps [batch], uniform in an interval that moves linearly with progress in [0, 1]; stratified over the batch."""
+def annealed_timesteps(
+    p: SdsParameters, progress: float, batch: int, schedule: NoiseSchedule, generator: torch.Generator
+) -> Tensor:
+    """Timesteps [batch], stratified in an interval that moves linearly with progress in [0, 1]."""
     low, high = (a + (b - a) * progress for a, b in zip(p.start, p.end, strict=True))
     position = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     return ((low + (high - low) * position) * (len(schedule) - 1)).round().long().clamp(0, len(schedule) - 1)

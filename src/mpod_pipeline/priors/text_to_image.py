@@ -67,7 +67,9 @@ class TextToImagePrior(nn.Module):
         """The embedding [D] of a word that is one token. Raises SetupError for another."""
         ids = self.tokenizer(word, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
-            raise SetupError(f"{word!r} is {len(ids)} tokens of this text prior; the initial word must be one.")
+            raise SetupError(
+                f"{word!r} is {len(ids)} tokens of this text prior; the initial word must be one."
+            )
         return self.text_encoder.get_input_embeddings().weight[ids[0]].detach().clone()
 
     def encode_prompt(self, text: str, token: Tensor | None = None) -> Prompt:
@@ -100,7 +102,9 @@ class TextToImagePrior(nn.Module):
             marks.extend([False] * len(words))
         length = int(self.text_encoder.config.max_position_embeddings)
         if any(marks[length - 1 :]):
-            raise SetupError(f"The prompt is too long for this prior: {PLACEHOLDER} falls behind token {length}.")
+            raise SetupError(
+                f"The prompt is too long for this prior: {PLACEHOLDER} falls behind token {length}."
+            )
         ids, marks = ids[: length - 1], marks[: length - 1]
         pad = self.tokenizer.pad_token_id
         rest = length - len(ids) - 1
@@ -130,12 +134,16 @@ class TextToImagePrior(nn.Module):
         context = torch.cat([p.context for p in prompts]).expand(len(noisy), -1, -1)
         nothing = unconditional.context.expand(len(noisy), -1, -1)
         with rectified_attention(self.unet, token_mask):
-            both = self._unet(torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), torch.cat([nothing, context]))
+            both = self._unet(
+                torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), torch.cat([nothing, context])
+            )
         without, conditional = both.chunk(2)
         return without + guidance_scale * (conditional - without)
 
     def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        return self.unet(noisy.to(self.unet.dtype), timesteps, encoder_hidden_states=context.to(self.unet.dtype)).sample.float()
+        return self.unet(
+            noisy.to(self.unet.dtype), timesteps, encoder_hidden_states=context.to(self.unet.dtype)
+        ).sample.float()
 
     def predict_unguided(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """The plain prediction for contexts [B, L, D]; differentiable to the context (textual inversion)."""

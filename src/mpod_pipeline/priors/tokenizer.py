@@ -22,10 +22,15 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int, max_length: int) -
     bpe = Tokenizer(models.BPE(unk_token=EOS, end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(WORDS), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(WORDS), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    ends = [letter + "</w>" for letter in alphabet]  # CLIP's vocabulary starts so: each byte, inside and at a word's end
+    ends = [
+        letter + "</w>" for letter in alphabet
+    ]  # CLIP's vocabulary starts so: each byte, inside and at a word's end
     trainer = trainers.BpeTrainer(
         vocab_size=max(vocabulary - len(ends) - 2, len(alphabet)),
         initial_alphabet=alphabet,
@@ -41,4 +46,6 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int, max_length: int) -
         vocab_file, merges_file = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
         vocab_file.write_text(json.dumps({token: i for i, token in enumerate(tokens)}), encoding="utf-8")
         merges_file.write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
-        return CLIPTokenizer.from_pretrained(folder, bos_token=BOS, eos_token=EOS, unk_token=EOS, pad_token=EOS, model_max_length=max_length)
+        return CLIPTokenizer.from_pretrained(
+            folder, bos_token=BOS, eos_token=EOS, unk_token=EOS, pad_token=EOS, model_max_length=max_length
+        )

@@ -27,9 +27,9 @@ class AutoencoderTraining(TrainingParameters):
 
 def to_network(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 [B, H, W, 3] to float [B, 3, H, W] in [-1, 1]."""
-    return (torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
-        memory_format=torch.channels_last
-    )
+    return (
+        torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    ).contiguous(memory_format=torch.channels_last)
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, edge_weight: float) -> Tensor:
@@ -62,7 +62,10 @@ def train_autoencoder(
             posterior = net.encode(target).latent_dist  # type: ignore[operator]
             noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32))
             output = net.decode(posterior.mean + posterior.std * noise).sample  # type: ignore[operator]
-        return reconstruction_loss(output.float(), target, p.edge_weight) + p.kl_weight * posterior.kl().mean().float()
+        return (
+            reconstruction_loss(output.float(), target, p.edge_weight)
+            + p.kl_weight * posterior.kl().mean().float()
+        )
 
     fit(network, loss_of_step, p, checkpoint, report)
     sample = pictures[:: max(1, len(pictures) // 256)][:256]
@@ -73,7 +76,10 @@ def train_autoencoder(
 def random_crops(pictures: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A square crop of each picture [B, H, W, 3], most of them near the middle, where the product is."""
     height, width = pictures.shape[1:3]
-    top, left = (np.clip(rng.normal((n - size) / 2, n / 8, len(pictures)), 0, n - size).astype(int) for n in (height, width))
+    top, left = (
+        np.clip(rng.normal((n - size) / 2, n / 8, len(pictures)), 0, n - size).astype(int)
+        for n in (height, width)
+    )
     return np.stack([p[t : t + size, x : x + size] for p, t, x in zip(pictures, top, left, strict=True)])
 
 

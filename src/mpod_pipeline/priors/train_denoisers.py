@@ -84,12 +84,22 @@ def draw_timesteps(count: int, high_noise_share: float, rng: np.random.Generator
     return torch.from_numpy((low + rng.random(count) * (1000 - low)).astype(np.int64))
 
 
-def denoising_loss(unet: nn.Module, condition: Tensor | None, context: Tensor, clean: Tensor, timesteps: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
+def denoising_loss(
+    unet: nn.Module,
+    condition: Tensor | None,
+    context: Tensor,
+    clean: Tensor,
+    timesteps: Tensor,
+    noise: Tensor,
+    schedule: NoiseSchedule,
+) -> Tensor:
     """Plain mean squared error on the prediction: its implied weights keep high noise worth learning."""
     noisy = schedule.add_noise(clean, noise, timesteps)
     x = noisy if condition is None else torch.cat([noisy, condition], dim=1)
     with torch.autocast("cpu", torch.bfloat16):
-        prediction = unet(x.contiguous(memory_format=torch.channels_last), timesteps, encoder_hidden_states=context).sample
+        prediction = unet(
+            x.contiguous(memory_format=torch.channels_last), timesteps, encoder_hidden_states=context
+        ).sample
     return (prediction.float() - schedule.target(clean, noise, timesteps)).square().mean()
 
 
@@ -100,7 +110,12 @@ class TextDenoiser(nn.Module):
 
 
 def train_text_to_image(
-    data: ViewLatents, tokenizer: CLIPTokenizer, architecture: ArchitectureParameters, p: DenoiserTraining, checkpoint: Path, report: Report
+    data: ViewLatents,
+    tokenizer: CLIPTokenizer,
+    architecture: ArchitectureParameters,
+    p: DenoiserTraining,
+    checkpoint: Path,
+    report: Report,
 ) -> TextDenoiser:
     """The small Stable Diffusion: every view of every product under its caption."""
     torch.manual_seed(p.seed)
@@ -115,10 +130,18 @@ def train_text_to_image(
         rng, generator = step_generator(p.seed, step)
         product, view = rng.integers(0, products, p.batch_size), rng.integers(0, views, p.batch_size)
         texts = [
-            "" if rng.random() < p.condition_dropout else sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
+            ""
+            if rng.random() < p.condition_dropout
+            else sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
             for i, v in zip(product, view, strict=True)
         ]
-        ids = tokenizer(texts, padding="max_length", truncation=True, max_length=architecture.text_length, return_tensors="pt")["input_ids"]
+        ids = tokenizer(
+            texts,
+            padding="max_length",
+            truncation=True,
+            max_length=architecture.text_length,
+            return_tensors="pt",
+        )["input_ids"]
         clean = data.scaled(product, view)
         timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng)
         noise = torch.randn(clean.shape, generator=generator)
@@ -131,7 +154,12 @@ def train_text_to_image(
 
 
 class NovelViewDenoiser(nn.Module):
-    def __init__(self, unet: UNet2DConditionModel, image_encoder: CLIPVisionModelWithProjection, camera_projection: CLIPCameraProjection) -> None:
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        image_encoder: CLIPVisionModelWithProjection,
+        camera_projection: CLIPCameraProjection,
+    ) -> None:
         super().__init__()
         self.unet, self.image_encoder, self.camera_projection = unet, image_encoder, camera_projection
 
@@ -147,12 +175,19 @@ def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters
 
 
 def train_novel_view(
-    data: ViewLatents, start: UNet2DConditionModel, architecture: ArchitectureParameters, p: DenoiserTraining, checkpoint: Path, report: Report
+    data: ViewLatents,
+    start: UNet2DConditionModel,
+    architecture: ArchitectureParameters,
+    p: DenoiserTraining,
+    checkpoint: Path,
+    report: Report,
 ) -> NovelViewDenoiser:
     """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net."""
     torch.manual_seed(p.seed)
     network = NovelViewDenoiser(
-        widen_input(start, architecture), make_image_encoder(architecture), make_camera_projection(architecture)
+        widen_input(start, architecture),
+        make_image_encoder(architecture),
+        make_camera_projection(architecture),
     ).to(memory_format=torch.channels_last)
     schedule = NoiseSchedule.of(make_scheduler())
     products, views = data.azimuth_deg.shape

@@ -28,7 +28,9 @@ class TrainingParameters(Parameters):
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 8e-4
     warmup_steps: NonNegativeInt = 200
-    decay_steps: NonNegativeInt = Field(0, description="last steps over which the learning rate falls to a tenth")
+    decay_steps: NonNegativeInt = Field(
+        0, description="last steps over which the learning rate falls to a tenth"
+    )
     weight_decay: float = Field(0.01, ge=0)
     ema_decay: float = Field(0.999, gt=0, lt=1)
     checkpoint_every: PositiveInt = 250
@@ -61,7 +63,9 @@ def fit(
     not finite: the checkpoint is then still the last good one.
     """
     trained = [q for q in network.parameters() if q.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.AdamW(
+        trained, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True
+    )
     averages = [q.detach().clone() for q in trained]
     start = 0
     if checkpoint.exists():
@@ -86,7 +90,12 @@ def fit(
         with torch.no_grad():
             torch._foreach_lerp_(averages, trained, 1 - decay)
         if (step + 1) % p.checkpoint_every == 0 or step + 1 == p.steps:
-            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "averages": averages, "step": step + 1}
+            state = {
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "averages": averages,
+                "step": step + 1,
+            }
             save_whole(state, checkpoint)
         report(step + 1, p.steps, {"loss": value})
 
@@ -101,4 +110,4 @@ def save_whole(state: dict[str, object], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     torch.save(state, aside)
-    os.replace(aside, path)
+    aside.replace(path)

@@ -87,7 +87,10 @@ class Decal:
         u = (points[:, 1] - self.centre[0]) / self.size[0] + 0.5
         v = 0.5 - (points[:, 2] - self.centre[1]) / self.size[1]
         inside = (u >= 0) & (u < 1) & (v >= 0) & (v < 1) & (normals[:, 0] > 0.25)
-        texel = self.picture[(v[inside] * height).astype(int), (u[inside] * width).astype(int)].astype(np.float32) / 255
+        texel = (
+            self.picture[(v[inside] * height).astype(int), (u[inside] * width).astype(int)].astype(np.float32)
+            / 255
+        )
         colour = colour.copy()
         colour[inside] += (texel[:, :3] - colour[inside]) * texel[:, 3:]
         return colour
@@ -143,7 +146,9 @@ class Material:
                 du, dv = across % 1 - 0.5, up % 1 - 0.5
                 return (du * du + dv * dv < 0.3**2 * self.duty * 2).astype(np.float32)
             case "speckle":
-                return (hash_noise(np.floor(p * 7).astype(np.int64), self.seed) < 0.22 * self.duty).astype(np.float32)
+                return (hash_noise(np.floor(p * 7).astype(np.int64), self.seed) < 0.22 * self.duty).astype(
+                    np.float32
+                )
             case "gradient":
                 return np.clip(points[:, 2] * 1.4 + 0.5 + self.phase * 0.2, 0, 1).astype(np.float32)
             case "two_tone":
@@ -166,7 +171,9 @@ def jittered(name: str, rng: np.random.Generator, amount: float = 0.05) -> tuple
     return (float(colour[0]), float(colour[1]), float(colour[2]))
 
 
-def label_picture(text: str, rng: np.random.Generator, paper: tuple[float, float, float], ink: tuple[float, float, float]) -> NDArray[np.uint8]:
+def label_picture(
+    text: str, rng: np.random.Generator, paper: tuple[float, float, float], ink: tuple[float, float, float]
+) -> NDArray[np.uint8]:
     """A label [H, W, 4] with text and a simple logo."""
     width, height = 192, 128
     as_bytes = lambda colour: tuple(int(255 * c) for c in colour)  # noqa: E731

@@ -50,8 +50,10 @@ def signed_volume(vertices: Array, faces: NDArray[np.int32]) -> float:
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
 
-def loft(rings: ArrayLike, material: int, start: ArrayLike | None = None, end: ArrayLike | None = None) -> Part:
-    """The solid through rings [N, M, 3], closed at its ends by fans to ``start`` and ``end`` (else the rings' centres)."""
+def loft(
+    rings: ArrayLike, material: int, start: ArrayLike | None = None, end: ArrayLike | None = None
+) -> Part:
+    """The solid through rings [N, M, 3], closed by fans to ``start`` and ``end`` (else the end rings' centres)."""
     rings = np.asarray(rings, dtype=np.float32)
     n, m, _ = rings.shape
     start = rings[0].mean(0) if start is None else np.asarray(start, dtype=np.float32)
@@ -61,7 +63,10 @@ def loft(rings: ArrayLike, material: int, start: ArrayLike | None = None, end: A
     i, j = np.meshgrid(np.arange(n - 1), np.arange(m), indexing="ij")
     here, right = i * m + j, i * m + (j + 1) % m
     sides = np.concatenate(
-        [np.stack([here, right, right + m], -1).reshape(-1, 3), np.stack([here, right + m, here + m], -1).reshape(-1, 3)]
+        [
+            np.stack([here, right, right + m], -1).reshape(-1, 3),
+            np.stack([here, right + m, here + m], -1).reshape(-1, 3),
+        ]
     )
     k = np.arange(m)
     bottom = np.stack([(k + 1) % m, k, np.full(m, n * m)], -1)
@@ -107,11 +112,17 @@ def smooth_profile(points: ArrayLike, samples: int = 32) -> Array:
     return PchipInterpolator(t, points)(np.linspace(0, t[-1], samples)).astype(np.float32)
 
 
-def cylinder(radius: float, height: float, material: int, bevel: float = 0.0, top_radius: float | None = None) -> Part:
+def cylinder(
+    radius: float, height: float, material: int, bevel: float = 0.0, top_radius: float | None = None
+) -> Part:
     """Standing on z = 0. ``top_radius`` makes a cone's frustum."""
     top = radius if top_radius is None else top_radius
     b = min(bevel, 0.49 * height, 0.9 * radius, 0.9 * max(top, 1e-3))
-    profile = [(radius, 0), (top, height)] if b <= 0 else [(radius - b, 0), (radius, b), (top, height - b), (top - b, height)]
+    profile = (
+        [(radius, 0), (top, height)]
+        if b <= 0
+        else [(radius - b, 0), (radius, b), (top, height - b), (top - b, height)]
+    )
     return lathe(profile, material, refine=2)
 
 
@@ -156,7 +167,9 @@ def ellipsoid(radii: Sequence[float], material: int, exponent: float = 2.0, segm
     return part.scaled(radii)
 
 
-def tube(path: ArrayLike, radius: float | ArrayLike, material: int, segments: int = 14, flat: float = 1.0) -> Part:
+def tube(
+    path: ArrayLike, radius: float | ArrayLike, material: int, segments: int = 14, flat: float = 1.0
+) -> Part:
     """Sweep a circle along path [N, 3]. ``radius`` per point or one; ``flat`` squeezes it across the path's plane."""
     path = np.asarray(path, dtype=np.float64)
     radii = np.broadcast_to(np.asarray(radius, dtype=np.float64), (len(path),))
@@ -175,7 +188,9 @@ def tube(path: ArrayLike, radius: float | ArrayLike, material: int, segments: in
     return loft(np.stack(rings), material)
 
 
-def arc(centre: Sequence[float], radii: Sequence[float], start_deg: float, end_deg: float, plane: str, n: int = 20) -> Array:
+def arc(
+    centre: Sequence[float], radii: Sequence[float], start_deg: float, end_deg: float, plane: str, n: int = 20
+) -> Array:
     """Points [n, 3] of an ellipse's arc in plane "yz", "xz" or "xy"; angles from the first axis to the second."""
     t = np.radians(np.linspace(start_deg, end_deg, n))
     points = np.tile(np.asarray(centre, dtype=np.float32), (n, 1))
@@ -191,6 +206,10 @@ def extrude(outline: ArrayLike, height: float, material: int, bevel: float = 0.0
     centre = outline.mean(0)
     span = float(np.ptp(outline, axis=0).max())
     inner = centre + (outline - centre) * (1 - 2 * bevel / max(span, 1e-6))
-    levels = [(inner, 0.0), (outline, bevel), (outline, height - bevel), (inner, height)] if bevel else [(outline, 0.0), (outline, height)]
+    levels = (
+        [(inner, 0.0), (outline, bevel), (outline, height - bevel), (inner, height)]
+        if bevel
+        else [(outline, 0.0), (outline, height)]
+    )
     rings = [np.concatenate([flat, np.full((len(flat), 1), z)], -1) for flat, z in levels]
     return loft(np.stack(rings), material)

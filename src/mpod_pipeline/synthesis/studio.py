@@ -33,7 +33,9 @@ class Light:
 def ambient_occlusion(product: Product, directions: int = 40, resolution: int = 96) -> Array:
     """How much of the sky each vertex sees, [V] in [0, 1]: shadow maps from all round."""
     index = np.arange(directions) + 0.5
-    z = 1 - 2 * index / directions * 0.8  # the floor's light counts less: the lowest fifth of the sphere is left out
+    z = (
+        1 - 2 * index / directions * 0.8
+    )  # the floor's light counts less: the lowest fifth of the sphere is left out
     angle = index * np.pi * (1 + 5**0.5)
     sky = np.stack([np.sqrt(1 - z * z) * np.cos(angle), np.sqrt(1 - z * z) * np.sin(angle), z], -1)
     seen = np.zeros(len(product.vertices))
@@ -97,11 +99,21 @@ class Scene:
         occlusion = blend(self.occlusion[corners])[:, None]
         return np.clip(self._lit(albedo, facing, occlusion, face, blend(world[corners]), eye), 0, 1)
 
-    def _lit(self, albedo: Array, normals: Array, occlusion: Array, face: NDArray[np.int32], points: Array, eye: Array) -> Array:
+    def _lit(
+        self,
+        albedo: Array,
+        normals: Array,
+        occlusion: Array,
+        face: NDArray[np.int32],
+        points: Array,
+        eye: Array,
+    ) -> Array:
         light = self.light
         key, back = (np.asarray(v) / np.linalg.norm(v) for v in (light.key, light.back))
         diffuse = light.sky * (0.88 + 0.12 * normals[:, 2:]) * occlusion
-        diffuse = diffuse + light.key_strength * np.clip(normals @ key, 0, 1)[:, None] * (0.3 + 0.7 * occlusion)
+        diffuse = diffuse + light.key_strength * np.clip(normals @ key, 0, 1)[:, None] * (
+            0.3 + 0.7 * occlusion
+        )
         diffuse = diffuse + light.back_strength * np.clip(normals @ back, 0, 1)[:, None] * occlusion
         view = eye - points
         half = view / np.linalg.norm(view, axis=1, keepdims=True) + key
@@ -119,7 +131,14 @@ class Scene:
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
         albedo = self.product.colour(face, blend(self.product.vertices[corners]), normals)
         away = np.tile(np.array([[0.0, 0.0, -100.0]]), (len(face), 1))  # an eye that sees no highlight
-        lit = self._lit(albedo, self.placement.turn(normals), blend(self.occlusion[corners])[:, None], face, np.zeros_like(away), away[0])
+        lit = self._lit(
+            albedo,
+            self.placement.turn(normals),
+            blend(self.occlusion[corners])[:, None],
+            face,
+            np.zeros_like(away),
+            away[0],
+        )
         return np.clip(lit, 0, 1)
 
 

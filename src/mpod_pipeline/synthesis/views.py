@@ -38,7 +38,9 @@ class ProductViews:
 
 def split_members(split: str, count: int) -> list[tuple[str, int]]:
     """The first ``count`` (family, seed) of a split, families in turn; the held-out family only outside training."""
-    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, "compound")] + ["compound"] * COMPOUND_SHARE
+    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, "compound")] + [
+        "compound"
+    ] * COMPOUND_SHARE
     if split != "train":
         turn.append(HELD_OUT_FAMILY)
     return [(turn[i % len(turn)], SPLIT_SEEDS[split] + i) for i in range(count)]
@@ -49,25 +51,44 @@ def scene_of(family: str, seed: int) -> tuple[Scene, float]:
     rng = np.random.default_rng([seed, 17])
     product = make_product(family, seed)
     elevation = float(rng.uniform(*PHOTO_ELEVATION))
-    return set_scene(product, place(product, float(rng.uniform(*PHOTO_YAW)), elevation), Light.drawn(rng)), elevation
+    return set_scene(
+        product, place(product, float(rng.uniform(*PHOTO_YAW)), elevation), Light.drawn(rng)
+    ), elevation
 
 
 def photograph_product(family: str, seed: int, views: int, resolution: int) -> ProductViews:
     """The photo and ``views - 1`` pictures from random places all round."""
     scene, photo_elevation = scene_of(family, seed)
     rng = np.random.default_rng([seed, 23])
-    spread = (np.arange(views - 1) + rng.uniform(0, 1, views - 1)) * 360 / max(views - 1, 1) - 180  # stratified
+    spread = (np.arange(views - 1) + rng.uniform(0, 1, views - 1)) * 360 / max(
+        views - 1, 1
+    ) - 180  # stratified
     azimuth = np.concatenate([[0.0], spread]).astype(np.float32)
-    elevation = np.concatenate([[photo_elevation], rng.uniform(*VIEW_ELEVATION, views - 1)]).astype(np.float32)
+    elevation = np.concatenate([[photo_elevation], rng.uniform(*VIEW_ELEVATION, views - 1)]).astype(
+        np.float32
+    )
     cameras = Cameras.at(azimuth.tolist(), elevation.tolist())
-    return ProductViews(family, seed, scene.product.caption, scene.photograph(cameras, resolution), azimuth, elevation)
+    return ProductViews(
+        family, seed, scene.product.caption, scene.photograph(cameras, resolution), azimuth, elevation
+    )
 
 
-def photograph_many(members: Sequence[tuple[str, int]], views: int, resolution: int, workers: int) -> Iterator[ProductViews]:
+def photograph_many(
+    members: Sequence[tuple[str, int]], views: int, resolution: int, workers: int
+) -> Iterator[ProductViews]:
     """``photograph_product`` for many, in order, on several processes."""
     families, seeds = [family for family, _ in members], [seed for _, seed in members]
     if workers <= 1:
-        yield from map(photograph_product, families, seeds, [views] * len(members), [resolution] * len(members))
+        yield from map(
+            photograph_product, families, seeds, [views] * len(members), [resolution] * len(members)
+        )
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(photograph_product, families, seeds, [views] * len(members), [resolution] * len(members), chunksize=8)
+        yield from pool.map(
+            photograph_product,
+            families,
+            seeds,
+            [views] * len(members),
+            [resolution] * len(members),
+            chunksize=8,
+        )

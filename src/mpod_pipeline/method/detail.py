@@ -1,0 +1,197 @@
+"""Stage 2 (paper section 3.3): detail on a mesh, by the photo, the outline's masks and Stable Diffusion through MRCA."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.geometry.dmtet import DMTet
+from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
+from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
+from mpod_pipeline.geometry.texture import bake
+from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.masks import OutlineMasks
+from mpod_pipeline.method.report import Report
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.mrca import TokenMask
+from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
+from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.rasterize import rasterize
+
+
+class DetailWeights(Parameters):
+    """Factors of the losses; means over pixels, edges or vertices."""
+
+    colour: NonNegativeFloat = 400.0
+    mask: NonNegativeFloat = 80.0
+    novel_view_mask: NonNegativeFloat = Field(80.0, description="L_nvm, Eq. 9")
+    normal_consistency: NonNegativeFloat = 1.0
+    laplacian: NonNegativeFloat = 500.0
+
+
+class DetailParameters(Parameters):
+    """Stage 2. Angles in degrees, lengths in world units."""
+
+    steps: PositiveInt = 150
+    maker: Literal["cpu", "cuda"] = "cpu"
+    grid_resolution: PositiveInt = 56
+    resolution: PositiveInt = 128
+    sdf_learning_rate: PositiveFloat = 2e-3
+    table_learning_rate: PositiveFloat = 0.01
+    network_learning_rate: PositiveFloat = 1e-3
+    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
+    prompt: str = "A high-resolution DSLR image of <e>"
+    novel_views: PositiveInt = 1
+    sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0)
+    mask_attention: bool = Field(True, description="MRCA (Eq. 8); false: plain Stable Diffusion SDS")
+    masked_columns: Literal["token", "token_and_after"] = "token"
+    weights: DetailWeights = DetailWeights()
+    texture_size: PositiveInt = Field(1024, le=2048)
+
+
+def refine_detail(
+    cutout: NDArray[np.uint8],
+    token: Tensor,
+    field: OutlineField,
+    masks: OutlineMasks,
+    prior: TextToImagePrior,
+    parameters: DetailParameters,
+    seed: int,
+    report: Report,
+) -> TexturedMesh:
+    """Turn the outline into a mesh, refine its shape and texture, and bake one texture.
+
+    Raises ProductError where the outline has no surface, or the optimisation diverges or loses it.
+    """
+    p = parameters
+    generator = torch.Generator().manual_seed(seed)
+    shape = start_shape(field, masks, p)
+    texture = copy.deepcopy(field)  # the texture field starts as stage 1's colours
+    optimizer = torch.optim.Adam(
+        [
+            {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
+            {"params": list(texture.encoding.parameters()), "lr": p.table_learning_rate},
+            {"params": list(texture.network.parameters()), "lr": p.network_learning_rate},
+        ],
+        betas=(0.9, 0.99),
+        eps=1e-15,
+    )
+    with torch.no_grad():
+        prompt, nothing = prior.encode_prompt(p.prompt, token.to(prior.device)), prior.encode_prompt("")
+    reference = reference_view(cutout, p.resolution)
+
+    for step in range(p.steps):
+        mesh = shape.mesh()
+        losses = reference_losses(mesh, texture, reference, p)
+        losses |= novel_view_losses(
+            mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator
+        )
+        losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
+        losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise ProductError(
+                f"Refining the details diverged at step {step + 1} (its loss is not a number)."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        report(step + 1, p.steps, {name: float(value.detach()) for name, value in losses.items()})
+    with torch.no_grad():
+        return bake(keep_large_components(shape.mesh().detach()), texture.colour, p.texture_size)
+
+
+def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:
+    """DMTet from the outline's density, at the level whose silhouettes are the masks'. Raises ProductError if empty."""
+    device = next(field.network.parameters()).device
+    return DMTet.from_density(
+        field.density,
+        field.settings.bound,
+        p.grid_resolution,
+        masks=torch.from_numpy(masks.mask.astype(np.float32)).to(device),
+        cameras=Cameras.at(torch.from_numpy(masks.azimuth_deg), torch.from_numpy(masks.elevation_deg)),
+        maker=p.maker,
+    )
+
+
+def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters) -> tuple[Tensor, Tensor]:
+    """Pictures on white [B, R, R, 3] and soft opacities [B, R, R].
+
+    Colour is asked where the surface is, without a gradient to where: silhouettes move the shape, pixels paint it.
+    """
+    raster = rasterize(mesh.vertices, mesh.faces, mesh.vertices.detach(), cameras, p.resolution, p.maker)
+    seen = raster.opacity.detach() > 0
+    colour = torch.ones_like(raster.attributes)
+    colour[seen] = texture.colour(raster.attributes[seen].detach())
+    opacity = raster.opacity
+    return colour * opacity[..., None] + 1 - opacity[..., None], opacity
+
+
+def reference_losses(
+    mesh: Mesh, texture: OutlineField, reference: Reference, p: DetailParameters
+) -> dict[str, Tensor]:
+    """``L_ref`` (Eq. 2) on colours over white, and on the mask."""
+    picture, opacity = render(
+        mesh, texture, Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device), p
+    )
+    target = reference.picture.permute(1, 2, 0).to(picture)
+    return {
+        "reference_colour": p.weights.colour * (picture[0] - target).square().mean(),
+        "reference_mask": p.weights.mask * mask_loss(opacity, reference.mask[None].to(opacity)),
+    }
+
+
+def novel_view_losses(
+    mesh: Mesh,
+    texture: OutlineField,
+    masks: OutlineMasks,
+    prior: TextToImagePrior,
+    prompt: Prompt,
+    nothing: Prompt,
+    progress: float,
+    p: DetailParameters,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA) from random views of the exported masks."""
+    view = torch.randperm(len(masks.azimuth_deg), generator=generator)[: p.novel_views]
+    cameras = Cameras.at(
+        torch.from_numpy(masks.azimuth_deg)[view], torch.from_numpy(masks.elevation_deg)[view]
+    )
+    outline = torch.from_numpy(masks.mask)[view].to(mesh.vertices)  # [B, H, W]
+    pictures, opacity = render(mesh, texture, cameras.to(mesh.vertices.device), p)
+    target = torch.nn.functional.interpolate(outline[:, None], (p.resolution, p.resolution), mode="area")[
+        :, 0
+    ]
+    latents = prior.encode(pictures.permute(0, 3, 1, 2))
+    timesteps = annealed_timesteps(p.sds, progress, len(view), prior.schedule, generator).to(latents.device)
+    token_mask = (
+        TokenMask(outline[:, None].to(latents.device), rectified_columns(prompt, p))
+        if p.mask_attention
+        else None
+    )
+
+    def predict(noisy: Tensor, t: Tensor) -> Tensor:
+        return prior.predict(noisy, t, [prompt], nothing, p.sds.guidance_scale, token_mask)
+
+    return {
+        "novel_view_mask": p.weights.novel_view_mask * mask_loss(opacity, target),
+        "sds": p.sds.weight
+        * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
+    }
+
+
+def rectified_columns(prompt: Prompt, p: DetailParameters) -> Tensor:
+    """Which columns of the prompt MRCA masks, [L] bool: the token's own, or those behind it too."""
+    if p.masked_columns == "token":
+        return prompt.token_columns
+    return prompt.token_columns | prompt.after_columns

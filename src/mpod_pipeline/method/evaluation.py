@@ -1,0 +1,180 @@
+"""Look at what was made, and score it: CX, similarity to the photo, consistency of views; and against ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.mesh import Mesh, sample_surface
+from mpod_pipeline.geometry.texture import draw
+from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.metrics.contextual import contextual_distance
+from mpod_pipeline.metrics.encoders import (
+    FeatureExtractor,
+    ImageEncoder,
+    OpenClipParameters,
+    load_efficientnet_lite0,
+    load_open_clip,
+    load_vgg19,
+    score_name,
+)
+from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
+from mpod_pipeline.metrics.similarity import multi_view_consistency, semantic_similarity
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.shading import studio
+from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
+
+
+class EvaluationParameters(Parameters):
+    """The fixed views of scores and pictures. Angles in degrees; azimuth 0 is the photo's view."""
+
+    azimuths: PositiveInt = 12
+    elevation_deg: float = 15.0
+    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
+    resolution: PositiveInt = 128
+    sheet_resolution: PositiveInt = 256
+    surface_points: PositiveInt = 10_000
+    open_clip: OpenClipParameters | None = Field(
+        None, description="a CLIP to score with as well (the paper's score)"
+    )
+    vgg19_weights: Path | None = Field(None, description="torchvision's VGG19 weights, for the paper's CX")
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What scores see with; loaded once for a whole catalog."""
+
+    images: Sequence[ImageEncoder]
+    features: Sequence[FeatureExtractor]
+
+
+def load_encoders(parameters: EvaluationParameters) -> Encoders:
+    """The embedded encoder, and those that the parameters name. Raises SetupError where weights are missing."""
+    embedded = load_efficientnet_lite0()
+    images: list[ImageEncoder] = [embedded]
+    features: list[FeatureExtractor] = [embedded]
+    if parameters.open_clip:
+        images.append(load_open_clip(parameters.open_clip))
+    if parameters.vgg19_weights:
+        features.append(load_vgg19(parameters.vgg19_weights))
+    return Encoders(images, features)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores by name, and two contact sheets [H, W, 3] of a turntable."""
+
+    scores: dict[str, float]
+    turntable: NDArray[np.uint8]
+    normals: NDArray[np.uint8]
+
+
+def evaluate(
+    cutout: NDArray[np.uint8],
+    field: OutlineField,
+    mesh: TexturedMesh,
+    ground_truth: TexturedMesh | None,
+    encoders: Encoders,
+    parameters: EvaluationParameters,
+) -> Evaluation:
+    """Score stage 1's field ("outline_...") and stage 2's mesh from the same fixed novel views.
+
+    Without ground truth only what compares with the photo is scored.
+    """
+    p = parameters
+    cameras = Cameras.at(torch.arange(p.azimuths).float() * 360 / p.azimuths, p.elevation_deg)
+    photo_camera = Cameras.at(0.0, p.photo_elevation_deg)
+    photo = reference_view(cutout, p.resolution)
+
+    scores: dict[str, float] = {}
+    views = {"outline": draw_field(field, cameras, p.resolution), "": draw(mesh, cameras, p.resolution)[:2]}
+    fronts = {
+        "outline": draw_field(field, photo_camera, p.resolution),
+        "": draw(mesh, photo_camera, p.resolution)[:2],
+    }
+    truth = draw(ground_truth, cameras, p.resolution)[:2] if ground_truth else None
+    for stage, (pictures, opacity) in views.items():
+        named = {
+            **perceptual_scores(photo.picture, _channels_first(pictures), encoders),
+            "photo_psnr": float(psnr(_channels_first(fronts[stage][0]), photo.picture[None])),
+            "photo_iou": float(silhouette_iou(fronts[stage][1][:, None], photo.mask[None, None])),
+        }
+        if truth is not None:
+            named["psnr"] = float(psnr(_channels_first(pictures), _channels_first(truth[0])).mean())
+            named["silhouette_iou"] = float(silhouette_iou(opacity[:, None], truth[1][:, None]).mean())
+        scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
+    if ground_truth is not None:
+        scores["chamfer"] = chamfer_distance(
+            _surface(mesh, p.surface_points), _surface(ground_truth, p.surface_points)
+        )
+    turntable, normals = contact_sheets(photo.picture, mesh, cameras, p.sheet_resolution)
+    return Evaluation(scores, turntable, normals)
+
+
+def perceptual_scores(photo: Tensor, views: Tensor, encoders: Encoders) -> dict[str, float]:
+    """CX, semantic similarity and MVC of views [N, 3, H, W] against the photo [3, H, W], named by encoder."""
+    scores: dict[str, float] = {}
+    with torch.no_grad():
+        for encoder in encoders.images:
+            embeddings = encoder.embed(torch.cat([photo[None], views]))
+            scores[score_name("similarity", encoder)] = float(
+                semantic_similarity(embeddings[0], embeddings[1:])
+            )
+            scores[score_name("mvc", encoder)] = float(multi_view_consistency(embeddings[1:]))
+        for extractor in encoders.features:
+            features = extractor.features(torch.cat([photo[None], views]))
+            distances = [contextual_distance(view, features[0]) for view in features[1:]]
+            scores[score_name("cx", extractor)] = float(torch.stack(distances).mean())
+    return scores
+
+
+def draw_field(field: OutlineField, cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
+    """Pictures on white [B, R, R, 3] and opacities [B, R, R] of a field."""
+    device = next(field.network.parameters()).device
+    image = render_image(
+        field,
+        cameras.to(device),
+        resolution,
+        field.occupancy,
+        make_volume_renderer(field.maker),
+        step_size=2.0 / resolution,
+    )
+    return on_background(image.colour, image.opacity, 1.0).clamp(0, 1).cpu(), image.opacity.cpu()
+
+
+def contact_sheets(
+    photo: Tensor, mesh: TexturedMesh, cameras: Cameras, resolution: int, views: int = 8
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The photo and the mesh from ``views`` sides, as a strip; textured, and as grey clay."""
+    turn = Cameras.at(torch.arange(views).float() * 360 / views, float(cameras.elevation_deg[0]))
+    pictures, opacity, normals = draw(mesh, turn, resolution)
+    clay = studio(normals, opacity, turn)
+    first = torch.nn.functional.interpolate(
+        photo[None], (resolution, resolution), mode="bilinear", antialias=True
+    )[0].permute(1, 2, 0)
+    return _strip([first, *pictures]), _strip([first, *clay])
+
+
+def _strip(pictures: list[Tensor]) -> NDArray[np.uint8]:
+    """Pictures [R, R, 3] in [0, 1] side by side."""
+    return (torch.cat(pictures, dim=1).clamp(0, 1) * 255).round().byte().numpy()
+
+
+def _channels_first(pictures: Tensor) -> Tensor:
+    return pictures.permute(0, 3, 1, 2).contiguous()
+
+
+def _surface(mesh: TexturedMesh, count: int) -> NDArray[np.floating]:
+    """Points [count, 3] spread over the surface; the same ones each time."""
+    shape = Mesh(torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.faces).long())
+    return sample_surface(shape, count, torch.Generator().manual_seed(0))[0].numpy()

@@ -1,0 +1,64 @@
+"""The outline's masks (paper section 3.2, Eq. 3-5): what stage 2 may paint on, from fixed cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
+
+
+class MaskParameters(Parameters):
+    """The recorded cameras: ``azimuths`` evenly round the product at each elevation (degrees)."""
+
+    azimuths: PositiveInt = 16
+    elevations_deg: tuple[float, ...] = Field((0.0, 30.0), min_length=1)
+    resolution: PositiveInt = 128
+    threshold: float = Field(0.5, gt=0, lt=1, description="Eq. 5")
+    step_size: PositiveFloat = Field(0.02, description="world units along the ray")
+
+
+@dataclass(frozen=True)
+class OutlineMasks:
+    """Opacity and mask per view; view i was seen from (azimuth_deg[i], elevation_deg[i])."""
+
+    opacity: NDArray[np.float32]  # [N, H, W]
+    mask: NDArray[np.bool_]  # [N, H, W], opacity >= threshold
+    azimuth_deg: NDArray[np.float32]  # [N]
+    elevation_deg: NDArray[np.float32]  # [N]
+
+
+def mask_cameras(p: MaskParameters) -> Cameras:
+    azimuth = torch.arange(p.azimuths).float() * 360 / p.azimuths
+    elevation = torch.tensor(p.elevations_deg)
+    return Cameras.at(azimuth.repeat(len(elevation)), elevation.repeat_interleave(p.azimuths))
+
+
+def export_masks(field: OutlineField, parameters: MaskParameters) -> OutlineMasks:
+    """Accumulate opacity along each ray without colour (Eq. 3, 4) and threshold it (Eq. 5).
+
+    Raises ProductError where no view shows anything.
+    """
+    cameras = mask_cameras(parameters)
+    device = next(field.network.parameters()).device
+    image = render_image(
+        lambda x: (field.density(x), x.new_zeros(len(x), 1)),
+        cameras.to(device),
+        parameters.resolution,
+        field.occupancy,
+        make_volume_renderer(field.maker),
+        step_size=parameters.step_size,
+    )
+    opacity = image.opacity.cpu().numpy().astype(np.float32)
+    mask = opacity >= parameters.threshold
+    if not mask.any(axis=(1, 2)).all():
+        raise ProductError("The outline is empty from some side; the photo may not show one solid product.")
+    return OutlineMasks(opacity, mask, cameras.azimuth_deg.numpy(), cameras.elevation_deg.numpy())

@@ -1,0 +1,200 @@
+"""Stage 1 (paper section 3.1): the product's outline as a radiance field, led by Zero-1-to-3 and held by the photo."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.report import Report
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
+from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.volume import (
+    Maker,
+    draw_jitter,
+    make_volume_renderer,
+    on_background,
+    render_rays,
+)
+from mpod_pipeline.rendering.volume.interface import VolumeRenderer
+
+
+class OutlineWeights(Parameters):
+    """Factors of the losses; means over pixels."""
+
+    colour: NonNegativeFloat = 400.0
+    mask: NonNegativeFloat = 80.0
+    entropy: NonNegativeFloat = Field(0.5, description="opacity (1 - opacity): each ray sees all or nothing")
+    sparsity: NonNegativeFloat = Field(0.0, description="mean opacity of novel views")
+
+
+class OutlineParameters(Parameters):
+    """Stage 1. Angles in degrees, lengths in world units."""
+
+    steps: PositiveInt = 250
+    field: OutlineFieldParameters = OutlineFieldParameters()
+    maker: Maker = "cpu"
+    resolutions: tuple[PositiveInt, ...] = Field(
+        (48, 64), min_length=1, description="one after another, in equal shares of the steps"
+    )
+    step_size: PositiveFloat = 0.04
+    table_learning_rate: PositiveFloat = 0.02
+    network_learning_rate: PositiveFloat = 0.005
+    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
+    elevation_deg: tuple[float, float] = (-10.0, 50.0)
+    novel_views: PositiveInt = 2
+    reference_probability: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
+    )
+    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=30.0)
+    weights: OutlineWeights = OutlineWeights()
+
+
+def optimize_outline(
+    cutout: NDArray[np.uint8], prior: NovelViewPrior, parameters: OutlineParameters, seed: int, report: Report
+) -> OutlineField:
+    """Fit a field to a cutout [S, S, 4]: the photo from its own view (Eq. 2), the prior from all others (Eq. 1).
+
+    Raises ProductError where the optimisation diverges or leaves nothing.
+    """
+    p = parameters
+    generator = torch.Generator().manual_seed(seed)
+    field = OutlineField(p.field, p.maker, seed=seed)
+    device = next(field.network.parameters()).device
+    renderer = make_volume_renderer(p.maker)
+    optimizer = make_optimizer(field, p)
+    condition = prior.encode_photo(reference_view(cutout, prior.image_size).picture, p.photo_elevation_deg)
+    references = {r: reference_view(cutout, r) for r in set(p.resolutions)}
+
+    for step in range(p.steps):
+        resolution = p.resolutions[step * len(p.resolutions) // p.steps]
+        field.occupancy.update(step, field.density, generator=generator)
+        with_photo, with_prior = drawn_views(p, generator)
+        losses: dict[str, Tensor] = {}
+        if with_photo:
+            losses |= reference_losses(field, references[resolution], renderer, p, generator, device)
+        if with_prior:
+            losses |= novel_view_losses(
+                field, condition, prior, renderer, resolution, step / p.steps, p, generator, device
+            )
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise ProductError(
+                f"The outline's optimisation diverged at step {step + 1} (its loss is not a number)."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        report(step + 1, p.steps, {name: float(value.detach()) for name, value in losses.items()})
+    field.occupancy.update(0, field.density, generator=generator)
+    return field
+
+
+def make_optimizer(field: OutlineField, p: OutlineParameters) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        [
+            {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate},
+            {"params": list(field.network.parameters()), "lr": p.network_learning_rate},
+        ],
+        betas=(0.9, 0.99),
+        eps=1e-15,
+    )
+
+
+def drawn_views(p: OutlineParameters, generator: torch.Generator) -> tuple[bool, bool]:
+    """Whether this step looks from the photo's view, and from novel views."""
+    if p.reference_probability is None:
+        return True, True
+    photo = bool(torch.rand((), generator=generator) < p.reference_probability)
+    return photo, not photo
+
+
+def novel_cameras(p: OutlineParameters, generator: torch.Generator) -> Cameras:
+    """Novel views: azimuths stratified round the circle, elevations uniform."""
+    n = p.novel_views
+    azimuth = (torch.arange(n) + torch.rand(n, generator=generator)) / n * 360
+    low, high = p.elevation_deg
+    return Cameras.at(
+        azimuth + torch.rand((), generator=generator) * 360,
+        low + (high - low) * torch.rand(n, generator=generator),
+    )
+
+
+def render(
+    field: OutlineField,
+    cameras: Cameras,
+    resolution: int,
+    renderer: VolumeRenderer,
+    step_size: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Pictures on white [B, R, R, 3] and opacities [B, R, R] of jittered rays, with gradients."""
+    rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in cameras.rays(resolution, resolution))
+    out = render_rays(
+        field,
+        rays_o,
+        rays_d,
+        field.occupancy,
+        renderer,
+        step_size=step_size,
+        jitter=draw_jitter(rays_o, generator),
+    )
+    shape = (len(cameras), resolution, resolution)
+    return on_background(out.colour, out.opacity, 1.0).view(*shape, 3), out.opacity.view(shape)
+
+
+def reference_losses(
+    field: OutlineField,
+    reference: Reference,
+    renderer: VolumeRenderer,
+    p: OutlineParameters,
+    generator: torch.Generator,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """``L_ref`` (Eq. 2) on colours over white, and the same on the mask."""
+    camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
+    picture, opacity = render(field, camera, reference.mask.shape[-1], renderer, p.step_size, generator)
+    target = reference.picture.permute(1, 2, 0).to(device)
+    return {
+        "reference_colour": p.weights.colour * (picture[0] - target).square().mean(),
+        "reference_mask": p.weights.mask * (opacity[0] - reference.mask.to(device)).square().mean(),
+    }
+
+
+def novel_view_losses(
+    field: OutlineField,
+    condition: PhotoCondition,
+    prior: NovelViewPrior,
+    renderer: VolumeRenderer,
+    resolution: int,
+    progress: float,
+    p: OutlineParameters,
+    generator: torch.Generator,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on random novel views."""
+    cameras = novel_cameras(p, generator)
+    pictures, opacity = render(field, cameras.to(device), resolution, renderer, p.step_size, generator)
+    latents = prior.encode(pictures.permute(0, 3, 1, 2))
+    pose = prior.pose(condition, cameras.azimuth_deg, cameras.elevation_deg)
+    timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(device)
+
+    def predict(noisy: Tensor, t: Tensor) -> Tensor:
+        return prior.predict(noisy, t, condition, pose, p.sds.guidance_scale)
+
+    return {
+        "sds": p.sds.weight
+        * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
+        "entropy": p.weights.entropy * (opacity * (1 - opacity)).mean(),
+        "sparsity": p.weights.sparsity * opacity.mean(),
+    }

@@ -1,0 +1,6 @@
+"""How an optimisation tells of its progress."""
+
+from collections.abc import Callable
+
+#: Called after each step with (step, total steps, losses).
+Report = Callable[[int, int, dict[str, float]], None]

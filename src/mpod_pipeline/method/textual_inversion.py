@@ -1,0 +1,114 @@
+"""Learn a word for the product in the photo (paper section 3.3; Gal et al. 2022, RealFusion's recipe)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
+from torchvision.transforms import v2
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.report import Report
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior
+
+#: Sentences about an object, as textual inversion uses them, with the learned word in its place.
+TEMPLATES = tuple(
+    template.format(PLACEHOLDER)
+    for template in (
+        "a photo of a {}",
+        "a rendering of a {}",
+        "a picture of a {}",
+        "a close-up photo of a {}",
+        "a good photo of a {}",
+        "a product photo of a {}",
+        "A high-resolution DSLR image of {}",
+        "a {}",
+    )
+)
+
+
+class TextualInversionParameters(Parameters):
+    """Everything but one embedding is frozen."""
+
+    steps: PositiveInt = 80
+    batch_size: PositiveInt = 4
+    learning_rate: PositiveFloat = 0.02
+    weight_decay: float = Field(0.01, ge=0)
+    initial_word: str = Field("a", description="one token of the prior's vocabulary to start from")
+    noise: tuple[float, float] = Field((0.1, 0.95), description="noise levels, fractions of the schedule")
+
+
+def learn_token(
+    cutout: NDArray[np.uint8],
+    prior: TextToImagePrior,
+    parameters: TextualInversionParameters,
+    seed: int,
+    report: Report,
+) -> Tensor:
+    """The embedding [D] (float32) of ``<e>`` for a cutout [S, S, 4].
+
+    Raises ProductError where the optimisation leaves the finite numbers.
+    """
+    p = parameters
+    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    initial = prior.word_embedding(p.initial_word).float()
+    token = initial.clone().requires_grad_(True)
+    optimizer = torch.optim.AdamW(
+        [token], lr=p.learning_rate * float(initial.std()), weight_decay=p.weight_decay
+    )
+    picture = reference_view(cutout, prior.image_size * 5 // 4).picture
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for step in range(p.steps):
+            pictures = torch.stack([augment(picture, prior.image_size) for _ in range(p.batch_size)]).to(
+                prior.device
+            )
+            loss = denoising_loss(prior, pictures, token, p, rng, generator)
+            if not torch.isfinite(loss):
+                raise ProductError("Learning the product's word went astray (its loss is not a number).")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            report(step + 1, p.steps, {"loss": float(loss.detach())})
+    return token.detach().float().cpu()
+
+
+def augment(picture: Tensor, size: int) -> Tensor:
+    """A random look at the photo [3, R, R] on white: turned, cropped, jittered; [3, size, size] in [0, 1]."""
+    look = v2.Compose(
+        [
+            v2.RandomApply([v2.RandomRotation(10, fill=1.0)], p=0.75),
+            v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True),
+            v2.RandomApply([v2.ColorJitter(0.04, 0.04, 0.04, 0.02)], p=0.75),
+            v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.0))], p=0.1),
+            v2.RandomHorizontalFlip(),
+        ]
+    )
+    return look(picture).clamp(0, 1)  # type: ignore[no-any-return]
+
+
+def denoising_loss(
+    prior: TextToImagePrior,
+    pictures: Tensor,
+    token: Tensor,
+    p: TextualInversionParameters,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+) -> Tensor:
+    """Stable Diffusion's training loss on pictures [B, 3, H, W] under sentences about ``<e>``."""
+    with torch.no_grad():
+        latents = prior.encode(pictures)
+    low, high = (round(level * (len(prior.schedule) - 1)) for level in p.noise)
+    timesteps = torch.randint(low, high + 1, (len(latents),), generator=generator).to(prior.device)
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    noisy = prior.schedule.add_noise(latents, noise, timesteps)
+    context = torch.cat(
+        [prior.encode_prompt(str(rng.choice(TEMPLATES)), token).context for _ in range(len(latents))]
+    )
+    prediction = prior.predict_unguided(noisy, timesteps, context)
+    return (prediction - prior.schedule.target(latents, noise, timesteps)).square().mean()

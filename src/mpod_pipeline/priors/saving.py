@@ -1,0 +1,53 @@
+"""The small family as folders in the full-size models' formats; weights in half precision, safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from transformers import CLIPImageProcessor, CLIPTokenizer
+
+from mpod_pipeline.priors.architecture import ArchitectureParameters, make_scheduler
+from mpod_pipeline.priors.train_denoisers import NovelViewDenoiser, TextDenoiser
+
+
+def save_text_to_image_prior(
+    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, network: TextDenoiser
+) -> None:
+    """A folder that ``StableDiffusionPipeline.from_pretrained`` reads as it is."""
+    StableDiffusionPipeline(
+        vae=vae.half(),
+        text_encoder=network.text_encoder.half(),
+        tokenizer=tokenizer,
+        unet=network.unet.half(),
+        scheduler=make_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder, safe_serialization=True)
+    for part in (vae, network):
+        part.float()
+
+
+def save_novel_view_prior(
+    folder: Path, vae: AutoencoderKL, network: NovelViewDenoiser, architecture: ArchitectureParameters
+) -> None:
+    """The layout of ``ashawkey/zero123-xl-diffusers``."""
+    parts: dict[str, torch.nn.Module] = {
+        "vae": vae,
+        "unet": network.unet,
+        "image_encoder": network.image_encoder,
+        "clip_camera_projection": network.camera_projection,
+    }
+    for name, part in parts.items():
+        part.half().save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
+        part.float()
+    make_scheduler().save_pretrained(folder / "scheduler")
+    side = {"height": architecture.image_size, "width": architecture.image_size}
+    CLIPImageProcessor(
+        size={"shortest_edge": architecture.image_size},
+        crop_size=side,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    ).save_pretrained(folder / "feature_extractor")
