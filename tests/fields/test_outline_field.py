@@ -146,7 +146,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     assert OutlineFieldParameters.model_validate_json(metadata["settings"]) == SMALL
 
 
-def damage_nothing(path: Path) -> None:
+def remove(path: Path) -> None:
     path.unlink()
 
 
@@ -170,13 +170,26 @@ def damage_settings(path: Path) -> None:
     _save_again(path, '{"bound": -1}')
 
 
-def _save_again(path: Path, settings: str) -> None:
-    save_file(load_file(path), path, {"format_version": "1", "maker": "cpu", "settings": settings})
+def damage_maker(path: Path) -> None:
+    _save_again(path, SMALL.model_dump_json(), maker="abacus")
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_nothing, damage_bytes, damage_text, damage_metadata, damage_shape, damage_settings]
-)
+def _save_again(path: Path, settings: str, maker: str = "cpu") -> None:
+    save_file(load_file(path), path, {"format_version": "1", "maker": maker, "settings": settings})
+
+
+DAMAGES = [
+    remove,
+    damage_bytes,
+    damage_text,
+    damage_metadata,
+    damage_shape,
+    damage_settings,
+    damage_maker,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_this_products_trouble(damage: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "ball.safetensors"
     rough_field().save(path)

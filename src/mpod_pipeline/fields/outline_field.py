@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import Field, ValidationError
@@ -166,4 +166,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         metadata = file.metadata() or {}
         if metadata.get("format_version") != str(FORMAT_VERSION):
             raise RuntimeError(f"format version {metadata.get('format_version')}, not {FORMAT_VERSION}")
+        if metadata["maker"] not in get_args(Maker):
+            raise RuntimeError(f"unknown maker {metadata['maker']!r}")
         return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
