@@ -115,7 +115,7 @@ class DMTet(nn.Module):
                 raise ValueError("masks need the cameras that see them")
             level = _best_level(samples, _mask_agreement(ask, bound, masks.cpu().float(), cameras.to("cpu")))
         grid = _fitted_grid(_without_crumbs(samples > level), bound, resolution)
-        sdf = _as_distances(_tidy(ask(grid.vertices) - level, grid), grid)
+        sdf = _as_distances(_tidy(_above(ask(grid.vertices), level), grid), grid)
         moved = TetrahedralGrid(
             grid.vertices.to(device), grid.tetrahedra.to(device), grid.boundary.to(device), grid.cell
         )
@@ -140,6 +140,14 @@ def _best_level(samples: NDArray[np.float32], agreement: Callable[[float], float
     return found
 
 
+def _above(density: Tensor, level: float) -> Tensor:
+    """How far densities are above a level, as a bounded logarithm.
+
+    Densities rise steeply: on an edge from 0 to ten times the level, a linear crossing would lie near the empty end.
+    """
+    return (density / level).clamp_min(1e-9).log().clamp(-2, 2)
+
+
 def _overlap(a: NDArray, b: NDArray) -> float:
     """Intersection over union; 0 where there is nothing at all."""
     return float(np.sum(a & b) / max(1, np.sum(a | b)))
@@ -161,12 +169,12 @@ def _mask_agreement(
 ) -> Callable[[float], float]:
     """How well a level's rendered silhouettes agree with masks [B, H, W]."""
     grid = box_grid(torch.full((3,), -bound), torch.full((3,), bound), VOXELS // 2)
-    at_vertices = torch.where(grid.boundary, 0.0, ask(grid.vertices))
+    at_vertices = torch.where(grid.boundary, 0.0, ask(grid.vertices))  # [V]
     small = torch.nn.functional.interpolate(masks[:, None], size=(VOXELS, VOXELS), mode="area")[:, 0]
     seen = (small >= 0.5).numpy()
 
     def agreement(level: float) -> float:
-        mesh = marching_tetrahedra(grid.vertices, grid.tetrahedra, at_vertices - level)
+        mesh = marching_tetrahedra(grid.vertices, grid.tetrahedra, _above(at_vertices, level))
         if len(mesh.faces) == 0:
             return 0.0
         opacity = rasterize(mesh.vertices, mesh.faces, mesh.vertices, cameras, VOXELS).opacity
@@ -220,7 +228,8 @@ def _as_distances(raw: Tensor, grid: TetrahedralGrid) -> Tensor:
     measured = np.isfinite(distance)
     at = nearest[measured]
     to_plane = np.abs(((points[at] - vertices[measured]) * normals[at]).sum(axis=1))
-    # beside the surface the nearest vertex is farther than its plane; farther off they are as good as equal
-    distance[measured] = np.where(distance[measured] < grid.cell, to_plane, distance[measured])
+    # the plane of the nearest vertex tells the distance, but for points off an edge or a corner
+    flat = (distance[measured] < grid.cell) | (to_plane > 0.7 * distance[measured])
+    distance[measured] = np.where(flat, to_plane, distance[measured])
     magnitude = torch.from_numpy(np.clip(distance, 0.02 * grid.cell, band)).float()
     return torch.where(raw > 0, magnitude, -magnitude)

@@ -8,6 +8,7 @@ bytes.
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,7 @@ def _unit(normals: NDArray) -> NDArray[np.float32]:
 def _jpeg(texture: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
     # no chroma subsampling: it bleeds colours across the borders of islands
-    Image.fromarray(texture).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    Image.fromarray(texture).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return stream.getvalue()
 
 
@@ -189,5 +190,5 @@ def from_glb(data: bytes) -> TexturedMesh:
             _gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
             pixels,
         )
-    except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError, struct.error) as error:
         raise ProductError("The file is not a GLB of one textured mesh.") from error

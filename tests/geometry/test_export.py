@@ -1,0 +1,150 @@
+"""GLB: valid, deterministic, within shops' limits, and the right way round."""
+
+import json
+import shutil
+import struct
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.geometry.export import TexturedMesh, from_glb, to_glb
+from mpod_pipeline.geometry.texture import bake, draw
+from mpod_pipeline.rendering.cameras import Cameras
+from tests.geometry.shapes import ball, box
+
+NODE_FOLDER = Path(__file__).parents[1] / ".node"
+VALIDATOR = "2.0.0-dev.3.10"
+VALIDATE = """
+const validator = require('gltf-validator');
+const data = new Uint8Array(require('fs').readFileSync(process.argv[1]));
+validator.validateBytes(data).then(report => console.log(JSON.stringify(report)));
+"""
+
+
+def letter(points: Tensor) -> Tensor:
+    """A dark F on the front (+x) of a light box of side 1, as one reads it with y to the right and z up."""
+    x, y, z = points.unbind(dim=-1)
+    stem = (y > -0.25) & (y < -0.1) & (z.abs() < 0.35)
+    top = (y > -0.25) & (y < 0.25) & (z > 0.2) & (z < 0.35)
+    middle = (y > -0.25) & (y < 0.15) & (z > -0.05) & (z < 0.1)
+    dark = (stem | top | middle) & (x > 0.499)
+    return torch.where(dark[:, None], 0.1, 0.9).expand(-1, 3)
+
+
+@pytest.fixture(scope="module")
+def lettered() -> TexturedMesh:
+    return bake(box(), letter, 512)
+
+
+def strokes(picture: Tensor) -> list[list[int]]:
+    """Which of five rows × three columns of the letter's frame are dark."""
+    size, half_frame = picture.shape[0], 2.0 * np.tan(np.radians(20))  # at the front's depth of 2.0
+
+    def dark(y: float, z: float) -> int:
+        row, column = (1 - z / half_frame) * size / 2, (1 + y / half_frame) * size / 2
+        return int(float(picture[int(row), int(column), 0]) < 0.5)
+
+    return [[dark(y, z) for y in (-0.175, 0.02, 0.2)] for z in (0.275, 0.15, 0.025, -0.1, -0.275)]
+
+
+def test_a_letter_reads_correctly_after_the_round_trip(lettered: TexturedMesh) -> None:
+    returned = from_glb(to_glb(lettered))
+    picture, _, _ = draw(returned, Cameras.at([0.0, 180.0], 0.0), 128)
+    assert strokes(picture[0]) == [[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]]
+    assert float(picture[1].min()) > 0.8  # nothing on the back
+
+
+def test_the_round_trip_keeps_the_mesh(lettered: TexturedMesh) -> None:
+    returned = from_glb(to_glb(lettered))
+    assert np.array_equal(returned.vertices, lettered.vertices)
+    assert np.array_equal(returned.faces, lettered.faces)
+    assert np.array_equal(returned.uvs, lettered.uvs)
+    assert np.allclose(returned.normals, lettered.normals, atol=1e-6)
+    # JPEG at quality 92
+    assert np.abs(returned.texture.astype(int) - lettered.texture).mean() < 2
+
+
+def document(data: bytes) -> dict:
+    length = struct.unpack("<I", data[12:16])[0]
+    content: dict = json.loads(data[20 : 20 + length])
+    return content
+
+
+def test_the_file_has_y_up_its_front_towards_z_and_one_material(lettered: TexturedMesh) -> None:
+    stretched = replace(lettered, vertices=lettered.vertices * np.float32([1.0, 2.0, 3.0]))
+    content = document(to_glb(stretched))
+    position = content["accessors"][content["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]
+    # world x, y, z become glTF's z, x, y
+    assert position["max"] == pytest.approx([1.0, 1.5, 0.5])
+    (material,) = content["materials"]
+    assert material["pbrMetallicRoughness"]["metallicFactor"] == 0
+    assert not material.get("doubleSided", False)
+    assert content["images"][0]["mimeType"] == "image/jpeg"
+
+
+def test_the_same_mesh_gives_the_same_bytes(lettered: TexturedMesh) -> None:
+    assert to_glb(lettered) == to_glb(lettered)
+    assert to_glb(bake(box(), letter, 512)) == to_glb(lettered)
+
+
+def test_many_vertices_take_wide_indices() -> None:
+    count = 66_000
+    positions = np.random.default_rng(0).random((count, 3), np.float32)
+    faces = np.array([[0, 1, 2], [count - 3, count - 2, count - 1]])
+    mesh = TexturedMesh(positions, faces, positions[:, :2], positions, np.zeros((4, 4, 3), np.uint8))
+    assert np.array_equal(from_glb(to_glb(mesh)).faces, faces)
+
+
+def test_what_shops_would_refuse_is_a_products_failure(lettered: TexturedMesh) -> None:
+    with pytest.raises(ProductError, match="fewer than 100000"):
+        to_glb(replace(lettered, faces=np.tile(lettered.faces, (8334, 1))))
+    with pytest.raises(ProductError, match="larger than 2048"):
+        to_glb(replace(lettered, texture=np.zeros((2049, 2049, 3), np.uint8)))
+    with pytest.raises(ProductError, match="no surface"):
+        to_glb(replace(lettered, faces=lettered.faces[:0]))
+    noise = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3), np.uint8)
+    heavy = np.repeat(lettered.vertices, 10_000, axis=0)
+    spread = {name: np.repeat(getattr(lettered, name), 10_000, axis=0) for name in ("uvs", "normals")}
+    with pytest.raises(ProductError, match="bytes"):
+        to_glb(replace(lettered, vertices=heavy, texture=noise, **spread))
+
+
+@pytest.mark.filterwarnings("ignore:pygltflib does not support")
+@pytest.mark.parametrize("data", [b"", b"glTF", b"not a model at all", b"glTF" + bytes(40)])
+def test_a_file_that_is_no_model_is_a_products_failure(data: bytes) -> None:
+    with pytest.raises(ProductError, match="not a GLB"):
+        from_glb(data)
+
+
+@pytest.fixture(scope="session")
+def validator() -> Path:
+    """Khronos' validator from npm, kept in a folder that git ignores."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("needs node and npm")
+    if not (NODE_FOLDER / "node_modules" / "gltf-validator").exists():
+        NODE_FOLDER.mkdir(exist_ok=True)
+        command = ["npm", "install", "--no-save", "--prefix", str(NODE_FOLDER), f"gltf-validator@{VALIDATOR}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"npm could not install gltf-validator: {done.stderr.strip()[-200:]}")
+    return NODE_FOLDER
+
+
+def test_khronos_validator_finds_nothing(validator: Path, tmp_path: Path, lettered: TexturedMesh) -> None:
+    round_one = bake(ball(0.7, 12), lambda points: points + 0.5, 256)
+    for name, mesh in (("letter", lettered), ("ball", round_one)):
+        path = tmp_path / f"{name}.glb"
+        path.write_bytes(to_glb(mesh))
+        done = subprocess.run(
+            ["node", "-e", VALIDATE, str(path)], cwd=validator, capture_output=True, text=True, check=True
+        )
+        report = json.loads(done.stdout)
+        issues = report["issues"]
+        assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
+        assert report["info"]["totalTriangleCount"] == len(mesh.faces)
