@@ -1,4 +1,4 @@
-"""Stage 2 (paper section 3.3): detail on a mesh, by the photo, the outline's masks and Stable Diffusion through MRCA."""
+"""Stage 2 (paper section 3.3): details on a mesh by the photo, the outline's masks and Stable Diffusion with MRCA."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def load_novel_view_prior(
             f"{folder}/unet takes {prior.unet.config.in_channels} channels; "
             "a Zero-1-to-3 takes noisy and condition latents."
         )
-    return prior.to(device, memory_format=torch.channels_last)
+    return prior.to(device).to(memory_format=torch.channels_last)
 
 
 def load_text_to_image_prior(
@@ -74,7 +74,7 @@ def load_text_to_image_prior(
         _network(UNet2DConditionModel, folder, "unet", dtype),
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
     )
-    return prior.to(device, memory_format=torch.channels_last)
+    return prior.to(device).to(memory_format=torch.channels_last)
 
 
 def check_folder(folder: str | Path, parts: tuple[str, ...]) -> None:

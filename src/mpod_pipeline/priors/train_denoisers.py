@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def train_text_to_image(
     schedule = NoiseSchedule.of(make_scheduler())
     products, views = data.azimuth_deg.shape
 
-    def loss_of_step(net: nn.Module, step: int) -> Tensor:
+    def loss_of_step(net: Any, step: int) -> Tensor:
         rng, generator = step_generator(p.seed, step)
         product, view = rng.integers(0, products, p.batch_size), rng.integers(0, views, p.batch_size)
         texts = [
@@ -146,8 +147,8 @@ def train_text_to_image(
         timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng)
         noise = torch.randn(clean.shape, generator=generator)
         with torch.autocast("cpu", torch.bfloat16):
-            context = net.text_encoder(input_ids=ids).last_hidden_state  # type: ignore[operator]
-        return denoising_loss(net.unet, None, context, clean, timesteps, noise, schedule)  # type: ignore[arg-type]
+            context = net.text_encoder(input_ids=ids).last_hidden_state
+        return denoising_loss(net.unet, None, context, clean, timesteps, noise, schedule)
 
     fit(network, loss_of_step, p, checkpoint, report)
     return network
@@ -193,21 +194,21 @@ def train_novel_view(
     products, views = data.azimuth_deg.shape
     photos = p.batch_size // p.targets_per_photo
 
-    def loss_of_step(net: nn.Module, step: int) -> Tensor:
+    def loss_of_step(net: Any, step: int) -> Tensor:
         rng, generator = step_generator(p.seed, step)
         product = rng.integers(0, products, photos)
         repeated = np.repeat(product, p.targets_per_photo)
         view = rng.integers(0, views, len(repeated))
         pixels = to_network(data.photos[product])  # mean and deviation of 0.5 map [0, 1] to [-1, 1]
         with torch.autocast("cpu", torch.bfloat16):
-            tokens = image_tokens(net.image_encoder, pixels, net.camera_projection.num_tokens)  # type: ignore[arg-type]
+            tokens = image_tokens(net.image_encoder, pixels, net.camera_projection.num_tokens)
             tokens = tokens.repeat_interleave(p.targets_per_photo, 0)
             pose = relative_pose(
                 torch.from_numpy(data.elevation_deg[repeated, 0]),
                 torch.from_numpy(data.azimuth_deg[repeated, view]),
                 torch.from_numpy(data.elevation_deg[repeated, view]),
             )
-            context = net.camera_projection(tokens, pose)  # type: ignore[operator]
+            context = net.camera_projection(tokens, pose)
         condition = data.latents[torch.from_numpy(repeated), 0].float()
         keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float()
         context = context * keep[:, None, None]
@@ -215,7 +216,7 @@ def train_novel_view(
         clean = data.scaled(repeated, view)
         timesteps = draw_timesteps(len(repeated), p.high_noise_share, rng)
         noise = torch.randn(clean.shape, generator=generator)
-        return denoising_loss(net.unet, condition, context, clean, timesteps, noise, schedule)  # type: ignore[arg-type]
+        return denoising_loss(net.unet, condition, context, clean, timesteps, noise, schedule)
 
     fit(network, loss_of_step, p, checkpoint, report)
     return network

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def learning_rate(p: TrainingParameters, step: int) -> float:
 
 def fit(
     network: nn.Module,
-    loss_of_step: Callable[[nn.Module, int], Tensor],
+    loss_of_step: Callable[[Any, int], Tensor],
     p: TrainingParameters,
     checkpoint: Path,
     report: Report,
@@ -88,7 +89,7 @@ def fit(
         optimizer.step()
         decay = min(p.ema_decay, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(averages, trained, 1 - decay)
+            torch._foreach_lerp_(averages, list[Tensor](trained), 1 - decay)
         if (step + 1) % p.checkpoint_every == 0 or step + 1 == p.steps:
             state = {
                 "network": network.state_dict(),

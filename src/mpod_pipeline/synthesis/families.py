@@ -997,12 +997,14 @@ def compound(d: Draft) -> str:
     """Random solids stuck together: shapes without a name (as LRM-Zero's Zeroverse showed, they teach too)."""
     for _ in range(int(d.rng.integers(2, 6))):
         material = d.material(pattern=str(d.rng.choice([*ROUND, "wood", "fabric"])), round=d.chance(0.5))
-        size = d.rng.uniform(0.1, 0.32, 3)
+        size = [d.uniform(0.1, 0.32) for _ in range(3)]
         match int(d.rng.integers(5)):
             case 0:
                 part = ellipsoid(size, material, d.uniform(1.6, 5))
             case 1:
-                part = rounded_box(size * 2, material, d.uniform(0.005, 0.08)).moved((0, 0, -size[2]))
+                part = rounded_box([2 * s for s in size], material, d.uniform(0.005, 0.08)).moved(
+                    (0, 0, -size[2])
+                )
             case 2:
                 part = cylinder(
                     size[0], size[2] * 2, material, 0.01, top_radius=size[0] * d.uniform(0.2, 1.2)

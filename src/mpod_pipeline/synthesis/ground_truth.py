@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
 from mpod_pipeline.synthesis.product import project
-from mpod_pipeline.synthesis.solids import Array
+from mpod_pipeline.synthesis.solids import Array, Integers
 from mpod_pipeline.synthesis.studio import Scene
 
 #: Points at which the true colour is known; between them the nearest one's is taken.
@@ -34,7 +35,7 @@ def ground_truth_mesh(scene: Scene, texture_size: int = 1024) -> TexturedMesh:
     return bake(select_faces(whole, torch.from_numpy(visible)), colour, texture_size)
 
 
-def visible_faces(world: Array, faces: Array, resolution: int = 384) -> Array:
+def visible_faces(world: Array, faces: Integers, resolution: int = 384) -> NDArray[np.bool_]:
     """Faces [F] bool that some view from all round sees; parts stuck into others are hidden."""
     cameras = Cameras.at(
         [float(a) for a in range(0, 360, 20)] * 5,
@@ -47,7 +48,7 @@ def visible_faces(world: Array, faces: Array, resolution: int = 384) -> Array:
     return seen
 
 
-def colour_samples(scene: Scene, world: Array, faces: Array, count: int) -> tuple[Array, Array]:
+def colour_samples(scene: Scene, world: Array, faces: Integers, count: int) -> tuple[Array, Array]:
     """Points [count, 3] spread over the given faces, and their colours [count, 3]."""
     rng = np.random.default_rng(0)
     corners = world[scene.product.faces[faces]]

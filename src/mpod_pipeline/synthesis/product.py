@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.families import FAMILIES, Draft
 from mpod_pipeline.synthesis.materials import Material
-from mpod_pipeline.synthesis.solids import Array, rotation
+from mpod_pipeline.synthesis.solids import Array, Integers, rotation
 
 #: The object's long side as a fraction of the photo's frame.
 FRAME_FRACTION = 0.8
@@ -47,7 +47,7 @@ class Product:
         crease = np.einsum("fkc,fc->fk", smooth, face_normals) < CREASE_COS
         return np.where(crease[..., None], face_normals[:, None], smooth).astype(np.float32)
 
-    def colour(self, face: NDArray[np.int32], points: Array, normals: Array) -> Array:
+    def colour(self, face: Integers, points: Array, normals: Array) -> Array:
         """Albedo [N, 3] (sRGB) at surface points [N, 3] of faces [N] with unit normals [N, 3]; product units."""
         part = self.face_part[face]
         local = points - self.part_centres[part]

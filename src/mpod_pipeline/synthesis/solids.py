@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]
+Integers = NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
 from mpod_pipeline.synthesis.product import Placement, Product, project
-from mpod_pipeline.synthesis.solids import Array
+from mpod_pipeline.synthesis.solids import Array, Integers
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Scene:
             pictures.append((small * 255 + 0.5).astype(np.uint8))
         return np.stack(pictures)
 
-    def _shade(self, face: NDArray[np.int32], weights: Array, world: Array, eye: Array) -> Array:
+    def _shade(self, face: Integers, weights: Array, world: Array, eye: Array) -> Array:
         """Colours [N, 3] of surface points given by faces [N] and barycentrics [N, 3]."""
         product = self.product
         corners = product.faces[face]
@@ -104,7 +104,7 @@ class Scene:
         albedo: Array,
         normals: Array,
         occlusion: Array,
-        face: NDArray[np.int32],
+        face: Integers,
         points: Array,
         eye: Array,
     ) -> Array:
@@ -123,7 +123,7 @@ class Scene:
         highlight = shine * np.clip(np.einsum("nc,nc->n", normals, half), 0, 1) ** 40
         return (albedo * diffuse + highlight[:, None]).astype(np.float32)
 
-    def surface_colours(self, face: NDArray[np.int32], barycentric: Array) -> Array:
+    def surface_colours(self, face: Integers, barycentric: Array) -> Array:
         """Lit colours [N, 3] without highlights (which move with the eye): what a texture should hold."""
         corners = self.product.faces[face]
         blend = lambda values: np.einsum("nk,nk...->n...", barycentric, values)  # noqa: E731
