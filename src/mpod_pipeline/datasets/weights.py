@@ -13,18 +13,21 @@ from mpod_pipeline.errors import SetupError
 
 @dataclass(frozen=True)
 class Weights:
-    """A prior's folder. It is loaded once a worker, and only if a product needs it, so this is just its
-    place.
-    """
+    """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it."""
 
     path: Path
+    device: str
 
 
 class WeightsFolder(AbstractDataset[None, Weights]):
-    """A folder in diffusers' format. Raises SetupError if it does not exist."""
+    """A folder in diffusers' format. device: where the network is to be, as PyTorch names it.
 
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+    Raises SetupError if the folder does not exist.
+    """
+
+    def __init__(self, *, path: str, device: str = "cpu", metadata: dict[str, Any] | None = None) -> None:
         self.path = Path(path)
+        self.device = device
         self.metadata = metadata
 
     def load(self) -> Weights:
@@ -32,7 +35,7 @@ class WeightsFolder(AbstractDataset[None, Weights]):
             raise SetupError(
                 f"There are no weights at {self.path}; `kedro run --pipeline=train_priors` makes them."
             )
-        return Weights(self.path)
+        return Weights(self.path, self.device)
 
     def save(self, data: None) -> None:
         raise NotImplementedError("weights are written by their training")
@@ -41,4 +44,4 @@ class WeightsFolder(AbstractDataset[None, Weights]):
         return self.path.is_dir()
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path)}
+        return {"path": str(self.path), "device": self.device}

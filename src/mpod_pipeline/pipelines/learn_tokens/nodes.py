@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
@@ -27,7 +26,7 @@ def learn_tokens(
     """Learn a word for every product (textual inversion)."""
     yield from run_stage(
         STAGE,
-        partial(_token_learner, text_to_image_prior.path, parameters),
+        partial(_token_learner, text_to_image_prior, parameters),
         inputs={"cutout": cutouts},
         parameters=parameters,
         weights=[text_to_image_prior.path],
@@ -36,8 +35,8 @@ def learn_tokens(
     )
 
 
-def _token_learner(prior_folder: Path, parameters: TextualInversionParameters) -> Work:
-    prior = load_text_to_image_prior(prior_folder)
+def _token_learner(weights: Weights, parameters: TextualInversionParameters) -> Work:
+    prior = load_text_to_image_prior(weights.path, device=weights.device)
 
     def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
         return {"tokens": learn_token(inputs["cutout"], prior, parameters, seed, report)}

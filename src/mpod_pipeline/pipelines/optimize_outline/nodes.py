@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
@@ -32,7 +31,7 @@ def optimize_outline(
     """Optimise every product's outline as a radiance field."""
     yield from run_stage(
         STAGE,
-        partial(_outliner, novel_view_prior.path, parameters),
+        partial(_outliner, novel_view_prior, parameters),
         inputs={"cutout": cutouts},
         parameters=parameters,
         weights=[novel_view_prior.path],
@@ -41,8 +40,8 @@ def optimize_outline(
     )
 
 
-def _outliner(prior_folder: Path, parameters: OutlineParameters) -> Work:
-    prior = load_novel_view_prior(prior_folder)
+def _outliner(weights: Weights, parameters: OutlineParameters) -> Work:
+    prior = load_novel_view_prior(weights.path, device=weights.device)
 
     def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
         field = outline.optimize_outline(inputs["cutout"], prior, parameters, seed, report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
@@ -42,7 +41,7 @@ def refine_detail(
     """Turn every outline into a mesh and refine its shape and texture; one GLB a product."""
     yield from run_stage(
         STAGE,
-        partial(_refiner, text_to_image_prior.path, parameters),
+        partial(_refiner, text_to_image_prior, parameters),
         inputs={"cutout": cutouts, "token": tokens, "field": outline_fields, "masks": outline_masks},
         parameters=parameters,
         weights=[text_to_image_prior.path],
@@ -51,8 +50,8 @@ def refine_detail(
     )
 
 
-def _refiner(prior_folder: Path, parameters: DetailParameters) -> Work:
-    prior = load_text_to_image_prior(prior_folder)
+def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
+    prior = load_text_to_image_prior(weights.path, device=weights.device)
 
     def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
         masks = OutlineMasks(**inputs["masks"])
