@@ -1,0 +1,116 @@
+"""The road as it is wired: node names, catalog and settings, which others build on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from mpod_pipeline.batch.records import Record
+from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.pipelines.evaluate.nodes import tabulate_scores
+
+ROOT = Path(__file__).parents[2]
+NODES = ["segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate"]
+#: Where the artifacts are in a workspace; others build on these places.
+PLACES = {
+    "cutouts": "02_intermediate/cutouts/mug.png",
+    "tokens": "04_feature/tokens/mug.safetensors",
+    "outline_fields": "06_models/outline_fields/mug.safetensors",
+    "outline_masks": "05_model_input/outline_masks/mug.npz",
+    "meshes": "07_model_output/meshes/mug.glb",
+    "turntables": "08_reporting/turntables/mug.png",
+}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def context(workspace: Path) -> Iterator[KedroContext]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / 'mlflow.db'}")
+        bootstrap_project(ROOT)
+        with KedroSession.create(ROOT, runtime_params={"workspace": str(workspace)}) as session:
+            yield session.load_context()
+
+
+def test_the_road_has_its_nodes_and_each_is_a_pipeline_too(context: KedroContext) -> None:
+    assert {node.name for node in pipelines["catalog_to_3d"].nodes} == set(NODES)
+    assert pipelines["__default__"] == pipelines["catalog_to_3d"]
+    for name in NODES:
+        assert [node.name for node in pipelines[name].nodes] == [name]
+
+
+def test_everything_on_the_road_is_in_the_catalog(context: KedroContext) -> None:
+    catalog = context.catalog
+    missing = [name for name in pipelines["catalog_to_3d"].datasets() if name not in catalog]
+    assert not missing
+
+
+def test_artifacts_are_where_others_look_for_them(context: KedroContext, workspace: Path) -> None:
+    catalog = context.catalog
+    places = {name: catalog.load(name).path("mug") for name in PLACES}
+    assert places == {name: workspace / place for name, place in PLACES.items()}
+    assert catalog["scores"].path == workspace / "08_reporting/scores.csv"
+    assert catalog["failures"].path == workspace / "08_reporting/failures.csv"
+
+
+def test_the_history_knows_every_stages_artifacts(context: KedroContext) -> None:
+    history = context.catalog.load("history")
+    for node in pipelines["catalog_to_3d"].nodes:
+        artifacts = [name for name in node.outputs if not name.startswith(node.name) and name != "scores"]
+        assert artifacts and set(artifacts) <= set(history.artifacts)
+        for name in artifacts:
+            assert history.artifacts[name].path("mug") == context.catalog.load(name).path("mug")
+
+
+def test_every_stages_settings_are_typed(context: KedroContext) -> None:
+    for node in pipelines["catalog_to_3d"].nodes:
+        for name in node.inputs:
+            if name.startswith("params:"):
+                assert isinstance(context.catalog.load(name), Parameters), f"{node.name}: {name}"
+
+
+def write(folder: Path, product: str, scores: dict[str, Any] | None, state: str = "made") -> None:
+    records = folder / "records" / "evaluate"
+    records.mkdir(parents=True, exist_ok=True)
+    record = Record(product=product, stage="evaluate", state=state, fingerprint="", seconds=2.0)
+    (records / f"{product}.json").write_text(record.model_dump_json())
+    if scores is not None:
+        (folder / "evaluations").mkdir(exist_ok=True)
+        (folder / "evaluations" / f"{product}.json").write_text(json.dumps(scores))
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    evaluations = ProductPartitions(path=str(tmp_path / "evaluations"), format="json").load()
+    return History(tmp_path / "records", {"evaluations": evaluations})
+
+
+def test_scores_have_a_row_a_product_and_their_mean(tmp_path: Path, history: History) -> None:
+    write(tmp_path, "mug", {"likeness": 0.5, "psnr": 20.0})
+    write(tmp_path, "shoe", {"likeness": 0.75})  # no ground truth, so no psnr
+    write(tmp_path, "lamp", {"likeness": 0.0}, state="left out")
+    write(tmp_path, "vase", None, state="failed")
+    table = tabulate_scores(history).set_index("product")
+    assert list(table.index) == ["mug", "shoe", "mean"]
+    assert table.loc["mean", "likeness"] == 0.625
+    assert table.loc["mean", "psnr"] == 20.0
+    assert pd.isna(table.loc["shoe", "psnr"])
+    assert table.loc["shoe", "seconds_evaluate"] == 2.0
+
+
+def test_a_catalog_without_results_has_a_table_without_scores(history: History) -> None:
+    assert tabulate_scores(history).to_dict(orient="records") == [{"product": "mean"}]
