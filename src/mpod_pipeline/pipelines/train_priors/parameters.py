@@ -1,0 +1,35 @@
+"""What may be set of the priors' training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, PositiveInt
+
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.architecture import ArchitectureParameters
+from mpod_pipeline.priors.train_autoencoder import AutoencoderTraining
+from mpod_pipeline.priors.train_denoisers import DenoiserTraining
+
+
+class ViewsParameters(Parameters):
+    """How many procedural products are photographed, and from how many sides."""
+
+    train_products: PositiveInt
+    validation_products: PositiveInt
+    views: PositiveInt = Field(12, ge=2, description="pictures of a product, the photo among them")
+    products_per_file: PositiveInt = 240
+    workers: PositiveInt = 2
+
+
+class TrainPriorsParameters(Parameters):
+    """The whole training. A run goes on from the checkpoints that it finds."""
+
+    priors: Path = Field(description="where the two folders of weights go")
+    checkpoints: Path = Field(description="where unfinished training is kept")
+    views: ViewsParameters
+    architecture: ArchitectureParameters = ArchitectureParameters()
+    vocabulary: PositiveInt = 1200
+    autoencoder: AutoencoderTraining
+    text_to_image: DenoiserTraining
+    novel_view: DenoiserTraining

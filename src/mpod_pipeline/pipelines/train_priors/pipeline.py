@@ -1,0 +1,55 @@
+"""Wiring: seeds to pictures to autoencoder to latents to the two priors."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline, node
+
+from mpod_pipeline.pipelines.train_priors.nodes import (
+    encode_views,
+    photograph_products,
+    train_autoencoder,
+    train_novel_view,
+    train_text_to_image,
+)
+
+
+def create_pipeline() -> Pipeline:
+    parameters = "params:train_priors"
+    return Pipeline(
+        [
+            node(
+                photograph_products,
+                {"parameters": parameters, "made": "prior_views_made"},
+                "prior_views",
+                name="photograph_products",
+            ),
+            node(
+                train_autoencoder,
+                {"views": "prior_views", "parameters": parameters},
+                "autoencoder_scores",
+                name="train_autoencoder",
+            ),
+            node(
+                encode_views,
+                {"views": "prior_views", "scores": "autoencoder_scores", "parameters": parameters},
+                "prior_latents",
+                name="encode_views",
+            ),
+            node(
+                train_text_to_image,
+                {"latents": "prior_latents", "parameters": parameters},
+                "text_to_image_training",
+                name="train_text_to_image",
+            ),
+            node(
+                train_novel_view,
+                {
+                    "latents": "prior_latents",
+                    "text_to_image": "text_to_image_training",
+                    "parameters": parameters,
+                },
+                "novel_view_training",
+                name="train_novel_view",
+            ),
+        ]
+    )
