@@ -122,6 +122,7 @@ def test_simplifying_keeps_to_the_limit_and_the_shape() -> None:
     assert 500 < len(small.faces) <= 1000
     assert float(small.volume()) == pytest.approx(float(mesh.volume()), rel=0.01)
     assert is_watertight(small)
+    assert (small.vertices.dtype, small.faces.dtype) == (torch.float32, torch.int64)
     assert simplify(mesh, 10**6) is mesh
 
 

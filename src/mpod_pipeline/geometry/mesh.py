@@ -180,5 +180,4 @@ def simplify(mesh: Mesh, most_faces: int) -> Mesh:
         mesh.faces.cpu().numpy(),
         target_count=most_faces,
     )
-    device = mesh.vertices.device
-    return Mesh(torch.from_numpy(vertices).to(device), torch.from_numpy(faces).long().to(device))
+    return Mesh(torch.from_numpy(vertices).to(mesh.vertices), torch.from_numpy(faces).to(mesh.faces))

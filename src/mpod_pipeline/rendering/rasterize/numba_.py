@@ -72,7 +72,7 @@ def rasterize_numpy(
 
 @njit(nogil=True, cache=True)
 def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures):
-    """Fill depth, hard opacity and pictures of rows [top, bottom) from their faces.
+    """Write depth, hard opacity and pictures of the covered pixels of rows [top, bottom).
 
     Attributes over depth are linear on screen too: one line per channel serves a run of pixels of one face.
     """
@@ -84,10 +84,7 @@ def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opac
         current, slope, start = -1, 0.0, 0.0
         for column in range(width):
             f = face_index[row, column]
-            opacity[row, column] = 1.0 if f >= 0 else 0.0
             if f < 0:
-                for k in range(channels):
-                    pictures[row, column, k] = 0.0
                 continue
             if f != current:
                 current, plane = f, planes[f]
@@ -101,6 +98,7 @@ def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opac
                     lines[k, 1] = ea * at_a + eb * at_b + ec * at_c
             x = (column + 0.5) * 2.0 / width - 1.0
             d = 1.0 / (slope * x + start)
+            opacity[row, column] = 1.0
             depth[row, column] = d
             for k in range(channels):
                 pictures[row, column, k] = (lines[k, 0] * x + lines[k, 1]) * d
@@ -135,6 +133,8 @@ def _fill_band(points, faces, attributes, planes, face_index, pictures, opacity,
     """Rows [top, bottom) of one view, from its points [V, 3] and planes."""
     face_index[top:bottom] = -1
     depth[top:bottom] = 0.0
+    opacity[top:bottom] = 0.0
+    pictures[top:bottom] = 0.0
     fill_zbuffer(points, faces, planes, top, bottom, face_index, depth)
     _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures)
 

@@ -23,7 +23,7 @@ from math import ceil, floor
 import numpy as np
 from numba import njit
 
-from mpod_pipeline.rendering.rasterize.zbuffer import NEAR
+from mpod_pipeline.rendering.rasterize.zbuffer import NEAR, TILE
 
 # A crossing found, as rows of two arrays: [pixel whose opacity changes, covered pixel, edge's start, edge's
 # end, axis (0: the pair lies in a row)], and [change of opacity, position on the edge (0 start, 1 end),
@@ -34,38 +34,31 @@ CHANGE, POSITION, SLOPE, SIGN = range(4)
 
 
 @njit(nogil=True, cache=True)
-def _number_pairs(face_index, top, bottom, pairs):
-    """Number the pairs with one covered pixel: pairs [rows, W, 2] (with the right, the lower), else -1."""
+def _number_pairs(face_index, top, bottom, pairs, tiles):
+    """Number the pairs with one covered pixel: pairs [rows, W, 2] (with the right, the lower), else -1.
+
+    Marks the tiles [rows / TILE, W / TILE] that have such pairs. Returns their number.
+    """
     height, width = face_index.shape
     count = 0
     for row in range(top, bottom):
+        here, below = face_index[row], face_index[min(row + 1, height - 1)]
         for column in range(width):
-            covered = face_index[row, column] >= 0
-            pairs[row - top, column, 0] = -1
-            pairs[row - top, column, 1] = -1
-            if column + 1 < width and covered != (face_index[row, column + 1] >= 0):
-                pairs[row - top, column, 0] = count
-                count += 1
-            if row + 1 < height and covered != (face_index[row + 1, column] >= 0):
-                pairs[row - top, column, 1] = count
-                count += 1
+            covered = here[column] >= 0
+            right = covered != (here[min(column + 1, width - 1)] >= 0)
+            lower = covered != (below[column] >= 0)
+            if right or lower:
+                tiles[(row - top) // TILE, column // TILE] = True
+                if right:
+                    pairs[row - top, column, 0] = count
+                    count += 1
+                if lower:
+                    pairs[row - top, column, 1] = count
+                    count += 1
     return count
 
 
-@njit(nogil=True, cache=True)
-def _summed_area(pairs):
-    """Numbered pairs above and to the left, [rows + 1, W + 1]: four look-ups tell if a box has one."""
-    rows, width, _ = pairs.shape
-    table = np.zeros((rows + 1, width + 1), np.int32)
-    for row in range(rows):
-        in_row = 0
-        for column in range(width):
-            in_row += (pairs[row, column, 0] >= 0) + (pairs[row, column, 1] >= 0)
-            table[row + 1, column + 1] = table[row, column + 1] + in_row
-    return table
-
-
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _cross_edge(axis, p0, q0, p1, q1, a, b, face_index, top, bottom, pairs, edges, crossings):
     """Intersect an edge with the lines through pixel centres along an axis; keep a pair's outermost crossing.
 
@@ -93,46 +86,57 @@ def _cross_edge(axis, p0, q0, p1, q1, a, b, face_index, top, bottom, pairs, edge
             edges[pair, 0], edges[pair, 1] = a, b
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _has_pair(pairs, tiles, row_0, row_1, column_0, column_1):
+    """Whether a box of pixels has a numbered pair; most boxes are told by their tiles."""
+    for i in range(row_0 // TILE, row_1 // TILE + 1):
+        for j in range(column_0 // TILE, column_1 // TILE + 1):
+            if tiles[i, j]:
+                for row in range(max(row_0, i * TILE), min(row_1, i * TILE + TILE - 1) + 1):
+                    for column in range(max(column_0, j * TILE), min(column_1, j * TILE + TILE - 1) + 1):
+                        if pairs[row, column, 0] >= 0 or pairs[row, column, 1] >= 0:
+                            return True
+    return False
+
+
 @njit(nogil=True, cache=True)
-def _cross_faces(points, faces, face_index, top, bottom, pairs, edges, crossings):
+def _cross_faces(points, faces, face_index, top, bottom, pairs, tiles, edges, crossings):
     """The outermost crossing of every numbered pair of rows [top, bottom), over the edges of all faces."""
     height, width = face_index.shape
-    table = _summed_area(pairs)
     half_w, half_h = 0.5 * width, 0.5 * height
     x, y = np.empty(3), np.empty(3)
     for f in range(faces.shape[0]):
-        y[0] = (1 - points[faces[f, 0], 1]) * half_h
-        y[1] = (1 - points[faces[f, 1], 1]) * half_h
-        y[2] = (1 - points[faces[f, 2], 1]) * half_h
-        row_0 = max(top, floor(min(y[0], y[1], y[2]) - 0.5)) - top
-        row_1 = min(bottom - 1, floor(max(y[0], y[1], y[2]) - 0.5)) - top + 1
-        if row_0 >= row_1:
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ya, yb, yc = points[a, 1], points[b, 1], points[c, 1]
+        row_0 = max(top, floor((1.0 - max(ya, yb, yc)) * half_h - 0.5)) - top
+        row_1 = min(bottom - 1, floor((1.0 - min(ya, yb, yc)) * half_h - 0.5)) - top
+        if row_0 > row_1:
             continue
-        x[0] = (1 + points[faces[f, 0], 0]) * half_w
-        x[1] = (1 + points[faces[f, 1], 0]) * half_w
-        x[2] = (1 + points[faces[f, 2], 0]) * half_w
-        column_0 = max(0, floor(min(x[0], x[1], x[2]) - 0.5))
-        column_1 = min(width - 1, floor(max(x[0], x[1], x[2]) - 0.5)) + 1
-        if column_0 >= column_1:
+        xa, xb, xc = points[a, 0], points[b, 0], points[c, 0]
+        column_0 = max(0, floor((1.0 + min(xa, xb, xc)) * half_w - 0.5))
+        column_1 = min(width - 1, floor((1.0 + max(xa, xb, xc)) * half_w - 0.5))
+        if not _has_pair(pairs, tiles, row_0, row_1, column_0, column_1):
             continue
-        if table[row_1, column_1] - table[row_0, column_1] == table[row_1, column_0] - table[row_0, column_0]:
+        if min(points[a, 2], points[b, 2], points[c, 2]) < NEAR:
             continue
-        if min(points[faces[f, 0], 2], points[faces[f, 1], 2], points[faces[f, 2], 2]) < NEAR:
-            continue
+        x[0], x[1], x[2] = (1 + xa) * half_w, (1 + xb) * half_w, (1 + xc) * half_w
+        y[0], y[1], y[2] = (1 - ya) * half_h, (1 - yb) * half_h, (1 - yc) * half_h
         for i in range(3):
             j = (i + 1) % 3
-            a, b = faces[f, i], faces[f, j]
-            _cross_edge(0, x[i], y[i], x[j], y[j], a, b, face_index, top, bottom, pairs, edges, crossings)
-            _cross_edge(1, y[i], x[i], y[j], x[j], a, b, face_index, top, bottom, pairs, edges, crossings)
+            u, v = faces[f, i], faces[f, j]
+            _cross_edge(0, x[i], y[i], x[j], y[j], u, v, face_index, top, bottom, pairs, edges, crossings)
+            _cross_edge(1, y[i], x[i], y[j], x[j], u, v, face_index, top, bottom, pairs, edges, crossings)
 
 
 @njit(nogil=True, cache=True)
-def _record(view, face_index, top, pairs, edges, crossings, integers, floats):
+def _record(view, face_index, top, pairs, tiles, edges, crossings, integers, floats):
     """Turn the crossings of numbered pairs into records. PIXEL is -1 where there is nothing to blend."""
     height, width = face_index.shape
     for local_row in range(pairs.shape[0]):
         row = top + local_row
         for column in range(width):
+            if not tiles[local_row // TILE, column // TILE]:
+                continue
             for axis in range(2):
                 pair = pairs[local_row, column, axis]
                 if pair < 0:
@@ -162,15 +166,17 @@ def find_silhouettes(points, faces, face_index, view, top, bottom):
 
     points: [V, 3]. face_index: [H, W] of the whole view. Pixels are numbered through all views.
     """
-    pairs = np.empty((bottom - top, face_index.shape[1], 2), np.int32)
-    count = _number_pairs(face_index, top, bottom, pairs)
+    rows, width = bottom - top, face_index.shape[1]
+    pairs = np.full((rows, width, 2), -1, np.int32)
+    tiles = np.zeros(((rows + TILE - 1) // TILE, (width + TILE - 1) // TILE), np.bool_)
+    count = _number_pairs(face_index, top, bottom, pairs, tiles)
     integers = np.empty((count, 5), np.int64)
     floats = np.empty((count, 4), np.float32)
     if count > 0:
         edges = np.empty((count, 2), np.int32)
         crossings = np.full((count, 3), -1.0)
-        _cross_faces(points, faces, face_index, top, bottom, pairs, edges, crossings)
-        _record(view, face_index, top, pairs, edges, crossings, integers, floats)
+        _cross_faces(points, faces, face_index, top, bottom, pairs, tiles, edges, crossings)
+        _record(view, face_index, top, pairs, tiles, edges, crossings, integers, floats)
     return integers, floats
 
 
