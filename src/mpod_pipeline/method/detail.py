@@ -15,7 +15,7 @@ from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.dmtet import DMTet
 from mpod_pipeline.geometry.export import TexturedMesh
-from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
+from mpod_pipeline.geometry.mesh import Mesh, keep_large_components, simplify
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
@@ -56,6 +56,7 @@ class DetailParameters(Parameters):
     mask_attention: bool = Field(True, description="MRCA (Eq. 8); false: plain Stable Diffusion SDS")
     masked_columns: Literal["token", "token_and_after"] = "token"
     weights: DetailWeights = DetailWeights()
+    triangles: PositiveInt = Field(20_000, lt=100_000, description="at most, in the exported mesh")
     texture_size: PositiveInt = Field(1024, le=2048)
 
 
@@ -108,7 +109,8 @@ def refine_detail(
         optimizer.step()
         report(step + 1, p.steps, {name: float(value.detach()) for name, value in losses.items()})
     with torch.no_grad():
-        return bake(keep_large_components(shape.mesh().detach()), texture.colour, p.texture_size)
+        mesh = simplify(keep_large_components(shape.mesh().detach()), p.triangles)
+        return bake(mesh, texture.colour, p.texture_size)
 
 
 def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:

@@ -19,11 +19,11 @@ from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
 class MaskParameters(Parameters):
     """The recorded cameras: ``azimuths`` evenly round the product at each elevation (degrees)."""
 
-    azimuths: PositiveInt = 16
+    azimuths: PositiveInt = 12
     elevations_deg: tuple[float, ...] = Field((0.0, 30.0), min_length=1)
-    resolution: PositiveInt = 128
+    resolution: PositiveInt = 96
     threshold: float = Field(0.5, gt=0, lt=1, description="Eq. 5")
-    step_size: PositiveFloat = Field(0.02, description="world units along the ray")
+    step_size: PositiveFloat = Field(0.03, description="world units along the ray")
 
 
 @dataclass(frozen=True)

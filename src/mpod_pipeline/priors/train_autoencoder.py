@@ -24,6 +24,7 @@ class AutoencoderTraining(TrainingParameters):
     whole_steps: int = 200
     kl_weight: float = 1e-6
     edge_weight: float = 0.5
+    colour_weight: float = 4.0
 
 
 def to_network(pictures: NDArray[np.uint8]) -> Tensor:
@@ -33,11 +34,18 @@ def to_network(pictures: NDArray[np.uint8]) -> Tensor:
     ).contiguous(memory_format=torch.channels_last)
 
 
-def reconstruction_loss(output: Tensor, target: Tensor, edge_weight: float) -> Tensor:
-    """Mean squared error of colours plus that of differences between neighbours, which keeps edges sharp."""
+def reconstruction_loss(output: Tensor, target: Tensor, p: AutoencoderTraining) -> Tensor:
+    """Mean squared errors of colours, of differences between neighbours, and of means over 4 x 4 pixels.
+
+    The second keeps edges sharp. Without the third the four channels go to light and dark alone, and red turns orange.
+    """
     error = output - target
     edges = error.diff(dim=-1).square().mean() + error.diff(dim=-2).square().mean()
-    return error.square().mean() + edge_weight * edges
+    return (
+        error.square().mean()
+        + p.edge_weight * edges
+        + p.colour_weight * F.avg_pool2d(error, 4).square().mean()
+    )
 
 
 def train_autoencoder(
@@ -63,10 +71,7 @@ def train_autoencoder(
             posterior = net.encode(target).latent_dist
             noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32))
             output = net.decode(posterior.mean + posterior.std * noise).sample
-        return (
-            reconstruction_loss(output.float(), target, p.edge_weight)
-            + p.kl_weight * posterior.kl().mean().float()
-        )
+        return reconstruction_loss(output.float(), target, p) + p.kl_weight * posterior.kl().mean().float()
 
     fit(network, loss_of_step, p, checkpoint, report)
     sample = pictures[:: max(1, len(pictures) // 256)][:256]
