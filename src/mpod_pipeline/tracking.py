@@ -60,6 +60,7 @@ class TrackingHooks:
         self.lost = False
         self._batch = batch
         self._mlflow = MlflowHook()
+        self._pending: list[Metric] = []
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -76,6 +77,7 @@ class TrackingHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
+        self._pending.clear()
         self._mlflow.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
         names = sorted(name for name in pipeline.inputs() if name.startswith("params:"))
         parameters = {
@@ -92,6 +94,7 @@ class TrackingHooks:
         if isinstance(data, pd.DataFrame):
             if dataset_name == "scores" and not data.empty:
                 self._log(_metrics_of_table(data))
+                self._flush()
                 mlflow.log_text(data.to_csv(index=False), "scores.csv")
             return
         if not data:
@@ -104,6 +107,7 @@ class TrackingHooks:
             )
         elif dataset_name == f"{node.name}_summary":
             self._log((f"{node.name}/{name}", value, 0) for name, value in data[node.name].items())
+            self._flush()
         elif dataset_name == f"{node.name}_losses":
             self._log(
                 (f"loss/{node.name}/{product}/{name}", value, step)
@@ -131,15 +135,22 @@ class TrackingHooks:
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
+        self._flush()
         self._mlflow.on_pipeline_error(error=error, run_params=run_params, pipeline=pipeline, catalog=catalog)
 
     def _log(self, values: Iterable[tuple[str, float, int]]) -> None:
+        """Log (name, value, step); sent in batches, as every call costs the store a commit."""
         now = int(time.time() * 1000)
-        metrics = (
-            Metric(_metric_name(name), value, now, step) for name, value, step in values if np.isfinite(value)
-        )
-        for batch in _batches(metrics, MAX_METRICS_PER_BATCH):
-            mlflow.MlflowClient().log_batch(self._mlflow.run_id, metrics=batch)
+        for name, value, step in values:
+            if np.isfinite(value):
+                self._pending.append(Metric(_metric_name(name), value, now, step))
+            if len(self._pending) == MAX_METRICS_PER_BATCH:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            mlflow.MlflowClient().log_batch(self._mlflow.run_id, metrics=self._pending)
+            self._pending = []
 
 
 def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:

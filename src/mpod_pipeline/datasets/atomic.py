@@ -25,10 +25,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _flush(path.parent)  # the new name itself must survive a power cut
 
 
 def _flush(path: Path) -> None:
+    """Bring the content to the disk, or a power cut could leave the new name on an empty file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
