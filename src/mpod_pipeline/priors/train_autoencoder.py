@@ -24,7 +24,7 @@ class AutoencoderTraining(TrainingParameters):
     whole_steps: int = 200
     kl_weight: float = 1e-6
     edge_weight: float = 0.5
-    colour_weight: float = 4.0
+    colour_weight: float = 20.0
 
 
 def to_network(pictures: NDArray[np.uint8]) -> Tensor:

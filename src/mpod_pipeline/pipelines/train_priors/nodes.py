@@ -56,7 +56,7 @@ def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> 
 
 
 def train_autoencoder(
-    views: Partitions, photographed: Any, parameters: TrainPriorsParameters
+    views: Partitions, parameters: TrainPriorsParameters
 ) -> dict[str, float]:
     """The autoencoder, kept beside its checkpoint until the priors are saved with it. Returns its scores."""
     train = np.concatenate(
@@ -93,7 +93,7 @@ def encode_views(
 
 
 def train_text_to_image(
-    latents: Partitions, encoded: Any, parameters: TrainPriorsParameters
+    latents: Partitions, parameters: TrainPriorsParameters
 ) -> dict[str, float]:
     """The small Stable Diffusion, and the folder that the loader reads."""
     network = AutoencoderKL.from_pretrained(parameters.checkpoints / "autoencoder").eval()
