@@ -1,0 +1,113 @@
+"""Segment Anything, asked for the product: prompts found automatically, the best mask chosen by score and by sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.method.matting import bounding_box
+from mpod_pipeline.parameters import Parameters
+
+Mask = NDArray[np.bool_]
+
+
+class SamParameters(Parameters):
+    """Which Segment Anything: a checkpoint file of Meta's, and the model type that it belongs to."""
+
+    checkpoint: Path
+    model_type: Literal["vit_h", "vit_l", "vit_b"] = "vit_h"
+
+
+#: A loaded ``segment_anything.SamPredictor``, which has no types of its own.
+Sam = Any
+
+
+def load_sam(parameters: SamParameters, device: torch.device | str = "cpu") -> Sam:
+    """Segment Anything, ready for photos. SetupError where the checkpoint is missing or of another model type."""
+    from segment_anything import SamPredictor, sam_model_registry
+
+    if not parameters.checkpoint.is_file():
+        raise SetupError(
+            f"The Segment Anything checkpoint '{parameters.checkpoint}' is missing: download it from "
+            "github.com/facebookresearch/segment-anything, or choose the segmentation maker 'embedded'."
+        )
+    model = sam_model_registry[parameters.model_type]()
+    # Not the registry's own loading, which would run any code that a file holds.
+    weights = torch.load(parameters.checkpoint, map_location="cpu", weights_only=True)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise SetupError(
+            f"The checkpoint '{parameters.checkpoint}' is not a Segment Anything model of type "
+            f"{parameters.model_type}; set sam.model_type to the type that its file name bears."
+        ) from error
+    return SamPredictor(model.eval().requires_grad_(False).to(device))
+
+
+def find_foreground_with_sam(photo: NDArray[np.uint8], sam: Sam, estimate: Mask) -> Mask:
+    """The product's mask [H, W] in a photo [H, W, 3], with prompts from an estimate of where it is, [H, W].
+
+    Raises ProductError where no proposed mask makes sense.
+    """
+    sam.set_image(photo)
+    proposals = [
+        (mask.astype(bool), float(score))
+        for prompt in prompts_from(estimate)
+        for mask, score in zip(*sam.predict(**prompt, multimask_output=True)[:2], strict=True)
+    ]
+    values = [score + sense(mask, estimate) for mask, score in proposals]
+    best = int(np.argmax(values))
+    if not np.isfinite(values[best]):
+        raise ProductError("No product could be found in the photo; take it before a plain background.")
+    return proposals[best][0]
+
+
+def prompts_from(estimate: Mask) -> list[dict[str, NDArray[np.float64]]]:
+    """Prompts for ``SamPredictor.predict``: the box, the box with points in the product, and the points alone.
+
+    Points (x, y): three in the depth of the estimate, far from each other; and the photo's corners outside it, as what
+    the product is not.
+    """
+    top, left, bottom, right = bounding_box(estimate)
+    box = np.array([left, top, right, bottom], float)
+    points = _deep_points(estimate, count=3)
+    height, width = estimate.shape
+    corners = [(x, y) for x in (1, width - 2) for y in (1, height - 2) if not estimate[y, x]]
+    all_points = np.array(points + corners, float)
+    labels = np.array([1.0] * len(points) + [0.0] * len(corners))
+    return [
+        {"box": box},
+        {"box": box, "point_coords": all_points, "point_labels": labels},
+        {"point_coords": all_points, "point_labels": labels},
+    ]
+
+
+def _deep_points(mask: Mask, count: int) -> list[tuple[int, int]]:
+    """Points (x, y) deep inside a mask and far from each other."""
+    depth = ndimage.distance_transform_edt(mask)
+    points: list[tuple[int, int]] = []
+    rows, columns = np.indices(mask.shape)
+    for _ in range(count):
+        row, column = np.unravel_index(np.argmax(depth), depth.shape)
+        points.append((int(column), int(row)))
+        depth = np.minimum(depth, np.hypot(rows - row, columns - column) * (depth > 0))
+    return points
+
+
+def sense(mask: Mask, estimate: Mask) -> float:
+    """How sensible a mask is as the product's: agreement with the estimate (IoU), less its contact with the border.
+
+    Minus infinity for masks of nothing, of everything, or elsewhere.
+    """
+    share = mask.mean()
+    overlap = (mask & estimate).sum() / max(1, (mask | estimate).sum())
+    if share < 0.002 or share > 0.95 or overlap < 0.1:
+        return -np.inf
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
+    return float(overlap - border)

@@ -1,0 +1,459 @@
+"""On synthetic shop photos, whose masks are known to a fraction of a pixel."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.method.foreground import (
+    barrier_to_border,
+    find_foreground,
+    find_picture,
+    log_ratios,
+    minimize_total_variation,
+)
+from mpod_pipeline.method.matting import bounding_box, extend_colours, frame, matte, signed_distance
+from mpod_pipeline.method.photos import decode_photo
+from mpod_pipeline.method.sam import SamParameters, find_foreground_with_sam, load_sam, prompts_from, sense
+from mpod_pipeline.method.segmentation import (
+    SegmentationModels,
+    SegmentationParameters,
+    has_cutout,
+    load_segmentation_models,
+    on_white,
+    segment,
+)
+
+Image = NDArray[np.uint8]
+SHAPE = (300, 400)
+
+
+@pytest.fixture(scope="module")
+def models() -> SegmentationModels:
+    return load_segmentation_models(SegmentationParameters())
+
+
+def coverage(draw: Callable[[NDArray[np.uint8], int], object]) -> NDArray[np.float64]:
+    """Coverage [H, W] in [0, 1] of what ``draw(canvas, k)`` draws at k times the size."""
+    canvas = np.zeros((SHAPE[0] * 8, SHAPE[1] * 8), np.uint8)
+    draw(canvas, 8)
+    return cv2.resize(canvas, SHAPE[::-1], interpolation=cv2.INTER_AREA) / 255
+
+
+def mug(canvas: NDArray[np.uint8], k: int) -> None:
+    cv2.ellipse(canvas, (250 * k, 150 * k), (45 * k, 50 * k), 0, 0, 360, 255, 14 * k)
+    cv2.rectangle(canvas, (120 * k, 80 * k), (240 * k, 235 * k), 255, -1)
+    cv2.ellipse(canvas, (180 * k, 235 * k), (60 * k, 14 * k), 0, 0, 360, 255, -1)
+
+
+def shop_photo(
+    backdrop: tuple[int, int, int] = (240, 240, 238),
+    product: tuple[int, int, int] = (40, 90, 170),
+    shadow: float = 0.35,
+    offset: tuple[int, int] = (0, 0),
+) -> tuple[Image, NDArray[np.float64]]:
+    """A mug with bands and round shading before a lit backdrop, with a soft shadow; and its coverage."""
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    paint = np.ones((*SHAPE, 3)) * product
+    paint[(y > 120) & (y < 140)] = (200, 60, 50)
+    paint[(y > 180) & (y < 200)] = (230, 190, 80)
+    paint *= (1 - 0.45 * ((x - 165) / 75.0) ** 2).clip(0.4)[..., None]
+    alpha = coverage(mug)
+    depth = np.exp(-(((x - 205) / 85) ** 2) - ((y - 243) / 16) ** 2)
+    move = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], float)
+    paint, alpha, depth = (
+        cv2.warpAffine(layer, move, SHAPE[::-1], borderMode=cv2.BORDER_CONSTANT)
+        for layer in (paint, alpha, depth)
+    )
+    light = 1 - 0.1 * ((x / 400 - 0.4) ** 2 + (y / 300 - 0.4) ** 2)
+    behind = np.ones((*SHAPE, 3)) * backdrop * (light * (1 - shadow * depth))[..., None]
+    photo = paint * alpha[..., None] + behind * (1 - alpha[..., None]) + generator.normal(0, 1, (*SHAPE, 3))
+    return photo.round().clip(0, 255).astype(np.uint8), alpha
+
+
+def iou(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"backdrop": (190, 190, 195)},
+        {"backdrop": (25, 25, 28), "shadow": 0.2},
+        {"backdrop": (110, 150, 210), "product": (60, 120, 60)},
+        {"offset": (90, 25)},
+        {"offset": (-110, -70)},
+        {"product": (120, 120, 122)},  # as colourless as the shadow
+    ],
+    ids=lambda options: ",".join(options) or "plain",
+)
+def test_shop_photos(options: dict[str, tuple[int, int, int]], models: SegmentationModels) -> None:
+    photo, alpha = shop_photo(**options)  # type: ignore[arg-type]
+    mask = find_foreground(photo, models.encoder)
+    # A border one pixel off all round would cost the mug about 0.05.
+    assert iou(mask, alpha > 0.5) > 0.95
+
+
+def test_nearly_white_on_white(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo(backdrop=(250, 250, 250), product=(226, 224, 220), shadow=0.2)
+    # Where mug and shadow are equally bright no one sees a border; the part beside it may be lost.
+    assert iou(find_foreground(photo, models.encoder), alpha > 0.5) > 0.85
+
+
+def test_the_shadow_and_the_handles_hole_are_left_out(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    mask = find_foreground(photo, models.encoder)
+    assert not mask[150, 262] and not mask[256:, :].any()
+    assert alpha[150, 290] == 1 and mask[150, 290]
+
+
+def test_a_product_that_fills_its_photo(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    close_up = (slice(68, 262), slice(108, 310))
+    assert iou(find_foreground(photo[close_up].copy(), models.encoder), alpha[close_up] > 0.5) > 0.95
+
+
+def test_letterbox_bars_are_no_part_of_the_picture(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    barred = cv2.copyMakeBorder(photo, 60, 60, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0)).astype(np.uint8)
+    rows, columns = find_picture(barred)
+    # A row or two of the picture go with the bar, because compression smears its edge.
+    assert 60 <= rows.start <= 64 and 356 <= rows.stop <= 360 and columns == slice(0, 400)
+    assert iou(find_foreground(barred, models.encoder)[60:360], alpha > 0.5) > 0.95
+
+
+def test_even_backdrops_and_gradients_are_no_bars() -> None:
+    everything = (slice(0, 300), slice(0, 400))
+    assert find_picture(shop_photo()[0]) == everything
+    flat = np.full((*SHAPE, 3), 250, np.uint8)
+    flat[100:200, 150:250] = 30
+    assert find_picture(flat) == everything
+    ramp = np.repeat(np.linspace(90, 255, 300).astype(np.uint8)[:, None], 400, axis=1)
+    assert find_picture(np.dstack([ramp] * 3)) == everything
+
+
+def blank(kind: str) -> Image:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    page = np.full((*SHAPE, 3), 255.0)
+    if kind == "lit":
+        page *= (1 - 0.3 * ((x / 400 - 0.5) ** 2 + (y / 300 - 0.3) ** 2))[..., None]
+    if kind in ("noisy", "lit"):
+        page = page * 0.95 + np.random.default_rng(0).normal(0, 4, page.shape)
+    return page.round().clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["white", "noisy", "lit"])
+def test_blank_pages_are_refused(kind: str, models: SegmentationModels) -> None:
+    with pytest.raises(ProductError, match="blank"):
+        segment(blank(kind), SegmentationParameters(), models)
+
+
+def test_texture_all_over_is_refused_or_cut_to_a_part(models: SegmentationModels) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3)).astype(np.uint8)
+    try:
+        cutout = segment(noise, SegmentationParameters(), models)
+    except ProductError as error:
+        assert str(error).endswith(".")
+    else:
+        assert 0 < (cutout[..., 3] > 127).mean() < 0.9
+
+
+# The cutout
+
+
+@pytest.mark.parametrize("size, share", [(512, 0.8), (128, 0.8), (256, 0.6)])
+def test_cutouts_are_square_centred_and_of_the_right_size(
+    size: int, share: float, models: SegmentationModels
+) -> None:
+    photo, _ = shop_photo(offset=(60, -30))
+    cutout = segment(photo, SegmentationParameters(size=size, long_side=share), models)
+    assert cutout.shape == (size, size, 4) and cutout.dtype == np.uint8
+    top, left, bottom, right = bounding_box(cutout[..., 3] >= 128)
+    # Half a pixel of rounding at each end.
+    assert max(bottom - top, right - left) == pytest.approx(share * size, abs=1.5)
+    assert (top + bottom) / 2 == pytest.approx(size / 2, abs=1)
+    assert (left + right) / 2 == pytest.approx(size / 2, abs=1)
+
+
+def test_edges_have_no_halo(models: SegmentationModels) -> None:
+    # A dark red disc on white, blurred as a lens blurs: on black nothing pale may remain round it.
+    colour = np.array([120.0, 20, 25])
+    alpha = cv2.GaussianBlur(
+        coverage(lambda c, k: cv2.circle(c, (200 * k, 150 * k), 90 * k, 255, -1)), (0, 0), 1.2
+    )
+    photo = (colour * alpha[..., None] + 245 * (1 - alpha[..., None])).round().astype(np.uint8)
+    cutout = segment(photo, SegmentationParameters(), models)
+    soft = (cutout[..., 3] > 8) & (cutout[..., 3] < 247)
+    assert soft.any()
+    # What alpha weighs is what is seen: premultiplied departure from the disc's colour, in levels.
+    departure = np.abs(cutout[..., :3] - colour).max(axis=2) * (cutout[..., 3] / 255)
+    assert departure.max() < 16
+    assert np.abs(cutout[cutout[..., 3] == 0][:, :3] - colour).max() < 16
+
+
+def test_alpha_of_a_known_mixture() -> None:
+    # Vertical edge between two flat colours, with coverages of 1/4 and 3/4 in two columns.
+    alpha = np.repeat([[1.0] * 20 + [0.75, 0.25] + [0.0] * 18], 40, axis=0)
+    product, backdrop = np.array([200.0, 40, 40]), np.array([40.0, 80, 220])
+    photo = (product * alpha[..., None] + backdrop * (1 - alpha[..., None])).round().astype(np.uint8)
+    cutout = matte(photo, alpha > 0.5)
+    # The contrast is strong but finite, so the mask has a share of a hundredth.
+    np.testing.assert_allclose(cutout[..., 3] / 255, alpha, atol=0.03)
+    np.testing.assert_allclose(cutout[alpha > 0][:, :3], np.tile(product, (22 * 40, 1)), atol=12)
+
+
+def test_transparent_pixels_bear_the_nearest_colour() -> None:
+    cutout = np.zeros((9, 9, 4), np.uint8)
+    cutout[2:7, 1:4] = (250, 10, 10, 255)
+    cutout[2:7, 5:8] = (10, 250, 10, 255)
+    extended = extend_colours(cutout)
+    assert extended[4, 0, :3].tolist() == [250, 10, 10] and extended[0, 8, :3].tolist() == [10, 250, 10]
+    np.testing.assert_array_equal(extended[..., 3], cutout[..., 3])
+
+
+def test_framing_resamples_premultiplied() -> None:
+    cutout = np.zeros((60, 90, 4), np.uint8)
+    cutout[..., :3] = (0, 255, 0)  # a green that is nowhere seen
+    cutout[20:40, 10:70] = (255, 0, 0, 255)
+    for size in (32, 300):
+        framed = frame(cutout, size=size, share=0.8)
+        seen = framed[framed[..., 3] > 16]
+        assert seen[:, 1].max() < 8 and seen[:, 0].min() > 247  # rounding of faint pixels
+
+
+# Alpha
+
+
+def with_alpha() -> Image:
+    photo, alpha = shop_photo(offset=(40, 0))
+    return np.dstack([photo, (alpha * 255).round().astype(np.uint8)])
+
+
+def test_a_photos_own_alpha_is_taken(models: SegmentationModels) -> None:
+    photo = with_alpha()
+    cutout = segment(photo, SegmentationParameters(), models)
+    expected = frame(extend_colours(photo), size=512, share=0.8)
+    np.testing.assert_array_equal(cutout, expected)
+    assert (segment(photo, SegmentationParameters(maker="alpha"), models) == expected).all()
+
+
+def test_rounded_corners_are_no_cutout(models: SegmentationModels) -> None:
+    photo, _ = shop_photo()
+    corners = np.full(SHAPE, 255, np.uint8)
+    corners[:12, :12] = 0
+    rounded = np.dstack([photo, corners])
+    assert not has_cutout(rounded) and has_cutout(with_alpha()) and not has_cutout(photo)
+    with pytest.raises(ProductError, match="transparen"):
+        segment(rounded, SegmentationParameters(maker="alpha"), models)
+    cutout = segment(rounded, SegmentationParameters(), models)
+    assert 0.05 < (cutout[..., 3] > 127).mean() < 0.64
+
+
+def test_fully_transparent_photos_are_refused(models: SegmentationModels) -> None:
+    nothing = np.zeros((64, 64, 4), np.uint8)
+    with pytest.raises(ProductError, match="transparen"):
+        segment(nothing, SegmentationParameters(maker="alpha"), models)
+    with pytest.raises(ProductError, match="blank"):
+        segment(nothing, SegmentationParameters(), models)
+
+
+def test_transparency_is_flattened_on_white() -> None:
+    pixel = np.array([[[100, 0, 50, 51]]], np.uint8)  # 51 / 255 = 1/5
+    assert on_white(pixel).tolist() == [[[224, 204, 214]]]
+
+
+def test_a_photo_file_goes_through(models: SegmentationModels) -> None:
+    data = cv2.imencode(".jpg", shop_photo()[0][..., ::-1])[1].tobytes()
+    cutout = segment(decode_photo(data), SegmentationParameters(size=128), models)
+    np.testing.assert_allclose(cutout[64, 60, :3], (40, 90, 170), atol=60)  # shading darkens it
+    assert cutout[64, 60, 3] == 255
+
+
+# The parts of the embedded maker
+
+
+def test_log_ratios_by_hand() -> None:
+    # Two clusters, four pixels: the first cluster has 3/4 of the foreground's mass and 1/4 of the other's.
+    memberships = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
+    probability = np.array([1, 0.5, 0.5, 0], np.float32)
+    ratios = log_ratios(memberships, probability)
+    floor = 0.01
+    expected = np.log((0.75 + floor) / (0.25 + floor))
+    np.testing.assert_allclose(ratios, [expected, -expected], rtol=1e-5)
+
+
+def test_total_variation_cuts_where_the_edge_is() -> None:
+    # Evidence at the two ends only; between them an edge, where a border costs little.
+    cost, edges = np.zeros((12, 20), np.float32), np.ones((12, 20), np.float32)
+    cost[:, :2], cost[:, -2:] = -3, 3
+    edges[:, 13] = 0.05
+    u = minimize_total_variation(cost, edges, np.full((12, 20), 0.5, np.float32), iterations=800)
+    assert (u[:, :14] > 0.9).all() and (u[:, 14:] < 0.1).all()
+
+
+def test_total_variation_drops_specks_that_do_not_pay() -> None:
+    # A square of side 4 gains 16 c and costs its length of 16, rounded corners 14 or so.
+    for gain, kept in ((0.5, False), (1.5, True)):
+        cost = np.full((20, 20), 1.0, np.float32)
+        cost[8:12, 8:12] = -gain
+        u = minimize_total_variation(cost, np.ones_like(cost), np.zeros_like(cost), iterations=600)
+        assert bool(u[9, 9] > 0.5) is kept
+
+
+def test_barriers_stand_round_edges_and_not_round_shadows() -> None:
+    y, x = np.mgrid[:100, :100]
+    lab = np.full((100, 100, 3), (90.0, 0, 0), np.float32)
+    lab[..., 0] -= 20 * np.exp(-(((x - 70) / 15) ** 2) - ((y - 50) / 15) ** 2)
+    lab[40:60, 15:35, 0] = 70
+    barrier = barrier_to_border(lab)
+    assert barrier[50, 25] >= 4 and barrier[50, 70] <= 1.5 and barrier[5, 5] == 0.5
+
+
+def test_signed_distance_is_half_a_pixel_beside_the_border() -> None:
+    mask = np.zeros((3, 6), bool)
+    mask[:, :3] = True
+    assert signed_distance(mask)[1].tolist() == [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]
+
+
+# Segment Anything
+
+
+def tiny_sam() -> torch.nn.Module:
+    """Segment Anything's own modules, at a size for tests."""
+    from segment_anything.modeling import (
+        ImageEncoderViT,
+        MaskDecoder,
+        PromptEncoder,
+        Sam,
+        TwoWayTransformer,
+    )
+
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=64, patch_size=16, embed_dim=32, depth=1, num_heads=2, out_chans=32
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
+        ),
+        mask_decoder=MaskDecoder(
+            transformer_dim=32,
+            transformer=TwoWayTransformer(depth=1, embedding_dim=32, num_heads=2, mlp_dim=32),
+            num_multimask_outputs=3,
+        ),
+    )
+
+
+@pytest.fixture
+def sam_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import segment_anything
+
+    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", tiny_sam)
+    torch.manual_seed(0)
+    torch.save(tiny_sam().state_dict(), tmp_path / "sam.pth")
+    return tmp_path / "sam.pth"
+
+
+def test_sam_loads_its_checkpoint_and_proposes_masks(sam_checkpoint: Path) -> None:
+    sam = load_sam(SamParameters(checkpoint=sam_checkpoint, model_type="vit_b"))
+    saved = torch.load(sam_checkpoint, weights_only=True)
+    for name, value in sam.model.state_dict().items():
+        torch.testing.assert_close(value, saved[name])
+    photo, alpha = shop_photo()
+    sam.set_image(photo)
+    for prompt in prompts_from(alpha > 0.5):
+        masks, scores, _ = sam.predict(**prompt, multimask_output=True)
+        assert masks.shape == (3, *SHAPE) and scores.shape == (3,)
+
+
+@pytest.mark.parametrize("wrong", ["missing", "other"])
+def test_sam_without_its_weights_is_a_setup_error(wrong: str, tmp_path: Path, sam_checkpoint: Path) -> None:
+    checkpoint = tmp_path / "nowhere.pth"
+    if wrong == "other":
+        torch.save({"weight": torch.zeros(3)}, checkpoint)
+    parameters = SegmentationParameters(
+        maker="sam", sam=SamParameters(checkpoint=checkpoint, model_type="vit_b")
+    )
+    with pytest.raises(SetupError, match="missing" if wrong == "missing" else "model_type"):
+        load_segmentation_models(parameters)
+
+
+def test_sam_needs_its_parameters() -> None:
+    with pytest.raises(SetupError, match="checkpoint"):
+        load_segmentation_models(SegmentationParameters(maker="sam"))
+
+
+class ScriptedSam:
+    """Stands for a predictor: proposes the masks it was given, and notes its prompts."""
+
+    def __init__(self, proposals: list[tuple[NDArray[np.bool_], float]]) -> None:
+        self.masks = np.stack([mask for mask, _ in proposals])
+        self.scores = np.array([score for _, score in proposals])
+        self.prompts: list[set[str]] = []
+
+    def set_image(self, image: Image) -> None:
+        assert image.dtype == np.uint8 and image.shape[2] == 3
+
+    def predict(
+        self, *, multimask_output: bool, **prompt: object
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], None]:
+        assert multimask_output
+        self.prompts.append(set(prompt))
+        return self.masks, self.scores, None
+
+
+def test_the_best_mask_is_chosen_by_score_and_sense(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    product = alpha > 0.5
+    everything, nothing, band = np.ones(SHAPE, bool), np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    band[120:140] = product[120:140]
+    sam = ScriptedSam([(everything, 1.0), (nothing, 1.0), (band, 0.95), (product, 0.9)])
+    sam_models = SegmentationModels(models.encoder, sam)
+    parameters = SegmentationParameters(maker="sam")
+    chosen = find_foreground_with_sam(photo, sam, find_foreground(photo, models.encoder))
+    np.testing.assert_array_equal(chosen, product)
+    assert {"box"} in sam.prompts and {"point_coords", "point_labels"} in sam.prompts
+    by_sam = segment(photo, parameters, sam_models)
+    by_default = segment(photo, SegmentationParameters(), models)
+    assert iou(by_sam[..., 3] > 127, by_default[..., 3] > 127) > 0.95
+
+    with pytest.raises(ProductError, match="No product"):
+        find_foreground_with_sam(photo, ScriptedSam([(everything, 1.0), (nothing, 1.0)]), product)
+
+
+def test_prompts_lie_where_they_should() -> None:
+    mask = np.zeros((50, 80), bool)
+    mask[10:40, 5:75] = True
+    mask[0, 0] = True  # then the corner says nothing
+    for prompt in prompts_from(mask):
+        if "box" in prompt:
+            assert prompt["box"].tolist() == [0, 0, 75, 40]
+        if "point_coords" in prompt:
+            for (x, y), label in zip(prompt["point_coords"].astype(int), prompt["point_labels"], strict=True):
+                assert mask[y, x] == bool(label)
+            inside = prompt["point_coords"][prompt["point_labels"] == 1]
+            assert len(inside) == 3 and len({tuple(point) for point in inside}) == 3
+
+
+def test_sense_is_agreement_less_contact_with_the_border() -> None:
+    estimate = np.zeros((10, 10), bool)
+    estimate[3:7, 3:7] = True
+    assert sense(estimate, estimate) == 1
+    touching = np.zeros((10, 10), bool)
+    touching[:7, 3:7] = True
+    # 16 of 28 pixels agree; 4 of the 40 border pixels (corners count twice) are touched.
+    assert sense(touching, estimate) == pytest.approx(16 / 28 - 4 / 40)
+    assert sense(~estimate, estimate) == -np.inf
+
+
+def test_parameters_refuse_nonsense() -> None:
+    for wrong in ({"maker": "magic"}, {"size": 0}, {"long_side": 1.2}, {"sized": 512}):
+        with pytest.raises(ValidationError):
+            SegmentationParameters.model_validate(wrong)
