@@ -50,12 +50,13 @@ def test_lite0_has_real_weights(lite0: EfficientNetLite0) -> None:
     assert 985 in flower.topk(5).indices
 
 
-def test_lite0_shapes_and_agreement_of_its_parts(lite0: EfficientNetLite0) -> None:
+def test_lite0_agrees_with_timms_own_forward_pass(lite0: EfficientNetLite0) -> None:
     images = torch.cat([real_photo("flower.jpg"), real_photo("china.jpg")])
-    embeddings = lite0.embed(images)
-    assert embeddings.shape == (2, 1280)
+    assert lite0.embed(images).shape == (2, 1280)
     assert lite0.features(images).shape == (2, 112, 14, 14)
-    torch.testing.assert_close(lite0.network.classifier(embeddings), lite0.class_logits(images))
+    assert [stage.shape[2:] for stage in lite0.stages(images, (192, 256))] == [(12, 16), (6, 8)]
+    expected = lite0.network(resize_images(images, 224) * 2 - 1)
+    torch.testing.assert_close(lite0.class_logits(images), expected)
     assert not any(parameter.requires_grad for parameter in lite0.parameters())
 
 
