@@ -95,19 +95,13 @@ class Scene:
         normals = blend(product.corner_normals[face])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
         albedo = product.colour(face, points, normals)
-        facing = self.placement.turn(normals)
         occlusion = blend(self.occlusion[corners])[:, None]
-        return np.clip(self._lit(albedo, facing, occlusion, face, blend(world[corners]), eye), 0, 1)
+        facing = self.placement.turn(normals)
+        matt = albedo * self._diffuse(facing, occlusion)
+        return np.clip(matt + self._highlight(facing, face, blend(world[corners]), eye), 0, 1)
 
-    def _lit(
-        self,
-        albedo: Array,
-        normals: Array,
-        occlusion: Array,
-        face: Integers,
-        points: Array,
-        eye: Array,
-    ) -> Array:
+    def _diffuse(self, normals: Array, occlusion: Array) -> Array:
+        """Light [N, 1] that a matt surface throws back to every side."""
         light = self.light
         key, back = (np.asarray(v) / np.linalg.norm(v) for v in (light.key, light.back))
         diffuse = light.sky * (0.88 + 0.12 * normals[:, 2:]) * occlusion
@@ -115,31 +109,29 @@ class Scene:
             0.3 + 0.7 * occlusion
         )
         diffuse = diffuse + light.back_strength * np.clip(normals @ back, 0, 1)[:, None] * occlusion
+        return diffuse.astype(np.float32)
+
+    def _highlight(self, normals: Array, face: Integers, points: Array, eye: Array) -> Array:
+        """Blinn's highlight of the key light, [N, 1]: it moves with the eye."""
         view = eye - points
-        half = view / np.linalg.norm(view, axis=1, keepdims=True) + key
+        half = view / np.linalg.norm(view, axis=1, keepdims=True) + np.asarray(
+            self.light.key
+        ) / np.linalg.norm(self.light.key)
         half /= np.linalg.norm(half, axis=1, keepdims=True)
         gloss = np.array([m.gloss for m in self.product.materials], np.float32)
         shine = gloss[self.product.part_materials[self.product.face_part[face]]]
-        highlight = shine * np.clip(np.einsum("nc,nc->n", normals, half), 0, 1) ** 40
-        return (albedo * diffuse + highlight[:, None]).astype(np.float32)
+        cosine = np.clip(np.einsum("nc,nc->n", normals, half), 0, 1)
+        return (shine * cosine**40)[:, None].astype(np.float32)
 
     def surface_colours(self, face: Integers, barycentric: Array) -> Array:
-        """Lit colours [N, 3] without highlights (which move with the eye): what a texture should hold."""
+        """Lit colours [N, 3] without highlights: what a texture should hold."""
         corners = self.product.faces[face]
         blend = lambda values: np.einsum("nk,nk...->n...", barycentric, values)  # noqa: E731
         normals = blend(self.product.corner_normals[face])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
         albedo = self.product.colour(face, blend(self.product.vertices[corners]), normals)
-        away = np.tile(np.array([[0.0, 0.0, -100.0]]), (len(face), 1))  # an eye that sees no highlight
-        lit = self._lit(
-            albedo,
-            self.placement.turn(normals),
-            blend(self.occlusion[corners])[:, None],
-            face,
-            np.zeros_like(away),
-            away[0],
-        )
-        return np.clip(lit, 0, 1)
+        occlusion = blend(self.occlusion[corners])[:, None]
+        return np.clip(albedo * self._diffuse(self.placement.turn(normals), occlusion), 0, 1)
 
 
 def set_scene(product: Product, placement: Placement, light: Light | None = None) -> Scene:

@@ -1,0 +1,89 @@
+"""Stage 2: from a ball of density to a textured mesh, within its masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.geometry.mesh import Mesh, is_watertight
+from mpod_pipeline.method.detail import (
+    DetailParameters,
+    rectified_columns,
+    refine_detail,
+    render,
+    start_shape,
+)
+from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, evaluate
+from mpod_pipeline.method.masks import MaskParameters, export_masks
+from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
+from mpod_pipeline.priors import TextToImagePrior
+from mpod_pipeline.rendering.cameras import Cameras
+from tests.method.test_masks import RADIUS, Ball
+
+MASKS = MaskParameters(azimuths=4, elevations_deg=(0.0,), resolution=32)
+FAST = DetailParameters(steps=4, grid_resolution=16, resolution=32, photo_elevation_deg=0.0, texture_size=64)
+
+
+def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None:
+    field = Ball(20.0)
+    masks = export_masks(field, MASKS)
+    mesh = start_shape(field, masks, FAST.model_copy(update={"grid_resolution": 32})).mesh()
+    radius = mesh.vertices.norm(dim=-1)
+    assert is_watertight(mesh)
+    # The field is a step; marching finds it within a cell of 0.05.
+    assert float(radius.min()) > RADIUS - 0.05 and float(radius.max()) < RADIUS + 0.05
+    _, opacity = render(mesh, field, Cameras.at(90.0, 0.0), FAST)
+    seen = opacity[0].detach().numpy() > 0.5
+    assert (seen & masks.mask[1]).sum() / (seen | masks.mask[1]).sum() > 0.95
+
+
+def test_the_road_from_field_to_scored_mesh(
+    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
+) -> None:
+    field = Ball(20.0)
+    masks = export_masks(field, MASKS)
+    token = text_to_image.word_embedding("a")
+    losses: list[dict[str, float]] = []
+    made = refine_detail(
+        cutout, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v)
+    )
+    assert len(losses) == 4
+    assert {"reference_colour", "novel_view_mask", "sds", "laplacian"} <= set(losses[0])
+    shape = Mesh(torch.from_numpy(made.vertices), torch.from_numpy(made.faces).long())
+    assert float(shape.volume()) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.15)
+
+    p = EvaluationParameters(azimuths=3, resolution=32, sheet_resolution=32, surface_points=500)
+    evaluation = evaluate(cutout, field, made, made, Encoders([], []), p)
+    assert evaluation.scores["silhouette_iou"] == 1.0
+    assert evaluation.scores["chamfer"] == 0.0
+    assert 0 < evaluation.scores["outline_silhouette_iou"] < 1
+    assert evaluation.turntable.shape == evaluation.normals.shape == (32, 9 * 32, 3)
+
+
+def test_which_columns_are_rectified(text_to_image: TextToImagePrior) -> None:
+    prompt = text_to_image.encode_prompt("a photo of <e>", text_to_image.word_embedding("a"))
+    only = rectified_columns(prompt, FAST)
+    behind = rectified_columns(prompt, FAST.model_copy(update={"masked_columns": "token_and_after"}))
+    assert only.nonzero()[:, 0].tolist() == [4]
+    assert behind.nonzero()[:, 0].tolist() == list(range(4, 16))
+
+
+def test_a_field_without_surface_is_the_products_failure() -> None:
+    masks = export_masks(Ball(20.0), MASKS)
+    with pytest.raises(ProductError):
+        start_shape(Ball(0.0), masks, FAST)
+
+
+def test_a_token_is_learnt_and_nothing_else(
+    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
+) -> None:
+    before = {name: value.clone() for name, value in text_to_image.state_dict().items()}
+    p = TextualInversionParameters(steps=3, batch_size=2)
+    token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
+    assert token.shape == (text_to_image.token_dim,)
+    assert not torch.equal(token, text_to_image.word_embedding("a"))
+    assert torch.equal(token, learn_token(cutout, text_to_image, p, 0, lambda *_: None))
+    assert all(torch.equal(before[name], value) for name, value in text_to_image.state_dict().items())

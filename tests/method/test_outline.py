@@ -1,0 +1,73 @@
+"""Stage 1: the photo's view is learnt, the same seed gives the same field, and disaster is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.evaluation import draw_field
+from mpod_pipeline.method.outline import OutlineParameters, drawn_views, novel_cameras, optimize_outline
+from mpod_pipeline.priors import NovelViewPrior
+from mpod_pipeline.priors.sds import SdsParameters
+from mpod_pipeline.rendering.cameras import Cameras
+from tests.method.conftest import SMALL_FIELD
+
+FAST = OutlineParameters(
+    steps=40,
+    field=SMALL_FIELD,
+    resolutions=(16, 24),
+    step_size=0.08,
+    photo_elevation_deg=0.0,
+    sds=SdsParameters(guidance_scale=1.0, weight=0.01),
+)
+
+
+def test_the_photos_view_is_learnt(cutout: NDArray[np.uint8], novel_view: NovelViewPrior) -> None:
+    losses: list[dict[str, float]] = []
+    field = optimize_outline(cutout, novel_view, FAST, 0, lambda s, n, values: losses.append(values))
+    assert len(losses) == 40
+    assert losses[-1]["reference_colour"] < 0.15 * losses[0]["reference_colour"]
+    picture, opacity = draw_field(field, Cameras.at(0.0, 0.0), 24)
+    target = reference_view(cutout, 24)
+    assert (picture[0].permute(2, 0, 1) - target.picture).square().mean() < 0.02
+    seen, wanted = opacity[0] > 0.5, target.mask > 0.5
+    assert (seen & wanted).sum() / (seen | wanted).sum() > 0.8
+
+
+def test_the_same_seed_gives_the_same_field(cutout: NDArray[np.uint8], novel_view: NovelViewPrior) -> None:
+    p = FAST.model_copy(update={"steps": 4})
+    one, other, third = (optimize_outline(cutout, novel_view, p, seed, lambda *_: None) for seed in (3, 3, 4))
+    assert torch.equal(one.encoding.table, other.encoding.table)
+    assert not torch.equal(one.encoding.table, third.encoding.table)
+
+
+def test_a_loss_that_is_no_number_is_the_products_failure(
+    cutout: NDArray[np.uint8], novel_view: NovelViewPrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(novel_view, "predict", lambda noisy, *_: noisy * float("nan"))
+    with pytest.raises(ProductError, match="step 1"):
+        optimize_outline(cutout, novel_view, FAST, 0, lambda *_: None)
+
+
+def test_novel_views_lie_all_round_within_the_elevations() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = OutlineParameters(novel_views=2, elevation_deg=(-10.0, 40.0))
+    cameras = [novel_cameras(p, generator) for _ in range(100)]
+    azimuth = torch.cat([c.azimuth_deg for c in cameras]) % 360
+    elevation = torch.cat([c.elevation_deg for c in cameras])
+    assert torch.histc(azimuth, 8, 0, 360).min() > 10
+    assert elevation.min() >= -10 and elevation.max() <= 40
+
+
+def test_the_papers_draw_of_views_is_one_in_four() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = OutlineParameters(reference_probability=0.25)
+    drawn = [drawn_views(p, generator) for _ in range(2000)]
+    assert all(photo != prior for photo, prior in drawn)
+    # The standard deviation of the share is 0.01.
+    assert np.mean([photo for photo, _ in drawn]) == pytest.approx(0.25, abs=0.04)
+    assert drawn_views(OutlineParameters(reference_probability=None), generator) == (True, True)
