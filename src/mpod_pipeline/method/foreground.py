@@ -10,6 +10,9 @@ Three sources of evidence, brought to agree in a few rounds:
 Each round measures how much more often each cluster occurs in the foreground than outside, and a weighted total
 variation (the convex form of a graph cut; Unger et al., TVSeg, 2008) turns the sum of evidence into a mask whose
 border follows the picture's edges.
+
+Before a plain backdrop (most of the photo's border lies on one smooth surface of colour) that surface is known, and so
+are what has its colour, what is a shadow on it, and what would lie beyond the photo's border.
 """
 
 from __future__ import annotations
@@ -105,7 +108,7 @@ def _find_in_picture(picture: NDArray[np.uint8], encoder: EfficientNetLite0) -> 
     backdrop = Backdrop.of(_reduce(fine, COARSE_SIDE))
     if backdrop.residual_contrast < BLANK_CONTRAST:
         raise ProductError("The photo is blank: there is nothing in it but its background.")
-    margin = round(MARGIN * max(fine.shape)) if backdrop.is_plain else 0
+    margin = round(MARGIN * max(fine.shape[:2])) if backdrop.is_plain else 0
     surface = backdrop.surface(fine.shape[:2], margin)
     mask = _find_with_room(_surround(fine, surface, margin), surface if backdrop.is_plain else None, encoder)
     mask = mask[margin : mask.shape[0] - margin, margin : mask.shape[1] - margin]
@@ -119,7 +122,7 @@ def _find_with_room(
     coarse = to_lab(_reduce(picture, COARSE_SIDE))
     evidence = gather_evidence(picture, coarse, backdrop, encoder)
     probability = evidence.agree()
-    mask = evidence.solid(probability > 0.5, coarse, probability)
+    mask = evidence.solid(probability > 0.5, coarse, evidence.colour_ratio(coarse, probability))
     return evidence.refine(picture, mask, probability) if mask.any() else np.zeros(picture.shape[:2], bool)
 
 
@@ -256,7 +259,7 @@ class Clusters:
     def memberships(self, pixels: FloatArray) -> FloatArray:
         """How much each pixel [N, D] belongs to each cluster, [N, K], rows summing to 1."""
         distance = _square_distances(pixels, self.centres)
-        weight = np.exp((distance.min(axis=1, keepdims=True) - distance) / (2 * self.variance))
+        weight = np.exp((distance.min(axis=1, keepdims=True) - distance) / np.float32(2 * self.variance))
         return weight / weight.sum(axis=1, keepdims=True)
 
 
@@ -326,10 +329,13 @@ class Evidence:
     def colour_ratio(self, lab: FloatArray, probability: FloatArray) -> FloatArray:
         """Log-likelihood ratio of the colours of any picture [H, W, 3], given the coarse foreground; [H, W]."""
         ratios = log_ratios(self.colour_memberships, probability.ravel())
-        memberships = self.colours.memberships(lab.reshape(-1, 3))
-        return np.clip(memberships @ ratios, -MAX_EVIDENCE, MAX_EVIDENCE).reshape(lab.shape[:2])
+        pixels = lab.reshape(-1, 3)
+        # By parts, so that the memberships of a large picture never stand in memory together.
+        parts = np.array_split(pixels, max(1, len(pixels) // 16_384))
+        ratio = np.concatenate([self.colours.memberships(part) @ ratios for part in parts])
+        return np.clip(ratio, -MAX_EVIDENCE, MAX_EVIDENCE).reshape(lab.shape[:2])
 
-    def solid(self, mask: Mask, lab: FloatArray, probability: FloatArray) -> Mask:
+    def solid(self, mask: Mask, lab: FloatArray, colour_ratio: FloatArray) -> Mask:
         """A mask [H, W] of a picture in Lab, [H, W, 3], without specks and without holes that show no backdrop.
 
         Before a plain backdrop a hole shows it if its colour is it; else a hole must be large, and of colours that the
@@ -344,8 +350,7 @@ class Evidence:
         if count == 0:
             return solid
         indices = np.arange(1, count + 1)
-        colour_ratio = ndimage.mean(self.colour_ratio(lab, probability), holes, indices)
-        shows_backdrop, smallest = colour_ratio < -1, SMALLEST_HOLE
+        shows_backdrop, smallest = ndimage.mean(colour_ratio, holes, indices) < -1, SMALLEST_HOLE
         if self.backdrop is not None:
             surface = cv2.resize(self.backdrop, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             distance = ndimage.median(np.linalg.norm(lab - surface, axis=2), holes, indices)
@@ -360,14 +365,15 @@ class Evidence:
         lab = to_lab(picture)
         soft = _enlarge(mask.astype(np.float32), (height, width))
         context = np.clip(_enlarge(self._context(probability), (height, width)), -MAX_EVIDENCE, MAX_EVIDENCE)
-        unary = context + self._pixel_evidence(lab, self.colour_ratio(lab, probability))
+        colour_ratio = self.colour_ratio(lab, probability)
+        unary = context + self._pixel_evidence(lab, colour_ratio)
         band = round(3 * magnification)
         decided = signed_distance(soft > 0.5)
         unary = np.where(np.abs(decided) > band, np.sign(decided) * 10, unary).astype(np.float32)
         # A border is `magnification` times as long here, and areas grow with its square.
         edges = edge_weights(lab) * magnification
         refined = minimize_total_variation(-unary, edges, soft, iterations=40) > 0.5
-        return self.solid(refined, lab, probability)
+        return self.solid(refined, lab, colour_ratio)
 
 
 def gather_evidence(

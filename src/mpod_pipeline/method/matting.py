@@ -52,10 +52,11 @@ def _nearby_colours(colours: FloatArray, where: NDArray[np.bool_]) -> tuple[Floa
     mean, variance = colours.copy(), np.zeros(colours.shape[:2], np.float32)
     known = np.zeros(colours.shape[:2], bool)
     for radius in (BAND, 3 * BAND, 9 * BAND):  # as near as possible
-        weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), radius)
+        window = (4 * radius + 1, 4 * radius + 1)
+        weight = cv2.blur(where.astype(np.float32), window)
         found = (weight > 0.02) & ~known
-        total = cv2.GaussianBlur(colours * where[..., None], (0, 0), radius)
-        squares = cv2.GaussianBlur((colours**2).sum(axis=2) * where, (0, 0), radius)
+        total = cv2.blur(colours * where[..., None], window)
+        squares = cv2.blur((colours**2).sum(axis=2) * where, window)
         mean[found] = total[found] / weight[found][:, None]
         variance[found] = squares[found] / weight[found] - (mean[found] ** 2).sum(axis=1)
         known |= found

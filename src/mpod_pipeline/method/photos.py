@@ -72,7 +72,7 @@ def _readable_formats() -> tuple[str, ...]:
 def _explain_unknown(data: bytes) -> str:
     if not data:
         return "The photo file is empty; upload it again."
-    if data[4:8] == b"ftyp":
+    if data[4:8] == b"ftyp" and data[8:12] != b"avif":
         return (
             "The photo is an iPhone picture (HEIC) or a video, which cannot be read; save it as JPEG or PNG."
         )
