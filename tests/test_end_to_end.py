@@ -1,0 +1,81 @@
+"""The real command on the smallest real catalog: one photo, few steps, the shipped priors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pygltflib
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+ROOT = Path(__file__).parents[1]
+FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
+
+
+def kedro_run(photos: Path, workspace: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`kedro run` on the photos, as a user types it."""
+    environment = {
+        **os.environ,
+        "KEDRO_DISABLE_TELEMETRY": "1",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{workspace.parent / 'mlflow.db'}",
+    }
+    params = f"--params=photos={photos},workspace={workspace},{FEW_STEPS}"
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline=catalog_to_3d", params, *options]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A red mug on grey paper with a soft shadow, and a file that is no picture."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = Image.new("RGB", (320, 320), (225, 225, 225))
+    shadow = Image.new("L", photo.size, 0)
+    ImageDraw.Draw(shadow).ellipse((90, 230, 250, 270), fill=90)
+    photo.paste((120, 120, 120), mask=shadow.filter(ImageFilter.GaussianBlur(8)))
+    draw = ImageDraw.Draw(photo)
+    draw.ellipse((190, 130, 260, 210), outline=(150, 25, 25), width=14)
+    draw.rectangle((100, 90, 215, 240), fill=(190, 35, 35))
+    draw.ellipse((100, 75, 215, 105), fill=(120, 20, 20))
+    draw.ellipse((100, 225, 215, 255), fill=(190, 35, 35))
+    photo.save(folder / "mug.jpg", quality=92)
+    (folder / "letter.jpg").write_text("Dear shop, the photo is attached.")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(photos: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    first = kedro_run(photos, workspace)
+    assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-3000:]
+
+    glb = pygltflib.GLTF2.load(str(workspace / "07_model_output/meshes/mug.glb"))
+    assert len(glb.meshes) == 1
+    for picture in ("02_intermediate/cutouts", "08_reporting/turntables", "08_reporting/normals"):
+        Image.open(workspace / picture / "mug.png").load()
+    scores = pd.read_csv(workspace / "08_reporting/scores.csv").set_index("product")
+    assert list(scores.index) == ["mug", "mean"]
+    assert scores.loc["mug"].notna().all()
+    failures = pd.read_csv(workspace / "08_reporting/failures.csv")
+    assert failures[["product", "stage", "error"]].to_numpy().tolist() == [
+        ["letter", "segment", "ProductError"]
+    ]
+    for place in ("GLBs:", "pictures:", "scores:", "MLflow run:"):
+        assert place in first.stdout
+
+    before = (workspace / "07_model_output/meshes/mug.glb").stat().st_mtime_ns
+    again = kedro_run(photos, workspace, "--from-nodes=optimize_outline")
+    assert again.returncode == 0
+    assert (workspace / "07_model_output/meshes/mug.glb").stat().st_mtime_ns == before
