@@ -18,13 +18,18 @@ from mpod_pipeline.priors.training import Report, TrainingParameters, fit, step_
 
 
 class AutoencoderTraining(TrainingParameters):
-    """Crops make steps cheap; the last ``whole_steps`` see whole pictures, which is what the network will meet."""
+    """Crops make steps cheap; the last ``whole_steps`` see whole pictures, which is what the network will meet.
+
+    Over the first ``anchor_steps`` three latent channels are held, ever more loosely, to the picture's colours at
+    their resolution. Left alone the encoder spends all four on light and dark, and red turns orange.
+    """
 
     crop: PositiveInt = 64
     whole_steps: int = 200
     kl_weight: float = 1e-6
     edge_weight: float = 0.5
-    colour_weight: float = 20.0
+    colour_weight: float = 4.0
+    anchor_steps: int = 400
 
 
 def to_network(pictures: NDArray[np.uint8]) -> Tensor:
@@ -37,7 +42,7 @@ def to_network(pictures: NDArray[np.uint8]) -> Tensor:
 def reconstruction_loss(output: Tensor, target: Tensor, p: AutoencoderTraining) -> Tensor:
     """Mean squared errors of colours, of differences between neighbours, and of means over 4 x 4 pixels.
 
-    The second keeps edges sharp. Without the third the four channels go to light and dark alone, and red turns orange.
+    The second keeps edges sharp, the third colours true.
     """
     error = output - target
     edges = error.diff(dim=-1).square().mean() + error.diff(dim=-2).square().mean()
@@ -46,6 +51,11 @@ def reconstruction_loss(output: Tensor, target: Tensor, p: AutoencoderTraining) 
         + p.edge_weight * edges
         + p.colour_weight * F.avg_pool2d(error, 4).square().mean()
     )
+
+
+def colour_anchor(latents: Tensor, target: Tensor) -> Tensor:
+    """How far the first three latent channels [B, 4, h, w] are from the picture [B, 3, H, W] shrunk to h x w."""
+    return (latents[:, :3] - F.adaptive_avg_pool2d(target, latents.shape[-2:])).square().mean()
 
 
 def train_autoencoder(
@@ -71,7 +81,9 @@ def train_autoencoder(
             posterior = net.encode(target).latent_dist
             noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32))
             output = net.decode(posterior.mean + posterior.std * noise).sample
-        return reconstruction_loss(output.float(), target, p) + p.kl_weight * posterior.kl().mean().float()
+        loss = reconstruction_loss(output.float(), target, p) + p.kl_weight * posterior.kl().mean().float()
+        hold = max(0.0, 1 - step / p.anchor_steps) if p.anchor_steps else 0.0
+        return loss + hold * colour_anchor(posterior.mean.float(), target)
 
     fit(network, loss_of_step, p, checkpoint, report)
     sample = pictures[:: max(1, len(pictures) // 256)][:256]
