@@ -69,7 +69,9 @@ class Cameras:
         return (self[i] for i in range(len(self)))
 
     def to(self, device: torch.device | str) -> Cameras:
-        return Cameras(self.azimuth_deg.to(device), self.elevation_deg.to(device), self.distance, self.fov_deg)
+        return Cameras(
+            self.azimuth_deg.to(device), self.elevation_deg.to(device), self.distance, self.fov_deg
+        )
 
     @property
     def half_frame(self) -> float:

@@ -22,7 +22,7 @@ from mpod_pipeline.fields.hash_encoding.interface import (
     HashGridParameters,
     initial_table,
 )
-from mpod_pipeline.rendering.volume.threads import share_out
+from mpod_pipeline.rendering.threads import share_out
 
 # No "nnan" and "ninf": a NaN among the points must come out as a NaN, not as anything.
 _JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}

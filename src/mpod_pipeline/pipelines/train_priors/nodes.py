@@ -55,9 +55,7 @@ def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> 
             }
 
 
-def train_autoencoder(
-    views: Partitions, parameters: TrainPriorsParameters
-) -> dict[str, float]:
+def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> dict[str, float]:
     """The autoencoder, kept beside its checkpoint until the priors are saved with it. Returns its scores."""
     train = np.concatenate(
         [_pictures(arrays).reshape(-1, *_size(parameters)) for arrays in _split(views, "train")]
@@ -92,9 +90,7 @@ def encode_views(
         }
 
 
-def train_text_to_image(
-    latents: Partitions, parameters: TrainPriorsParameters
-) -> dict[str, float]:
+def train_text_to_image(latents: Partitions, parameters: TrainPriorsParameters) -> dict[str, float]:
     """The small Stable Diffusion, and the folder that the loader reads."""
     network = AutoencoderKL.from_pretrained(parameters.checkpoints / "autoencoder").eval()
     data = _view_latents(latents, network)

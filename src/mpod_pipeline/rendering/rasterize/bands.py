@@ -1,18 +1,13 @@
-"""Work shared out to threads: views, and bands of rows of a view where there are more cores than views.
-
-Kernels without the GIL on plain threads, rather than Numba's own parallel loops: OpenMP's threads wait by
-spinning, which beside other work (and PyTorch's own threads) costs more than the kernels themselves.
-"""
+"""Work shared out to threads: views, and bands of rows of a view where there are more cores than views."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import NamedTuple, TypeVar
 
 import torch
+
+from mpod_pipeline.rendering.threads import thread_pool
 
 #: A band of fewer pixels is not worth a thread.
 PIXELS_PER_BAND = 1 << 14
@@ -28,15 +23,6 @@ class Band(NamedTuple):
     bottom: int
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="rasterize")
-
-
-# a forked process inherits the pool, but not its threads
-os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
 def bands(views: int, size: int) -> list[Band]:
     """All rows of all views, in as many bands as keep PyTorch's number of threads busy, view by view."""
     wanted = -(-torch.get_num_threads() // views)
@@ -50,4 +36,4 @@ def for_each(work: Callable[[Band], Result], tasks: list[Band]) -> list[Result]:
     threads = torch.get_num_threads()
     if threads == 1 or len(tasks) == 1:
         return [work(task) for task in tasks]
-    return list(_pool(threads).map(work, tasks))
+    return list(thread_pool(threads).map(work, tasks))

@@ -15,9 +15,9 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mpod_pipeline.rendering.threads import share_out
 from mpod_pipeline.rendering.volume.interface import RaySamples, VolumeRender, box_intersection, mean_depth
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
-from mpod_pipeline.rendering.volume.threads import share_out
 
 # No "nnan" and "ninf": a NaN in a field must come out as a NaN in its picture.
 _JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}

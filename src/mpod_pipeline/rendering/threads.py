@@ -16,12 +16,13 @@ import torch
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def thread_pool(threads: int) -> ThreadPoolExecutor:
+    """The process's pool of so many threads."""
     return ThreadPoolExecutor(threads, thread_name_prefix="kernels")
 
 
 # A forked process inherits the pool, but not its threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+os.register_at_fork(after_in_child=thread_pool.cache_clear)
 
 
 def share_out(work: Callable[[int, int], object], n_items: int, largest: int) -> None:
@@ -36,5 +37,5 @@ def share_out(work: Callable[[int, int], object], n_items: int, largest: int) ->
         for first, end in parts:
             work(first, end)
     else:
-        for _ in _pool(threads).map(lambda part: work(*part), parts):
+        for _ in thread_pool(threads).map(lambda part: work(*part), parts):
             pass

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
-from mpod_pipeline.rendering.volume.threads import share_out
+from mpod_pipeline.rendering.threads import share_out
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
