@@ -79,3 +79,33 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(photos: Path, tmp_
     again = kedro_run(photos, workspace, "--from-nodes=optimize_outline")
     assert again.returncode == 0
     assert (workspace / "07_model_output/meshes/mug.glb").stat().st_mtime_ns == before
+
+
+def test_bad_photos_are_recorded_and_the_good_ones_are_cut_out(photos: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1)).save(photos / "dot.png")
+    Image.new("RGB", (640, 480), "white").save(photos / "blank.png")
+    Image.new("L", (20_000, 300), 128).save(photos / "panorama.png")
+    frames = [Image.new("P", (64, 64), colour) for colour in (1, 2, 3)]
+    frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
+    (photos / "cut-off.jpg").write_bytes((photos / "mug.jpg").read_bytes()[:900])
+    (photos / "empty.jpg").touch()
+    good = ["mug,mug.jpg", "mug two,mug.jpg"]
+    rows = ["letter,letter.jpg", "dot,dot.png", "blank,blank.png", "panorama,panorama.png"]
+    rows += ["moving,moving.gif", "cut-off,cut-off.jpg", "empty,empty.jpg", "absent,absent.jpg"]
+    rows += ["../evil,mug.jpg", "a/b,mug.jpg", "outside,../../secret.jpg"]
+    (photos / "products.csv").write_text("id,photo\n" + "\n".join(good + rows) + "\n")
+    beside = {path.name for path in tmp_path.iterdir()}
+
+    workspace = tmp_path / "workspace"
+    run = kedro_run(photos, workspace, "--nodes=segment")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+
+    cutouts = sorted(path.name for path in (workspace / "02_intermediate/cutouts").iterdir())
+    assert cutouts == ["mug two.png", "mug.png"]
+    failures = pd.read_csv(workspace / "08_reporting/failures.csv").set_index("product")
+    assert sorted(failures.index) == sorted(row.split(",")[0] for row in rows)
+    assert set(failures["stage"]) == {"segment"} and set(failures["error"]) == {"ProductError"}
+    for sentence in failures["message"]:
+        assert sentence[0].isupper() and sentence.endswith(".") and "Error" not in sentence
+    made = {path.name for path in tmp_path.iterdir()} - beside
+    assert made <= {"workspace", "mlflow.db", "mlartifacts", "mlruns"}, made
