@@ -35,8 +35,8 @@ class DetailWeights(Parameters):
     colour: NonNegativeFloat = 400.0
     mask: NonNegativeFloat = 80.0
     novel_view_mask: NonNegativeFloat = Field(80.0, description="L_nvm, Eq. 9")
-    normal_consistency: NonNegativeFloat = 1.0
-    laplacian: NonNegativeFloat = 500.0
+    normal_consistency: NonNegativeFloat = 5.0
+    laplacian: NonNegativeFloat = 3000.0
 
 
 class DetailParameters(Parameters):
@@ -47,7 +47,7 @@ class DetailParameters(Parameters):
     grid_resolution: PositiveInt = 56
     resolution: PositiveInt = 128
     sdf_learning_rate: PositiveFloat = 2e-3
-    table_learning_rate: PositiveFloat = 0.01
+    table_learning_rate: PositiveFloat = 0.005
     network_learning_rate: PositiveFloat = 1e-3
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     prompt: str = "A high-resolution DSLR image of <e>"

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.report import Report
@@ -38,14 +39,14 @@ class OutlineWeights(Parameters):
 class OutlineParameters(Parameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
-    steps: PositiveInt = 250
-    field: OutlineFieldParameters = OutlineFieldParameters()
+    steps: PositiveInt = 240
+    field: OutlineFieldParameters = OutlineFieldParameters(hash_grid=HashGridParameters(finest_resolution=96))
     maker: Maker = "cpu"
     resolutions: tuple[PositiveInt, ...] = Field(
         (48, 64), min_length=1, description="one after another, in equal shares of the steps"
     )
     step_size: PositiveFloat = 0.04
-    table_learning_rate: PositiveFloat = 0.02
+    table_learning_rate: PositiveFloat = 0.01
     network_learning_rate: PositiveFloat = 0.005
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     elevation_deg: tuple[float, float] = (-10.0, 50.0)
@@ -56,7 +57,7 @@ class OutlineParameters(Parameters):
         le=1,
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=30.0)
+    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=80.0)
     weights: OutlineWeights = OutlineWeights()
 
 
