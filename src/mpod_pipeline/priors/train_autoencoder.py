@@ -55,7 +55,7 @@ def reconstruction_loss(output: Tensor, target: Tensor, p: AutoencoderTraining) 
 
 def colour_anchor(latents: Tensor, target: Tensor) -> Tensor:
     """How far the first three latent channels [B, 4, h, w] are from the picture [B, 3, H, W] shrunk to h x w."""
-    return (latents[:, :3] - F.adaptive_avg_pool2d(target, latents.shape[-2:])).square().mean()
+    return (latents[:, :3] - F.avg_pool2d(target, target.shape[-1] // latents.shape[-1])).square().mean()
 
 
 def train_autoencoder(
