@@ -21,6 +21,7 @@ FAST = OutlineParameters(
     field=SMALL_FIELD,
     resolutions=(16, 24),
     step_size=0.08,
+    table_learning_rate=0.02,
     photo_elevation_deg=0.0,
     sds=SdsParameters(guidance_scale=1.0, weight=0.01),
 )
