@@ -28,8 +28,8 @@ def save_text_to_image_prior(
         requires_safety_checker=False,
     ).save_pretrained(folder, safe_serialization=True)
     # transformers would load in the saved precision while diffusers loads in float32, and the two would not fit
-    config = folder / "text_encoder" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
+    edit_config(folder / "text_encoder", dtype="float32")
+    edit_config(folder / "vae", _name_or_path="")
     for part in (vae, network):
         part.float()
 
@@ -47,6 +47,7 @@ def save_novel_view_prior(
     for name, part in parts.items():
         part.half().save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
         part.float()
+    edit_config(folder / "vae", _name_or_path="")
     make_scheduler().save_pretrained(folder / "scheduler")
     side = {"height": architecture.image_size, "width": architecture.image_size}
     CLIPImageProcessor(
@@ -55,3 +56,9 @@ def save_novel_view_prior(
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     ).save_pretrained(folder / "feature_extractor")
+
+
+def edit_config(folder: Path, **values: str) -> None:
+    """Set values in a saved part's config, such as the path of the machine that it was loaded from."""
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | values, indent=2) + "\n")
