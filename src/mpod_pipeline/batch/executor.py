@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mpod_pipeline.batch.isolation import Outcome, Report, Task, Work, attempt
+from mpod_pipeline.batch.isolation import Outcome, Task, Work, attempt
+from mpod_pipeline.report import Report
 
 
 class InProcess:

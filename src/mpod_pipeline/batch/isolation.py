@@ -12,9 +12,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from mpod_pipeline.errors import ProductError, SetupError
-
-#: Called by a stage's work after each step with (steps done, steps in all, losses by name).
-Report = Callable[[int, int, dict[str, float]], None]
+from mpod_pipeline.report import Report
 
 
 class Work(Protocol):

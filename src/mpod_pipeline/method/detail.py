@@ -20,13 +20,13 @@ from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_con
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
-from mpod_pipeline.method.report import Report
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
+from mpod_pipeline.report import Report
 
 
 class DetailWeights(Parameters):

@@ -12,7 +12,6 @@ from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.method.cutouts import Reference, reference_view
-from mpod_pipeline.method.report import Report
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
@@ -25,6 +24,7 @@ from mpod_pipeline.rendering.volume import (
     render_rays,
 )
 from mpod_pipeline.rendering.volume.interface import VolumeRenderer
+from mpod_pipeline.report import Report
 
 
 class OutlineWeights(Parameters):

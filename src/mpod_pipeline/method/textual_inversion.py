@@ -11,9 +11,9 @@ from torchvision.transforms import v2
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.method.cutouts import reference_view
-from mpod_pipeline.method.report import Report
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior
+from mpod_pipeline.report import Report
 
 #: Sentences about an object, as textual inversion uses them, with the learned word in its place.
 TEMPLATES = tuple(

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mpod_pipeline.priors.architecture import ArchitectureParameters, make_autoencoder
-from mpod_pipeline.priors.training import Report, TrainingParameters, fit, step_generator
+from mpod_pipeline.priors.training import TrainingParameters, fit, step_generator
+from mpod_pipeline.report import Report
 
 
 class AutoencoderTraining(TrainingParameters):

@@ -27,7 +27,8 @@ from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.novel_view import image_tokens, relative_pose
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.train_autoencoder import to_network
-from mpod_pipeline.priors.training import Report, TrainingParameters, fit, step_generator
+from mpod_pipeline.priors.training import TrainingParameters, fit, step_generator
+from mpod_pipeline.report import Report
 
 #: How captions are put into sentences; the method's own prompt is among them.
 TEMPLATES = (

@@ -17,9 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from mpod_pipeline.parameters import Parameters
-
-#: Called after each step with (step, total steps, losses).
-Report = Callable[[int, int, dict[str, float]], None]
+from mpod_pipeline.report import Report
 
 
 class TrainingParameters(Parameters):

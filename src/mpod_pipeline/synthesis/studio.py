@@ -88,17 +88,19 @@ class Scene:
 
     def _shade(self, face: Integers, weights: Array, world: Array, eye: Array) -> Array:
         """Colours [N, 3] of surface points given by faces [N] and barycentrics [N, 3]."""
+        matt, normals = self._matt(face, weights)
+        points = _blend(weights, world[self.product.faces[face]])
+        return np.clip(matt + self._highlight(normals, face, points, eye), 0, 1)
+
+    def _matt(self, face: Integers, weights: Array) -> tuple[Array, Array]:
+        """Lit colours without highlights, not clipped, and unit normals in the world, each [N, 3]."""
         product = self.product
         corners = product.faces[face]
-        blend = lambda values: np.einsum("nk,nk...->n...", weights, values)  # noqa: E731
-        points = blend(product.vertices[corners])
-        normals = blend(product.corner_normals[face])
+        normals = _blend(weights, product.corner_normals[face])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-        albedo = product.colour(face, points, normals)
-        occlusion = blend(self.occlusion[corners])[:, None]
+        albedo = product.colour(face, _blend(weights, product.vertices[corners]), normals)
         facing = self.placement.turn(normals)
-        matt = albedo * self._diffuse(facing, occlusion)
-        return np.clip(matt + self._highlight(facing, face, blend(world[corners]), eye), 0, 1)
+        return albedo * self._diffuse(facing, _blend(weights, self.occlusion[corners])[:, None]), facing
 
     def _diffuse(self, normals: Array, occlusion: Array) -> Array:
         """Light [N, 1] that a matt surface throws back to every side."""
@@ -125,13 +127,13 @@ class Scene:
 
     def surface_colours(self, face: Integers, barycentric: Array) -> Array:
         """Lit colours [N, 3] without highlights: what a texture should hold."""
-        corners = self.product.faces[face]
-        blend = lambda values: np.einsum("nk,nk...->n...", barycentric, values)  # noqa: E731
-        normals = blend(self.product.corner_normals[face])
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-        albedo = self.product.colour(face, blend(self.product.vertices[corners]), normals)
-        occlusion = blend(self.occlusion[corners])[:, None]
-        return np.clip(albedo * self._diffuse(self.placement.turn(normals), occlusion), 0, 1)
+        return np.clip(self._matt(face, barycentric)[0], 0, 1)
+
+
+def _blend(weights: Array, values: Array) -> Array:
+    """Values of corners [N, 3, ...] at barycentric weights [N, 3]: [N, ...]."""
+    blended: Array = np.einsum("nk,nk...->n...", weights, values)
+    return blended
 
 
 def set_scene(product: Product, placement: Placement, light: Light | None = None) -> Scene:

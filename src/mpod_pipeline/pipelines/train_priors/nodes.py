@@ -22,7 +22,7 @@ from mpod_pipeline.priors.train_autoencoder import train_autoencoder as fit_auto
 from mpod_pipeline.priors.train_denoisers import TEMPLATES, ViewLatents
 from mpod_pipeline.priors.train_denoisers import train_novel_view as fit_novel_view
 from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text_to_image
-from mpod_pipeline.priors.training import Report
+from mpod_pipeline.report import Report
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import photograph_many, split_members
 
