@@ -6,7 +6,7 @@ from mpod_pipeline.datasets.history import History, HistoryDataset
 from mpod_pipeline.datasets.partitions import Partition, Partitions, PicturePartitions, ProductPartitions
 from mpod_pipeline.datasets.photos import PhotoFolder, Photos
 from mpod_pipeline.datasets.tables import ProductTable
-from mpod_pipeline.datasets.weights import Weights, WeightsFolder
+from mpod_pipeline.datasets.weights import Weights, WeightsFolder, WriteWeights
 
 __all__ = [
     "History",
@@ -20,4 +20,5 @@ __all__ = [
     "ProductTable",
     "Weights",
     "WeightsFolder",
+    "WriteWeights",
 ]

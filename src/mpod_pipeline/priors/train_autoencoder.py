@@ -14,7 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mpod_pipeline.priors.architecture import ArchitectureParameters, make_autoencoder
-from mpod_pipeline.priors.training import TrainingParameters, fit, step_generator
+from mpod_pipeline.priors.training import (
+    TrainingParameters,
+    device_of,
+    fit,
+    mixed_precision,
+    step_generator,
+)
 from mpod_pipeline.report import Report
 
 
@@ -65,10 +71,19 @@ def train_autoencoder(
     p: AutoencoderTraining,
     checkpoint: Path,
     report: Report,
+    device: str = "cpu",
+    start: AutoencoderKL | None = None,
 ) -> AutoencoderKL:
-    """Train on pictures [N, H, W, 3] (on white); the scaling factor makes latents of unit variance."""
+    """Train on pictures [N, H, W, 3] (on white); the scaling factor makes latents of unit variance.
+
+    From a ``start`` the latents stay where they are, so that denoisers of them stay good: only the decoder learns.
+    """
     torch.manual_seed(p.seed)
-    network = make_autoencoder(architecture).to(memory_format=torch.channels_last)
+    network = make_autoencoder(architecture) if start is None else start
+    network = network.to(device).to(memory_format=torch.channels_last)
+    if start is not None:
+        network.encoder.requires_grad_(False)
+        network.quant_conv.requires_grad_(False)
 
     def loss_of_step(net: Any, step: int) -> Tensor:
         rng, _ = step_generator(p.seed, step)
@@ -77,16 +92,18 @@ def train_autoencoder(
         batch = pictures[rng.integers(0, len(pictures), count)]
         if not whole:
             batch = random_crops(batch, p.crop, rng)
-        target = to_network(batch)
-        with torch.autocast("cpu", torch.bfloat16):
+        target = to_network(batch).to(device)
+        with mixed_precision(target.device):
             posterior = net.encode(target).latent_dist
-            noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32))
+            noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32)).to(device)
             output = net.decode(posterior.mean + posterior.std * noise).sample
         loss = reconstruction_loss(output.float(), target, p) + p.kl_weight * posterior.kl().mean().float()
         hold = max(0.0, 1 - step / p.anchor_steps) if p.anchor_steps else 0.0
         return loss + hold * colour_anchor(posterior.mean.float(), target)
 
     fit(network, loss_of_step, p, checkpoint, report)
+    if start is not None:
+        return network.requires_grad_(True)
     sample = pictures[:: max(1, len(pictures) // 256)][:256]
     network.register_to_config(scaling_factor=1.0 / float(encode(network, sample).std()))
     return network
@@ -106,10 +123,13 @@ def random_crops(pictures: NDArray[np.uint8], size: int, rng: np.random.Generato
 def encode(network: AutoencoderKL, pictures: NDArray[np.uint8], batch_size: int = 32) -> Tensor:
     """Latents [N, 4, H/4, W/4] float16: means, before the scaling factor."""
     latents = []
+    device = device_of(network)
     for start in range(0, len(pictures), batch_size):
-        with torch.autocast("cpu", torch.bfloat16):
-            mean = network.encode(to_network(pictures[start : start + batch_size])).latent_dist.mean
-        latents.append(mean.half())
+        with mixed_precision(device):
+            mean = network.encode(
+                to_network(pictures[start : start + batch_size]).to(device)
+            ).latent_dist.mean
+        latents.append(mean.half().cpu())
     return torch.cat(latents)
 
 
@@ -117,9 +137,10 @@ def encode(network: AutoencoderKL, pictures: NDArray[np.uint8], batch_size: int 
 def autoencoder_psnr(network: AutoencoderKL, pictures: NDArray[np.uint8], batch_size: int = 32) -> float:
     """Mean PSNR in dB of reconstructions of pictures [N, H, W, 3]."""
     values = []
+    device = device_of(network)
     for start in range(0, len(pictures), batch_size):
-        target = to_network(pictures[start : start + batch_size])
-        with torch.autocast("cpu", torch.bfloat16):
+        target = to_network(pictures[start : start + batch_size]).to(device)
+        with mixed_precision(device):
             output = network.decode(network.encode(target).latent_dist.mode()).sample
         error = F.mse_loss(output.float().clamp(-1, 1), target, reduction="none").mean((1, 2, 3)) / 4
         values.append(-10 * torch.log10(error.clamp_min(1e-10)))

@@ -27,7 +27,13 @@ from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.novel_view import image_tokens, relative_pose
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.train_autoencoder import to_network
-from mpod_pipeline.priors.training import TrainingParameters, fit, step_generator
+from mpod_pipeline.priors.training import (
+    TrainingParameters,
+    device_of,
+    fit,
+    mixed_precision,
+    step_generator,
+)
 from mpod_pipeline.report import Report
 
 #: How captions are put into sentences; the method's own prompt is among them.
@@ -98,7 +104,7 @@ def denoising_loss(
     """Plain mean squared error on the prediction: its implied weights keep high noise worth learning."""
     noisy = schedule.add_noise(clean, noise, timesteps)
     x = noisy if condition is None else torch.cat([noisy, condition], dim=1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision(clean.device):
         prediction = unet(
             x.contiguous(memory_format=torch.channels_last), timesteps, encoder_hidden_states=context
         ).sample
@@ -106,31 +112,46 @@ def denoising_loss(
 
 
 class TextDenoiser(nn.Module):
+    """What of the small Stable Diffusion learns."""
+
     def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
         super().__init__()
         self.unet, self.text_encoder = unet, text_encoder
 
+    @classmethod
+    def new(cls, architecture: ArchitectureParameters, tokenizer: CLIPTokenizer, seed: int) -> TextDenoiser:
+        torch.manual_seed(seed)
+        return cls(
+            make_unet(architecture, architecture.latent_channels),
+            make_text_encoder(architecture, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id),
+        )
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> TextDenoiser:
+        return cls(_part(UNet2DConditionModel, folder, "unet"), _part(CLIPTextModel, folder, "text_encoder"))
+
+
+def _part(cls: Any, folder: Path, name: str) -> Any:
+    return cls.from_pretrained(folder, subfolder=name, local_files_only=True).float()
+
 
 def train_text_to_image(
+    network: TextDenoiser,
     data: ViewLatents,
     tokenizer: CLIPTokenizer,
-    architecture: ArchitectureParameters,
     p: DenoiserTraining,
     checkpoint: Path,
     report: Report,
 ) -> TextDenoiser:
     """The small Stable Diffusion: every view of every product under its caption."""
-    torch.manual_seed(p.seed)
-    network = TextDenoiser(
-        make_unet(architecture, architecture.latent_channels),
-        make_text_encoder(architecture, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id),
-    ).to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)
     schedule = NoiseSchedule.of(make_scheduler())
     products, views = data.azimuth_deg.shape
 
     def loss_of_step(net: Any, step: int) -> Tensor:
         rng, generator = step_generator(p.seed, step)
         product, view = rng.integers(0, products, p.batch_size), rng.integers(0, views, p.batch_size)
+        device = device_of(net)
         texts = [
             ""
             if rng.random() < p.condition_dropout
@@ -141,13 +162,13 @@ def train_text_to_image(
             texts,
             padding="max_length",
             truncation=True,
-            max_length=architecture.text_length,
+            max_length=tokenizer.model_max_length,
             return_tensors="pt",
-        )["input_ids"]
-        clean = data.scaled(product, view)
-        timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng)
-        noise = torch.randn(clean.shape, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        )["input_ids"].to(device)
+        clean = data.scaled(product, view).to(device)
+        timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng).to(device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        with mixed_precision(device):
             context = net.text_encoder(input_ids=ids).last_hidden_state
         return denoising_loss(net.unet, None, context, clean, timesteps, noise, schedule)
 
@@ -156,6 +177,8 @@ def train_text_to_image(
 
 
 class NovelViewDenoiser(nn.Module):
+    """What of the small Zero-1-to-3 learns."""
+
     def __init__(
         self,
         unet: UNet2DConditionModel,
@@ -164,6 +187,26 @@ class NovelViewDenoiser(nn.Module):
     ) -> None:
         super().__init__()
         self.unet, self.image_encoder, self.camera_projection = unet, image_encoder, camera_projection
+
+    @classmethod
+    def new(
+        cls, architecture: ArchitectureParameters, start: UNet2DConditionModel, seed: int
+    ) -> NovelViewDenoiser:
+        """Its U-Net starts as the small Stable Diffusion's."""
+        torch.manual_seed(seed)
+        return cls(
+            widen_input(start, architecture),
+            make_image_encoder(architecture),
+            make_camera_projection(architecture),
+        )
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> NovelViewDenoiser:
+        return cls(
+            _part(UNet2DConditionModel, folder, "unet"),
+            _part(CLIPVisionModelWithProjection, folder, "image_encoder"),
+            _part(CLIPCameraProjection, folder, "clip_camera_projection"),
+        )
 
 
 def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters) -> UNet2DConditionModel:
@@ -177,20 +220,14 @@ def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters
 
 
 def train_novel_view(
+    network: NovelViewDenoiser,
     data: ViewLatents,
-    start: UNet2DConditionModel,
-    architecture: ArchitectureParameters,
     p: DenoiserTraining,
     checkpoint: Path,
     report: Report,
 ) -> NovelViewDenoiser:
-    """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net."""
-    torch.manual_seed(p.seed)
-    network = NovelViewDenoiser(
-        widen_input(start, architecture),
-        make_image_encoder(architecture),
-        make_camera_projection(architecture),
-    ).to(memory_format=torch.channels_last)
+    """The small Zero-1-to-3: from a product's photo to its other views."""
+    network = network.to(memory_format=torch.channels_last)
     schedule = NoiseSchedule.of(make_scheduler())
     products, views = data.azimuth_deg.shape
     photos = p.batch_size // p.targets_per_photo
@@ -200,8 +237,11 @@ def train_novel_view(
         product = rng.integers(0, products, photos)
         repeated = np.repeat(product, p.targets_per_photo)
         view = rng.integers(0, views, len(repeated))
-        pixels = to_network(data.photos[product])  # mean and deviation of 0.5 map [0, 1] to [-1, 1]
-        with torch.autocast("cpu", torch.bfloat16):
+        device = device_of(net)
+        pixels = to_network(data.photos[product]).to(
+            device
+        )  # mean and deviation of 0.5 map [0, 1] to [-1, 1]
+        with mixed_precision(device):
             tokens = image_tokens(net.image_encoder, pixels, net.camera_projection.num_tokens)
             tokens = tokens.repeat_interleave(p.targets_per_photo, 0)
             pose = relative_pose(
@@ -209,14 +249,14 @@ def train_novel_view(
                 torch.from_numpy(data.azimuth_deg[repeated, view]),
                 torch.from_numpy(data.elevation_deg[repeated, view]),
             )
-            context = net.camera_projection(tokens, pose)
-        condition = data.latents[torch.from_numpy(repeated), 0].float()
-        keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float()
+            context = net.camera_projection(tokens, pose.to(device))
+        condition = data.latents[torch.from_numpy(repeated), 0].float().to(device)
+        keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float().to(device)
         context = context * keep[:, None, None]
         condition = condition * keep[:, None, None, None]
-        clean = data.scaled(repeated, view)
-        timesteps = draw_timesteps(len(repeated), p.high_noise_share, rng)
-        noise = torch.randn(clean.shape, generator=generator)
+        clean = data.scaled(repeated, view).to(device)
+        timesteps = draw_timesteps(len(repeated), p.high_noise_share, rng).to(device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
         return denoising_loss(net.unet, condition, context, clean, timesteps, noise, schedule)
 
     fit(network, loss_of_step, p, checkpoint, report)

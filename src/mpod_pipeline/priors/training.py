@@ -1,7 +1,8 @@
 """Training of the small family: one loop for all networks, resumable to the step.
 
 Batches and noise of step k depend on the seed and k alone, and a checkpoint holds weights, moving averages and the
-optimiser, so a run that was killed goes on exactly where an undisturbed one would have been.
+optimiser, so a run that was killed goes on exactly where an undisturbed one would have been. Random numbers are drawn
+on the CPU, so every device sees the same batches.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.loading import cpu_has_bfloat16
 from mpod_pipeline.report import Report
 
 
@@ -34,6 +36,16 @@ class TrainingParameters(Parameters):
     ema_decay: float = Field(0.999, gt=0, lt=1)
     checkpoint_every: PositiveInt = 250
     seed: NonNegativeInt = 0
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 where the hardware multiplies it natively; elsewhere emulation would be slower than float32."""
+    native = device.type == "cuda" or cpu_has_bfloat16()
+    return torch.autocast(device.type, torch.bfloat16, enabled=native)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
 
 
 def step_generator(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
@@ -58,23 +70,25 @@ def fit(
 ) -> nn.Module:
     """Train ``network`` on ``loss_of_step(network, step)`` and return it holding its moving averages.
 
-    Goes on from ``checkpoint`` where that exists, and leaves one there. Raises FloatingPointError on a loss that is
-    not finite: the checkpoint is then still the last good one.
+    Goes on from ``checkpoint`` where that exists, telling ``report`` of the steps behind it, and leaves one there.
+    Raises FloatingPointError on a loss that is not finite: the checkpoint is then still the last good one.
     """
     trained = [q for q in network.parameters() if q.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True
     )
     averages = [q.detach().clone() for q in trained]
-    start = 0
+    losses: list[float] = []
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location=device_of(network), weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        averages, start = state["averages"], int(state["step"])
+        averages, losses = state["averages"], state["losses"]
+        for step, value in enumerate(losses):
+            report(step + 1, p.steps, {"loss": value})
 
     network.train()
-    for step in range(start, p.steps):
+    for step in range(len(losses), p.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(p, step)
         loss = loss_of_step(network, step)
@@ -88,12 +102,13 @@ def fit(
         decay = min(p.ema_decay, (step + 1) / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(averages, list[Tensor](trained), 1 - decay)
+        losses.append(value)
         if (step + 1) % p.checkpoint_every == 0 or step + 1 == p.steps:
             state = {
                 "network": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "averages": averages,
-                "step": step + 1,
+                "losses": losses,
             }
             save_whole(state, checkpoint)
         report(step + 1, p.steps, {"loss": value})

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
-from mpod_pipeline.datasets import Partitions
+from mpod_pipeline.datasets import Partitions, Weights, WriteWeights
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
 from mpod_pipeline.priors.tokenizer import train_tokenizer
-from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr, encode
+from mpod_pipeline.priors.train_autoencoder import encode
 from mpod_pipeline.priors.train_autoencoder import train_autoencoder as fit_autoencoder
-from mpod_pipeline.priors.train_denoisers import TEMPLATES, ViewLatents
+from mpod_pipeline.priors.train_denoisers import TEMPLATES, NovelViewDenoiser, TextDenoiser, ViewLatents
 from mpod_pipeline.priors.train_denoisers import train_novel_view as fit_novel_view
 from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text_to_image
 from mpod_pipeline.report import Report
@@ -27,6 +28,9 @@ from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import photograph_many, split_members
 
 Arrays = dict[str, NDArray[Any]]
+#: (step, mean loss) of a training, once every so many steps.
+Curve = list[tuple[int, float]]
+CURVE_STEPS = 10
 VIEW_WORDS = ["front view", "side view", "back view", "view from above"]
 
 
@@ -55,25 +59,29 @@ def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> 
             }
 
 
-def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> dict[str, float]:
-    """The autoencoder, kept beside its checkpoint until the priors are saved with it. Returns its scores."""
-    train = np.concatenate(
+def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> tuple[WriteWeights, Curve]:
+    """The autoencoder of both priors, and its losses."""
+    pictures = np.concatenate(
         [_pictures(arrays).reshape(-1, *_size(parameters)) for arrays in _split(views, "train")]
     )
-    held_out = np.concatenate([_pictures(arrays)[:, 0] for arrays in _split(views, "validation")])
-    checkpoint = parameters.checkpoints / "autoencoder.pt"
+    report, curve = _watched("autoencoder")
     network = fit_autoencoder(
-        train, parameters.architecture, parameters.autoencoder, checkpoint, _bar("autoencoder")
+        pictures,
+        parameters.architecture,
+        parameters.autoencoder,
+        parameters.checkpoints / "autoencoder.pt",
+        report,
+        parameters.device,
+        _autoencoder(parameters.start_from / "novel_view", "vae") if parameters.start_from else None,
     )
-    network.save_pretrained(parameters.checkpoints / "autoencoder", safe_serialization=True)
-    return {"autoencoder_psnr": autoencoder_psnr(network, held_out)}
+    return partial(network.save_pretrained, safe_serialization=True), curve
 
 
 def encode_views(
-    views: Partitions, scores: dict[str, float], parameters: TrainPriorsParameters
+    views: Partitions, autoencoder: Weights, parameters: TrainPriorsParameters
 ) -> Iterator[dict[str, Arrays]]:
     """The latents of all training pictures; only these and the photos are needed from here on."""
-    network = AutoencoderKL.from_pretrained(parameters.checkpoints / "autoencoder").eval()
+    network = _autoencoder(autoencoder.path).to(parameters.device)
     for name in tqdm(sorted(n for n in views if n.startswith("train-")), desc="encode"):
         arrays = views[name]()
         pictures = _pictures(arrays)
@@ -90,43 +98,54 @@ def encode_views(
         }
 
 
-def train_text_to_image(latents: Partitions, parameters: TrainPriorsParameters) -> dict[str, float]:
-    """The small Stable Diffusion, and the folder that the loader reads."""
-    network = AutoencoderKL.from_pretrained(parameters.checkpoints / "autoencoder").eval()
+def train_text_to_image(
+    latents: Partitions, autoencoder: Weights, parameters: TrainPriorsParameters
+) -> tuple[WriteWeights, Curve]:
+    """The small Stable Diffusion, and its losses."""
+    network = _autoencoder(autoencoder.path)
     data = _view_latents(latents, network)
-    tokenizer = _tokenizer(data, parameters, parameters.checkpoints / "tokenizer")
-    report = _bar("text to image")
-    denoiser = fit_text_to_image(
-        data,
-        tokenizer,
-        parameters.architecture,
-        parameters.text_to_image,
-        parameters.checkpoints / "text_to_image.pt",
-        report,
+    tokenizer = _tokenizer(data, parameters)
+    p = parameters.text_to_image
+    report, curve = _watched("text to image")
+    start = (
+        TextDenoiser.of_folder(parameters.start_from / "text_to_image")
+        if parameters.start_from
+        else TextDenoiser.new(parameters.architecture, tokenizer, p.seed)
     )
-    save_text_to_image_prior(parameters.priors / "text_to_image", network, tokenizer, denoiser)
-    return {"steps": parameters.text_to_image.steps}
+    denoiser = fit_text_to_image(
+        start.to(parameters.device), data, tokenizer, p, parameters.checkpoints / "text_to_image.pt", report
+    )
+    return partial(save_text_to_image_prior, vae=network, tokenizer=tokenizer, network=denoiser.cpu()), curve
 
 
 def train_novel_view(
-    latents: Partitions, text_to_image: Any, parameters: TrainPriorsParameters
-) -> dict[str, float]:
-    """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net, and its folder."""
-    network = AutoencoderKL.from_pretrained(parameters.checkpoints / "autoencoder").eval()
-    start = UNet2DConditionModel.from_pretrained(
-        parameters.priors / "text_to_image", subfolder="unet"
-    ).float()
-    data = _view_latents(latents, network)
-    denoiser = fit_novel_view(
-        data,
-        start,
-        parameters.architecture,
-        parameters.novel_view,
-        parameters.checkpoints / "novel_view.pt",
-        _bar("novel view"),
+    latents: Partitions, autoencoder: Weights, text_to_image: Weights, parameters: TrainPriorsParameters
+) -> tuple[WriteWeights, Curve]:
+    """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net, and its losses."""
+    network = _autoencoder(autoencoder.path)
+    p = parameters.novel_view
+    report, curve = _watched("novel view")
+    start = (
+        NovelViewDenoiser.of_folder(parameters.start_from / "novel_view")
+        if parameters.start_from
+        else NovelViewDenoiser.new(
+            parameters.architecture, TextDenoiser.of_folder(text_to_image.path).unet, p.seed
+        )
     )
-    save_novel_view_prior(parameters.priors / "novel_view", network, denoiser, parameters.architecture)
-    return {"steps": parameters.novel_view.steps}
+    denoiser = fit_novel_view(
+        start.to(parameters.device),
+        _view_latents(latents, network),
+        p,
+        parameters.checkpoints / "novel_view.pt",
+        report,
+    )
+    return partial(
+        save_novel_view_prior, vae=network, network=denoiser.cpu(), architecture=parameters.architecture
+    ), curve
+
+
+def _autoencoder(folder: Path, part: str | None = None) -> AutoencoderKL:
+    return AutoencoderKL.from_pretrained(folder, subfolder=part, local_files_only=True).float().eval()
 
 
 def _split(views: Partitions, split: str) -> Iterator[Mapping[str, NDArray[Any]]]:
@@ -155,8 +174,11 @@ def _view_latents(latents: Partitions, network: AutoencoderKL) -> ViewLatents:
     )
 
 
-def _tokenizer(data: ViewLatents, parameters: TrainPriorsParameters, folder: Path) -> CLIPTokenizer:
+def _tokenizer(data: ViewLatents, parameters: TrainPriorsParameters) -> CLIPTokenizer:
     """The tokenizer of this training; made once, since what a token means must not change."""
+    if parameters.start_from:
+        return CLIPTokenizer.from_pretrained(parameters.start_from / "text_to_image", subfolder="tokenizer")
+    folder = parameters.checkpoints / "tokenizer"
     if not folder.is_dir():
         sentences = [template.format(caption) for caption in data.captions for template in TEMPLATES]
         made = train_tokenizer(
@@ -166,16 +188,21 @@ def _tokenizer(data: ViewLatents, parameters: TrainPriorsParameters, folder: Pat
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def _bar(name: str) -> Report:
-    """A progress bar with the running mean of the loss."""
+def _watched(name: str) -> tuple[Report, Curve]:
+    """A progress bar with the running mean of the loss, and the curve that fills as it is told: its means over
+    ``CURVE_STEPS`` steps.
+    """
     bar: tqdm[Any] = tqdm(desc=name, unit="step")
     recent: list[float] = []
+    curve: Curve = []
 
     def report(step: int, total: int, losses: dict[str, float]) -> None:
         recent.append(losses["loss"])
+        if step % CURVE_STEPS == 0 or step == total:
+            curve.append((step, float(np.mean(recent[-CURVE_STEPS:]))))
         bar.total = total
         bar.n = step
         bar.set_postfix(loss=f"{np.mean(recent[-50:]):.4f}", refresh=False)
         bar.update(0)
 
-    return report
+    return report, curve

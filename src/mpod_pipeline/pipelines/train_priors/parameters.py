@@ -25,8 +25,11 @@ class ViewsParameters(Parameters):
 class TrainPriorsParameters(Parameters):
     """The whole training. A run goes on from the checkpoints that it finds."""
 
-    priors: Path = Field(description="where the two folders of weights go")
     checkpoints: Path = Field(description="where unfinished training is kept")
+    start_from: Path | None = Field(
+        None, description="a folder of both priors to go on from, keeping their latents; null: from nothing"
+    )
+    device: str = Field("cpu", description="where networks are trained, as PyTorch names it")
     views: ViewsParameters
     architecture: ArchitectureParameters = ArchitectureParameters()
     vocabulary: PositiveInt = 1200

@@ -26,29 +26,30 @@ def create_pipeline() -> Pipeline:
             node(
                 train_autoencoder,
                 {"views": "prior_views", "parameters": parameters},
-                "autoencoder_scores",
+                ["autoencoder", "autoencoder_curve"],
                 name="train_autoencoder",
             ),
             node(
                 encode_views,
-                {"views": "prior_views", "scores": "autoencoder_scores", "parameters": parameters},
+                {"views": "prior_views", "autoencoder": "autoencoder", "parameters": parameters},
                 "prior_latents",
                 name="encode_views",
             ),
             node(
                 train_text_to_image,
-                {"latents": "prior_latents", "parameters": parameters},
-                "text_to_image_training",
+                {"latents": "prior_latents", "autoencoder": "autoencoder", "parameters": parameters},
+                ["text_to_image_prior", "text_to_image_curve"],
                 name="train_text_to_image",
             ),
             node(
                 train_novel_view,
                 {
                     "latents": "prior_latents",
-                    "text_to_image": "text_to_image_training",
+                    "autoencoder": "autoencoder",
+                    "text_to_image": "text_to_image_prior",
                     "parameters": parameters,
                 },
-                "novel_view_training",
+                ["novel_view_prior", "novel_view_curve"],
                 name="train_novel_view",
             ),
         ]

@@ -1,0 +1,80 @@
+"""The real command from nothing to priors that load, in the two-minute preset; killed and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mpod_pipeline.datasets import WeightsFolder
+from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
+
+ROOT = Path(__file__).parents[2]
+
+
+def train(workspace: Path, *options: str) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "KEDRO_DISABLE_TELEMETRY": "1",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{workspace / 'mlflow.db'}",
+    }
+    params = f"--params=preset=two_minutes,workspace={workspace},priors={workspace / 'priors'}"
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline=train_priors", params, *options]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.slow
+def test_priors_from_nothing_and_from_a_kill(tmp_path: Path) -> None:
+    assert train(tmp_path).wait() == 0
+    prior = load_novel_view_prior(tmp_path / "priors/novel_view")
+    pictures = prior.sample(torch.rand(3, 128, 128), torch.tensor([90.0]), torch.tensor([10.0]), steps=2)
+    assert pictures.shape == (1, 3, 128, 128)
+    load_text_to_image_prior(tmp_path / "priors/text_to_image")
+
+    curve = tmp_path / "08_reporting/priors/novel_view_curve.json"
+    weights = tmp_path / "priors/novel_view/unet/diffusion_pytorch_model.safetensors"
+    checkpoint = tmp_path / "06_models/checkpoints/novel_view.pt"
+    undisturbed = json.loads(curve.read_text()), load_file(weights)
+    for made in (curve, weights, checkpoint):
+        made.unlink()
+    killed = train(tmp_path, "--nodes=train_novel_view")
+    while not checkpoint.exists():
+        assert killed.poll() is None, "it ended before its first checkpoint"
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not curve.exists()
+
+    assert train(tmp_path, "--nodes=train_novel_view").wait() == 0
+    assert json.loads(curve.read_text()) == undisturbed[0]
+    again = load_file(weights)
+    assert all(torch.equal(again[name], value) for name, value in undisturbed[1].items())
+
+
+def test_weights_take_the_old_ones_place_or_leave_them(tmp_path: Path) -> None:
+    weights = WeightsFolder(path=str(tmp_path / "prior"))
+
+    def write(text: str, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "config.json").write_text(text)
+        if text == "broken":
+            raise OSError("no space left")
+
+    weights.save(lambda folder: write("one", folder))
+    with pytest.raises(Exception, match="no space left"):
+        weights.save(lambda folder: write("broken", folder))
+    assert (weights.load().path / "config.json").read_text() == "one"
+    weights.save(lambda folder: write("two", folder))
+    (tmp_path / "prior").rename(tmp_path / ".prior.old")  # a kill in the middle of the exchange
+    assert (weights.load().path / "config.json").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".new")] == ["prior"]
