@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,33 @@ from kedro.io import AbstractDataset
 
 from mpod_pipeline.errors import SetupError
 
+#: What a prior consists of, out of all that a repository on the Hugging Face hub may hold besides.
+DOWNLOAD = (
+    "hf download {hub}{revision} --include '*/*' --exclude '*.bin' --exclude '*.fp16.*' "
+    "--exclude '*.non_ema.*' --exclude 'safety_checker/*'{folder}"
+)
+
 
 @dataclass(frozen=True)
 class Weights:
-    """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it."""
+    """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it.
+
+    sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
+    """
 
     path: Path
     device: str
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    def verify(self) -> None:
+        """Compare the named files with their hashes. Raises SetupError where one is missing or another."""
+        # Imported here, as the catalog is also opened by commands that compute nothing.
+        from mpod_pipeline.weights_files import check_sha256
+
+        for name, expected in self.sha256.items():
+            if not (self.path / name).is_file():
+                raise SetupError(f"The weights at {self.path} lack {name}, whose SHA-256 the catalog names.")
+            check_sha256(self.path / name, expected)
 
 
 #: Writes a network's files into a folder.
@@ -26,22 +46,62 @@ WriteWeights = Callable[[Path], None]
 
 
 class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
-    """A folder in diffusers' format. device: where the network is to be, as PyTorch names it.
+    """A folder in diffusers' format: ``path``, or else the hub client's own cache of the repository ``hub``.
+
+    hub, revision: the repository on the Hugging Face hub and its commit, from which a folder that is missing comes.
+    A run never downloads: it says the command that does. sha256: see `Weights`. device: where the network is to
+    be, as PyTorch names it.
 
     Raises SetupError if the folder does not exist.
     """
 
-    def __init__(self, *, path: str, device: str = "cpu", metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        hub: str | None = None,
+        revision: str | None = None,
+        sha256: dict[str, str] | None = None,
+        device: str = "cpu",
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if path is None and (hub is None or revision is None):
+            raise SetupError("A folder of weights needs a path, or a hub repository with its revision.")
+        self._path = Path(path) if path else None
+        self.hub, self.revision = hub, revision
+        self.sha256 = sha256 or {}
         self.device = device
         self.metadata = metadata
 
+    @property
+    def path(self) -> Path:
+        """The folder; raises SetupError if it is in the hub client's cache and not there yet."""
+        return self._path or self._cached()
+
     def load(self) -> Weights:
         if not self._exists():
+            raise SetupError(f"There are no weights at {self._path or self.hub}; get them by: {self.command}")
+        return Weights(self.path, self.device, self.sha256)
+
+    @property
+    def command(self) -> str:
+        """What brings the weights here."""
+        if self.hub is None:
+            return "kedro run --pipeline=train_priors"
+        revision = f" --revision {self.revision}" if self.revision else ""
+        folder = f" --local-dir '{self._path}'" if self._path else ""
+        return DOWNLOAD.format(hub=self.hub, revision=revision, folder=folder)
+
+    def _cached(self) -> Path:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(str(self.hub), revision=self.revision, local_files_only=True))
+        except LocalEntryNotFoundError as error:
             raise SetupError(
-                f"There are no weights at {self.path}; `kedro run --pipeline=train_priors` makes them."
-            )
-        return Weights(self.path, self.device)
+                f"{self.hub} at {self.revision} is not in the hub's cache; get it by: {self.command}"
+            ) from error
 
     def save(self, data: WriteWeights) -> None:
         """Let ``data`` write the files aside; then they take the old ones' place."""
@@ -58,6 +118,8 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         return self.path.with_name(f".{self.path.name}.{kind}")
 
     def _exists(self) -> bool:
+        if self._path is None:
+            return self._cached().is_dir()
         if self._aside("old").is_dir():  # a save was killed before or after the new files took their place
             if self.path.is_dir():
                 shutil.rmtree(self._aside("old"))
@@ -66,4 +128,4 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         return self.path.is_dir()
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path), "device": self.device}
+        return {"path": str(self._path or self.hub), "revision": self.revision, "device": self.device}

@@ -6,48 +6,64 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.matting import bounding_box
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.weights_files import check_sha256, on_device, read_tensors
 
 Mask = NDArray[np.bool_]
 
 
 class SamParameters(Parameters):
-    """Which Segment Anything: a checkpoint file of Meta's, and the model type that it belongs to."""
+    """Which Segment Anything: a checkpoint file of Meta's, and the model type that it belongs to.
+
+    sha256: what the file is expected to hold. device: where the network is to be, as PyTorch names it.
+    """
 
     checkpoint: Path
     model_type: Literal["vit_h", "vit_l", "vit_b"] = "vit_h"
+    sha256: str | None = None
+    device: str = "cpu"
 
 
 #: A loaded ``segment_anything.SamPredictor``, which has no types of its own.
 Sam = Any
 
 
-def load_sam(parameters: SamParameters, device: torch.device | str = "cpu") -> Sam:
+#: Where Meta keeps its checkpoints, by model type.
+CHECKPOINTS = {
+    "vit_h": "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
+    "vit_l": "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_l_0b3195.pth",
+    "vit_b": "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
+}
+
+
+def load_sam(parameters: SamParameters) -> Sam:
     """Segment Anything, ready for photos. SetupError where the checkpoint is missing or of another model type."""
     from segment_anything import SamPredictor, sam_model_registry
 
-    if not parameters.checkpoint.is_file():
+    path = parameters.checkpoint
+    if not path.is_file():
         raise SetupError(
-            f"The Segment Anything checkpoint '{parameters.checkpoint}' is missing: download it from "
-            "github.com/facebookresearch/segment-anything, or choose the segmentation maker 'embedded'."
+            f"The Segment Anything checkpoint '{path}' is missing; get it by: "
+            f"curl --create-dirs -o '{path}' {CHECKPOINTS[parameters.model_type]} "
+            "(or choose the segmentation maker 'embedded')"
         )
+    if parameters.sha256:
+        check_sha256(path, parameters.sha256)
     model = sam_model_registry[parameters.model_type]()
-    # Not the registry's own loading, which would run any code that a file holds.
-    weights = torch.load(parameters.checkpoint, map_location="cpu", weights_only=True)
     try:
-        model.load_state_dict(weights)
+        # Not the registry's own loading, which would run any code that a file holds.
+        model.load_state_dict(read_tensors(path))
     except RuntimeError as error:
         raise SetupError(
-            f"The checkpoint '{parameters.checkpoint}' is not a Segment Anything model of type "
+            f"The checkpoint '{path}' is not a Segment Anything model of type "
             f"{parameters.model_type}; set sam.model_type to the type that its file name bears."
         ) from error
-    return SamPredictor(model.eval().requires_grad_(False).to(device))
+    return SamPredictor(on_device(model, parameters.device).eval().requires_grad_(False))
 
 
 def find_foreground_with_sam(photo: NDArray[np.uint8], sam: Sam, estimate: Mask) -> Mask:

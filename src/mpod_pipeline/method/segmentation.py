@@ -7,7 +7,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -44,9 +43,7 @@ class SegmentationModels:
     sam: Sam | None = None
 
 
-def load_segmentation_models(
-    parameters: SegmentationParameters, device: torch.device | str = "cpu"
-) -> SegmentationModels:
+def load_segmentation_models(parameters: SegmentationParameters) -> SegmentationModels:
     """The models of the chosen maker; SetupError where weights are missing."""
     sam = None
     if parameters.maker == "sam":
@@ -54,7 +51,7 @@ def load_segmentation_models(
             raise SetupError(
                 "The segmentation maker 'sam' needs its weights: set sam.checkpoint and sam.model_type."
             )
-        sam = load_sam(parameters.sam, device)
+        sam = load_sam(parameters.sam)
     return SegmentationModels(load_efficientnet_lite0(), sam)
 
 

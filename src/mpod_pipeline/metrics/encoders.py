@@ -5,6 +5,8 @@ Images are [B, 3, H, W], floats in [0, 1], on white. Each encoder does its own r
 
 from __future__ import annotations
 
+import pickle
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.weights_files import check_sha256, on_device, read_tensors
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -147,11 +150,13 @@ class OpenClipParameters(Parameters):
     """Which CLIP of the package open_clip.
 
     model: its architecture, such as ``ViT-L-14`` (OpenAI's own weights want ``ViT-L-14-quickgelu``).
-    pretrained: a local weights file, or one of open_clip's tags, which it then downloads once.
+    pretrained: a local weights file, or one of open_clip's tags, which it then downloads once (from the cache alone
+    where HF_HUB_OFFLINE is set). sha256: what a local file is expected to hold.
     """
 
     model: str = "ViT-L-14"
     pretrained: str
+    sha256: str | None = None
 
 
 class OpenClip(nn.Module):
@@ -187,15 +192,18 @@ def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = 
             f"The CLIP weights {parameters.pretrained!r} are neither a file nor a tag of {parameters.model} "
             f"(tags: {', '.join(tags) or 'none'}). Name an existing file, or a tag to download."
         )
+    if parameters.sha256 and Path(parameters.pretrained).is_file():
+        check_sha256(Path(parameters.pretrained), parameters.sha256)
     try:
-        model = open_clip.create_model(parameters.model, pretrained=parameters.pretrained, device=device)
-    except (OSError, RuntimeError) as error:
+        model = open_clip.create_model(parameters.model, pretrained=parameters.pretrained)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise SetupError(
             f"The CLIP weights {parameters.pretrained!r} of {parameters.model} cannot be loaded ({error}). "
             "Without a network, download the file elsewhere and name it in the parameters."
         ) from error
     preprocessing = open_clip.get_model_preprocess_cfg(model)
-    return OpenClip(model.eval().requires_grad_(False), f"openclip_{parameters.model}", preprocessing)
+    model = on_device(model, device).eval().requires_grad_(False)
+    return OpenClip(model, f"openclip_{parameters.model}", preprocessing)
 
 
 class Vgg19(nn.Module):
@@ -217,23 +225,27 @@ class Vgg19(nn.Module):
 
 
 def load_vgg19(weights_file: Path | str, device: torch.device | str = "cpu") -> Vgg19:
-    """VGG19 from torchvision's weights file (``vgg19-dcbb9e9d.pth``); SetupError where it is not that."""
+    """VGG19 from torchvision's weights file; SetupError where it is not that.
+
+    torchvision's names end with the hash of what they hold (``vgg19-dcbb9e9d.pth``): such a file is compared with it.
+    """
     from torchvision.models.vgg import cfgs, make_layers
 
-    if not Path(weights_file).is_file():
+    path = Path(weights_file)
+    if not path.is_file():
         raise SetupError(
-            f"The VGG19 weights file {str(weights_file)!r} is missing: download vgg19-dcbb9e9d.pth from "
-            "download.pytorch.org/models and name it in the parameters."
+            f"The VGG19 weights file '{path}' is missing; get it by: "
+            f"curl --create-dirs -o '{path}' https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
         )
-    weights = torch.load(weights_file, map_location="cpu", weights_only=True)
+    if published := re.search(r"-([0-9a-f]{8,64})\.", path.name):
+        check_sha256(path, published[1])
+    weights = read_tensors(path)
     layers = make_layers(cfgs["E"])
     prefix = "features."
     own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     try:
         layers.load_state_dict(own)
     except RuntimeError as error:
-        raise SetupError(
-            f"The file {str(weights_file)!r} does not hold torchvision's VGG19 weights."
-        ) from error
+        raise SetupError(f"The file '{path}' does not hold torchvision's VGG19 weights.") from error
     relu5_4 = 36  # layers up to and with the last rectifier, without the last pooling
-    return Vgg19(layers[:relu5_4].eval().requires_grad_(False).to(device))
+    return Vgg19(on_device(layers[:relu5_4], device).eval().requires_grad_(False))

@@ -18,11 +18,42 @@ def resize(pictures: Tensor, size: int) -> Tensor:
 
 
 def encode_pictures(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Scaled latents of pictures [B, 3, H, W] in [0, 1]: the posterior's mode, differentiable.
+    """Scaled latents (float32) of pictures [B, 3, H, W] in [0, 1]: the posterior's mode, differentiable.
 
     The mode rather than a sample: the same expected gradient with less noise.
     """
-    return vae.encode((pictures * 2 - 1).to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+    scale = GradientScale()
+    x = scale.leaves(pictures * 2 - 1).to(vae.dtype)
+    return scale.enters(vae.encode(x).latent_dist.mode().float() * vae.config.scaling_factor)
+
+
+class GradientScale:
+    """Keeps a gradient within float16's range on its way back through a network in half precision.
+
+    A mean over latents makes gradients of 1e-5 and less, where float16 has few digits or none. So the gradient enters
+    the network with a largest value between 1/2 and 1, and is scaled back where it leaves: by a power of two, which
+    costs no digit in float32.
+    """
+
+    def __init__(self) -> None:
+        self._factor = torch.ones(())
+
+    def enters(self, output: Tensor) -> Tensor:
+        """The network's output, where its gradient enters."""
+        if output.requires_grad:
+            output.register_hook(self._normalise)
+        return output
+
+    def leaves(self, x: Tensor) -> Tensor:
+        """The network's input, where its gradient leaves."""
+        if x.requires_grad:
+            x.register_hook(lambda gradient: gradient / self._factor)
+        return x
+
+    def _normalise(self, gradient: Tensor) -> Tensor:
+        largest = gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
+        self._factor = torch.ldexp(torch.ones_like(largest), -torch.frexp(largest).exponent)
+        return gradient * self._factor
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from mpod_pipeline.errors import SetupError
@@ -15,6 +17,7 @@ from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.novel_view import NovelViewPrior
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.text_to_image import TextToImagePrior
+from mpod_pipeline.weights_files import on_device
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 T = TypeVar("T")
@@ -35,10 +38,14 @@ def cpu_has_bfloat16() -> bool:
 
 
 def load_novel_view_prior(
-    folder: str | Path, *, device: str = "cpu", precision: Precision = "auto"
+    folder: Path, *, device: str = "cpu", precision: Precision = "auto", absolute_elevation: bool = False
 ) -> NovelViewPrior:
-    """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``). Raises SetupError naming what is missing."""
-    check_folder(
+    """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``). Raises SetupError naming what is missing.
+
+    absolute_elevation: the weights are Stable-Zero123 (``ashawkey/stable-zero123-diffusers``), whose configs are those
+    of Zero-1-to-3 to the letter, and whose pose vector is another.
+    """
+    _check_parts(
         folder, ("vae", "image_encoder", "unet", "scheduler", "feature_extractor", "clip_camera_projection")
     )
     dtype = resolve_dtype(precision, device)
@@ -51,20 +58,19 @@ def load_novel_view_prior(
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
         tuple(processor.image_mean),
         tuple(processor.image_std),
+        absolute_elevation,
     )
-    if prior.unet.config.in_channels != 2 * prior.vae.config.latent_channels:
-        raise SetupError(
-            f"{folder}/unet takes {prior.unet.config.in_channels} channels; "
-            "a Zero-1-to-3 takes noisy and condition latents."
-        )
-    return prior.to(device).to(memory_format=torch.channels_last)
+    _check_fit(
+        folder, prior.unet, 2 * prior.vae.config.latent_channels, prior.camera_projection.embedding_dim
+    )
+    return on_device(prior, device).to(memory_format=torch.channels_last)
 
 
 def load_text_to_image_prior(
-    folder: str | Path, *, device: str = "cpu", precision: Precision = "auto"
+    folder: Path, *, device: str = "cpu", precision: Precision = "auto"
 ) -> TextToImagePrior:
-    """A Stable Diffusion pipeline folder. Raises SetupError naming what is missing."""
-    check_folder(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
+    """A Stable Diffusion pipeline folder (1.x, 2.x). Raises SetupError naming what is missing."""
+    _check_parts(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
     dtype = resolve_dtype(precision, device)
     prior = TextToImagePrior(
         _network(AutoencoderKL, folder, "vae", dtype),
@@ -74,33 +80,54 @@ def load_text_to_image_prior(
         _network(UNet2DConditionModel, folder, "unet", dtype),
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
     )
-    return prior.to(device).to(memory_format=torch.channels_last)
+    _check_fit(folder, prior.unet, prior.vae.config.latent_channels, prior.token_dim)
+    return on_device(prior, device).to(memory_format=torch.channels_last)
 
 
-def check_folder(folder: str | Path, parts: tuple[str, ...]) -> None:
-    """Raise SetupError unless a local folder has all parts. A hub id ("owner/name") is left to the hub's client."""
-    path = Path(folder)
-    if not path.exists():
-        if str(folder).count("/") == 1 and not str(folder).startswith((".", "/")) and path.parts[0] != "data":
-            return
+def _check_parts(folder: Path, parts: tuple[str, ...]) -> None:
+    """Raise SetupError unless the folder has all parts."""
+    if not folder.is_dir():
         raise SetupError(
             f"There is no prior at {folder}. Give a folder of weights, or train the small ones: "
             "kedro run --pipeline=train_priors"
         )
-    missing = [part for part in parts if not (path / part).is_dir()]
+    missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
         raise SetupError(
             f"The prior at {folder} lacks {', '.join(missing)}; it should have {', '.join(parts)}."
         )
 
 
-def _network(cls: Any, folder: str | Path, part: str, dtype: torch.dtype) -> Any:
-    return _part(cls.from_pretrained, folder, part, torch_dtype=dtype, use_safetensors=True)
+def _check_fit(folder: Path, unet: UNet2DConditionModel, channels: int, context_dim: int) -> None:
+    """Raise SetupError unless the U-Net takes these latents and tokens of this width."""
+    if unet.config.in_channels != channels:
+        raise SetupError(
+            f"{folder}/unet takes {unet.config.in_channels} channels, but the folder's other parts give {channels}: "
+            "Stable Diffusion takes noisy latents, Zero-1-to-3 noisy and condition latents."
+        )
+    if unet.config.cross_attention_dim != context_dim:
+        raise SetupError(
+            f"{folder}/unet attends to tokens of width {unet.config.cross_attention_dim}, "
+            f"but its encoder makes tokens of width {context_dim}."
+        )
 
 
-def _part(load: Callable[..., T], folder: str | Path, part: str, **options: Any) -> T:
+def _network(cls: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
+    """A network with all of its weights: the libraries would draw at random what a file lacks.
+
+    Files are safetensors, or pickles, which both libraries open as plain weights only.
+    """
+    network, report = _part(cls.from_pretrained, folder, part, torch_dtype=dtype, output_loading_info=True)
+    lacking = sorted({*report["missing_keys"], *map(str, report["mismatched_keys"])})
+    if lacking:
+        some = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
+        raise SetupError(f"{folder}/{part} has no weights that fit for {some}: download it again.")
+    return network
+
+
+def _part(load: Callable[..., T], folder: Path, part: str, **options: Any) -> T:
     """Load a subfolder; what the library says on failure becomes a SetupError."""
     try:
-        return load(str(folder), subfolder=part, local_files_only=Path(folder).exists(), **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        return load(str(folder), subfolder=part, local_files_only=True, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
         raise SetupError(f"{folder}/{part} cannot be loaded: {error}") from error

@@ -33,7 +33,7 @@ class PhotoCondition:
 
 
 class NovelViewPrior(nn.Module):
-    """The frozen prior. ``pose``: "relative" (Zero-1-to-3) or "absolute" (Stable-Zero123's fourth component)."""
+    """The frozen prior. absolute_elevation: the pose vector is Stable-Zero123's, see `relative_pose`."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class NovelViewPrior(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
-        return encode_pictures(self.vae, resize(pictures, self.image_size)).float()
+        return encode_pictures(self.vae, resize(pictures, self.image_size))
 
     @torch.no_grad()
     def sample(

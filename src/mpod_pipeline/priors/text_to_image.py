@@ -61,7 +61,7 @@ class TextToImagePrior(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures [B, 3, H, W] in [0, 1], at the prior's own size; differentiable."""
-        return encode_pictures(self.vae, resize(pictures, self.image_size)).float()
+        return encode_pictures(self.vae, resize(pictures, self.image_size))
 
     def word_embedding(self, word: str) -> Tensor:
         """The embedding [D] of a word that is one token. Raises SetupError for another."""
@@ -83,6 +83,10 @@ class TextToImagePrior(nn.Module):
         if is_token.any():
             if token is None:
                 raise SetupError(f"The prompt {text!r} names {PLACEHOLDER} but no token was given.")
+            if token.shape != (self.token_dim,):
+                raise SetupError(
+                    f"The token has the shape {tuple(token.shape)}; this prior's tokens have width {self.token_dim}."
+                )
             embeddings = torch.where(is_token[:, None], token.to(embeddings)[None], embeddings)
         context = self._encode_embeddings(ids[None], embeddings[None])
         after = (is_token.cumsum(0) > 0) & ~is_token
