@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.startup import ProjectMetadata, bootstrap_project
 
-from mpod_pipeline.cli import run, split_params
+from mpod_pipeline.batch.records import Record
+from mpod_pipeline.cli import run, split_params, status
+from mpod_pipeline.datasets import ProductPartitions
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.hooks import TooManyFailuresError
+from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
+
+ROOT = Path(__file__).parents[1]
 
 
 def parse(text: str) -> Any:
@@ -37,3 +50,56 @@ def test_params_without_a_key_or_a_value_are_refused(text: str) -> None:
 
 def test_every_other_option_is_kedros_own() -> None:
     assert {option.name for option in run.params} == {option.name for option in kedro_run.params}
+
+
+def project() -> ProjectMetadata:
+    """The project as Kedro hands it to its commands."""
+    return bootstrap_project(ROOT)
+
+
+def test_status_shows_the_catalog(tmp_path: Path) -> None:
+    (tmp_path / "mug.jpg").touch()
+    records = ProductPartitions(path=str(tmp_path / "workspace/08_reporting/records/segment"), format="json")
+    record = Record(product="mug", stage="segment", state="failed", fingerprint="", message="It is blank.")
+    records.save({"mug": record.to_json()})
+    params = f"--params=photos={tmp_path},workspace={tmp_path / 'workspace'}"
+    result = CliRunner().invoke(status, [params], obj=project())
+    assert result.exit_code == 0, result.output
+    assert "segment: It is blank." in result.output
+    assert "1 products: 0 complete, 1 failed, 0 unfinished" in result.output
+
+
+def test_status_says_where_there_are_no_photos(tmp_path: Path) -> None:
+    result = CliRunner().invoke(status, [f"--params=photos={tmp_path / 'absent'}"], obj=project())
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: The folder of photos")
+
+
+def test_commands_that_only_look_do_not_wait_for_pytorch() -> None:
+    code = "import sys, mpod_pipeline.cli, mpod_pipeline.settings; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (TooManyFailuresError("Half of them failed."), 3, "Error: Half of them failed.\n"),
+        (SetupError("There are no weights."), 1, "Error: There are no weights.\n"),
+        (TypeError("a bug"), 1, ""),
+    ],
+)
+def test_exit_codes_tell_how_a_run_ended(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, told: str
+) -> None:
+    def ends(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(kedro_run, "callback", ends)
+    result = CliRunner().invoke(run, [])
+    assert (result.exit_code, result.output) == (code, told)
+    assert not isinstance(result.exception, type(error)) or isinstance(error, TypeError)
+
+
+def test_the_road_has_the_stages_that_its_name_list_says() -> None:
+    assert [node.name for node in create_pipeline().nodes] == list(STAGES)

@@ -1,15 +1,34 @@
-"""The project's `kedro run`: Kedro's own, but ``--params`` takes lists, as in
-``--params=products=[shoe,mug]``.
+"""The project's commands: `kedro run`, Kedro's own with lists in ``--params`` and exit codes that tell, and
+`kedro status`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import split_node_names
+from kedro.framework.cli.utils import ENV_HELP, split_node_names
+from kedro.framework.project import settings
+from kedro.framework.startup import ProjectMetadata
+from kedro.io import DatasetError
 from omegaconf import OmegaConf
+
+from mpod_pipeline.batch.status import status_lines
+from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.hooks import TooManyFailuresError
+from mpod_pipeline.pipelines import STAGES
+
+
+class TooManyFailed(click.ClickException):
+    """Exit code of a run that came to its end, but with too many products failed (1: it stopped before;
+    2: the command line is wrong).
+    """
+
+    exit_code = 3
 
 
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
@@ -26,19 +45,71 @@ def split_params(context: click.Context, option: click.Parameter, value: Any) ->
     return OmegaConf.to_container(OmegaConf.from_dotlist(items))
 
 
+def params_option() -> click.Option:
+    return click.Option(
+        ["--params"],
+        default="",
+        callback=split_params,
+        help="Settings: key=value, nested by dots, separated by commas, lists in brackets.",
+    )
+
+
+@contextmanager
+def told_in_a_sentence() -> Iterator[None]:
+    """Let errors that are sentences for the user end the command without a traceback."""
+    try:
+        yield
+    except TooManyFailuresError as error:
+        raise TooManyFailed(str(error)) from error
+    except (SetupError, DatasetError) as error:  # Kedro wraps what a dataset raises
+        reason = error if isinstance(error, SetupError) else error.__cause__
+        if not isinstance(reason, SetupError):
+            raise
+        raise click.ClickException(str(reason)) from error
+
+
+@told_in_a_sentence()
+def run_and_tell(**options: Any) -> Any:
+    return click.get_current_context().invoke(kedro_run, **options)
+
+
+@told_in_a_sentence()
+def show_status(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], failed: bool) -> None:
+    # The configuration alone: Kedro's context would open MLflow and import every pipeline, with PyTorch.
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=str(metadata.project_path / settings.CONF_SOURCE),
+        env=env,
+        runtime_params=params,
+        **settings.CONFIG_LOADER_ARGS,
+    )
+    folders = {
+        name: metadata.project_path / loader["catalog"][name]["path"] for name in ("photos", "history")
+    }
+    photos = PhotoFolder(path=str(folders["photos"])).load()
+    records = {
+        stage: ProductPartitions(path=str(folders["history"] / stage), format="json").load()
+        for stage in STAGES
+    }
+    for line in status_lines(photos, records, only_failed=failed):
+        click.echo(line)
+
+
 run = click.Command(
     name="run",
-    callback=kedro_run.callback,
-    params=[option for option in kedro_run.params if option.name != "params"]
-    + [
-        click.Option(
-            ["--params"],
-            default="",
-            callback=split_params,
-            help="Settings of this run: key=value, nested by dots, separated by commas, lists in brackets.",
-        )
-    ],
+    callback=run_and_tell,
+    params=[option for option in kedro_run.params if option.name != "params"] + [params_option()],
     help=kedro_run.help,
 )
 
-cli = click.Group(name="mpod_pipeline", commands={"run": run})
+status = click.Command(
+    name="status",
+    callback=click.pass_obj(show_status),
+    params=[
+        click.Option(["--env", "-e"], default=None, help=ENV_HELP),
+        params_option(),
+        click.Option(["--failed"], is_flag=True, help="Only products that failed."),
+    ],
+    help="Show the catalog: each product's state, seconds and error at each stage.",
+)
+
+cli = click.Group(name="mpod_pipeline", commands={"run": run, "status": status})

@@ -1,18 +1,22 @@
-"""What happens round a batch: a check of the command line, the lock, the table of failures, the summary."""
+"""What happens round a batch: a check of the command line, the log, the lock, the table of failures, the
+summary.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
+from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import settings
-from kedro.io import CatalogProtocol
+from kedro.framework.project import LOGGING, settings
+from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -31,27 +35,30 @@ class TooManyFailuresError(Exception):
     """More products failed than `BatchParameters.max_failed_fraction` allows. The others were made."""
 
 
+def is_batch(pipeline: Pipeline) -> bool:
+    """Whether the pipeline has stages, which is known by their input `history`."""
+    return "history" in pipeline.inputs()
+
+
 class BatchHooks:
-    """Hooks round every pipeline that has stages, which is known by its input `history`."""
+    """Hooks round every pipeline that has stages."""
 
     def __init__(self) -> None:
         self.summary = RunSummary()
-        self.max_failed_fraction = 1.0
         self._lock: WorkspaceLock | None = None
-
-    @property
-    def too_many_failed(self) -> bool:
-        return self.summary.failed_fraction > self.max_failed_fraction
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Refuse --params that no settings file knows. (Within a section, the section's model refuses
-        them.)
+        them.) And let the environment's own ``logging.yml`` take over, where it has one: Kedro reads one for
+        all.
         """
         loader = context.config_loader
+        with suppress(MissingConfigException):
+            LOGGING.configure(loader["logging"])
         given = loader.runtime_params or {}
         without = type(loader)(conf_source=loader.conf_source, env=loader.env, **settings.CONFIG_LOADER_ARGS)
-        known = without["parameters"]
+        known = [name for name in without["parameters"] if not name.startswith("_")]
         for name in given:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
@@ -62,10 +69,11 @@ class BatchHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        if "history" not in pipeline.inputs():
+        if not is_batch(pipeline):
             return
-        self.summary = RunSummary()
-        self.max_failed_fraction = catalog.load("params:batch").max_failed_fraction
+        self.summary = RunSummary(
+            run_params["run_id"], max_failed_fraction=catalog.load("params:batch").max_failed_fraction
+        )
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
         lock.acquire(run_params["run_id"])
         self._lock = lock
@@ -88,16 +96,21 @@ class BatchHooks:
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Close the batch, and raise TooManyFailuresError if it has to count as failed."""
-        if self._close(catalog) and self.too_many_failed:
+        if self._close(catalog) and self.summary.too_many_failed:
             raise TooManyFailuresError(
                 f"{self.summary.failed_fraction:.0%} of the products failed, and "
-                f"batch.max_failed_fraction allows {self.max_failed_fraction:.0%}. "
+                f"batch.max_failed_fraction allows {self.summary.max_failed_fraction:.0%}. "
                 "What could be made was made."
             )
 
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self, catalog: CatalogProtocol) -> None:
-        self._close(catalog)
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self, error: Exception, catalog: CatalogProtocol) -> None:
+        """Close the batch as far as it goes; the error that ended the run is the one to be told."""
+        self.summary.stopped_by = f"{type(error).__name__}: {error}"
+        try:
+            self._close(catalog)
+        except (DatasetError, OSError) as trouble:
+            logger.warning("The run's end could not be written down. (%s)", trouble)
 
     def _close(self, catalog: CatalogProtocol) -> bool:
         """Write the failures, print the summary, let go of the lock; False if this was no batch."""
@@ -105,6 +118,7 @@ class BatchHooks:
             return False
         try:
             catalog.save("failures", tabulate_failures(catalog.load("history")))
+            catalog.save("runs", {self.summary.run_id: self.summary.to_json()})
             print(f"\n{self.summary.as_text()}\n\n{_places(catalog)}")
         finally:
             self._lock.release()
@@ -129,5 +143,11 @@ def _standing_failures(history: History) -> Iterator[Record]:
 
 
 def _places(catalog: CatalogProtocol) -> str:
-    names = {"GLBs": "meshes", "pictures": "turntables", "scores": "scores", "failures": "failures"}
+    names = {
+        "GLBs": "meshes",
+        "pictures": "turntables",
+        "scores": "scores",
+        "failures": "failures",
+        "runs": "runs",
+    }
     return "\n".join(f"{title + ':':<10} {catalog[name].path}" for title, name in names.items())

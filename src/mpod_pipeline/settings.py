@@ -32,7 +32,11 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # an environment changes single settings of a stage and keeps the others
     "merge_strategy": {"parameters": "soft"},
-    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
+    "config_patterns": {
+        "mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"],
+        "logging": ["logging*"],
+        "airflow": ["airflow*"],
+    },
     "custom_resolvers": {
         "mlflow_tracking_uri": mlflow_tracking_uri,
         "mlflow_artifact_location": mlflow_artifact_location,

@@ -10,6 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -28,7 +29,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAM_VAL_LENGTH,
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from mpod_pipeline.hooks import BatchHooks
+from mpod_pipeline.hooks import BatchHooks, is_batch
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ def _unless_lost(hook: Callable[..., None]) -> Callable[..., None]:
         except _STORE_ERRORS as error:
             self.lost = True
             logger.warning("MLflow's store cannot be written; this run goes on without it. (%s)", error)
+            with suppress(*_STORE_ERRORS):  # a run left open would be in the way of the process's next one
+                mlflow.end_run("FAILED")
 
     return tolerant
 
@@ -115,6 +118,9 @@ class TrackingHooks:
                 for name, curve in curves.items()
                 for step, value in curve
             )
+        elif dataset_name.endswith("_curve"):
+            self._log((f"loss/{node.name}", value, step) for step, value in data)
+            self._flush()
         elif dataset_name in PICTURES:
             for product, picture in data.items():
                 mlflow.log_image(picture, artifact_file=f"{dataset_name}/{product}.png")
@@ -125,7 +131,8 @@ class TrackingHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         print(f"MLflow run: {self._mlflow.run_id} in {mlflow.get_tracking_uri()}")
-        if self._batch.too_many_failed:
+        self._log_summary(pipeline)
+        if self._batch.summary.too_many_failed:
             mlflow.end_run("FAILED")
         else:
             self._mlflow.after_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
@@ -136,7 +143,13 @@ class TrackingHooks:
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         self._flush()
+        self._log_summary(pipeline)
         self._mlflow.on_pipeline_error(error=error, run_params=run_params, pipeline=pipeline, catalog=catalog)
+
+    def _log_summary(self, pipeline: Pipeline) -> None:
+        if is_batch(pipeline):
+            mlflow.log_dict(self._batch.summary.to_json(), "summary.json")
+            mlflow.set_tag("verdict", self._batch.summary.verdict)
 
     def _log(self, values: Iterable[tuple[str, float, int]]) -> None:
         """Log (name, value, step); sent in batches, as every call costs the store a commit."""

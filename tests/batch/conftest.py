@@ -57,12 +57,16 @@ class Toy:
         for product, text in photos.items():
             (self.photos / f"{product}.jpg").write_text(text)
 
-    def run(self, nodes: list[str] | None = None, **params: Any) -> list[tuple[str, str]]:
+    def run(
+        self, nodes: list[str] | None = None, env: str | None = None, **params: Any
+    ) -> list[tuple[str, str]]:
         """Run; the (stage, text) of all work that was done."""
         self._module.done.clear()
         self._module.opened.clear()
         given = {"photos": str(self.photos), "workspace": str(self.workspace), **params}
-        with KedroSession.create(TOY, runtime_params=given, conf_source=str(self._configuration)) as session:
+        with KedroSession.create(
+            TOY, env=env, runtime_params=given, conf_source=str(self._configuration)
+        ) as session:
             session.run(node_names=nodes)
         return list(self._module.done)
 

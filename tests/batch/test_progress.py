@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 from mpod_pipeline.batch.progress import POINTS, StageProgress
+
+
+@pytest.fixture(autouse=True)
+def informed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.INFO, "mpod_pipeline"):
+        yield
 
 
 def test_curves_are_kept_thin_and_end_at_the_last_step() -> None:
@@ -23,10 +33,50 @@ def test_a_product_begins_with_an_empty_curve() -> None:
         assert progress.curves == {"sharpness": [(1, 2.0)]}
 
 
-def test_bars_name_stage_and_product_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bars_name_stage_and_product_and_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with StageProgress("outline", 1) as progress:
         progress.report_for("mug")(1, 2, {})
         progress.product_done()
     bars = capsys.readouterr().err
     assert "outline mug" in bars
     assert "1/1" in bars
+
+
+def one_product_of_three_steps(progress: StageProgress) -> None:
+    report = progress.report_for("mug")
+    for step in (1, 2, 3):
+        report(step, 3, {"loss": 1.0})
+    progress.product_done()
+
+
+def test_a_log_gets_whole_lines_and_no_more_of_them_for_more_products(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with StageProgress("outline", 5000) as progress:
+        for _ in range(5000):
+            one_product_of_three_steps(progress)
+    assert not caplog.messages  # all within the first minute
+    assert not capsys.readouterr().err
+
+
+def test_a_log_is_told_how_far_a_stage_is(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpod_pipeline.batch.progress.LOG_INTERVAL_S", 0.0)
+    with StageProgress("outline", 2) as progress:
+        one_product_of_three_steps(progress)
+    assert any(message.startswith("outline mug") and "3/3" in message for message in caplog.messages)
+    assert any(message.startswith("outline:") and "1/2" in message for message in caplog.messages)
+
+
+def test_a_quiet_log_gets_no_progress(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpod_pipeline.batch.progress.LOG_INTERVAL_S", 0.0)
+    with caplog.at_level(logging.WARNING, "mpod_pipeline"), StageProgress("outline", 1) as progress:
+        one_product_of_three_steps(progress)
+        assert progress.curves == {"loss": [(1, 1.0), (2, 1.0), (3, 1.0)]}
+    assert not caplog.messages

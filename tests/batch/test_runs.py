@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,13 +16,15 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from kedro.framework.project import LOGGING
 from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 
 from mpod_pipeline.batch.lock import WorkspaceLock
+from mpod_pipeline.datasets import ProductTable
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.hooks import TooManyFailuresError
-from tests.batch.conftest import Toy
+from tests.batch.conftest import ROOT, Toy
 
 
 def test_what_is_done_is_not_done_again(toy: Toy) -> None:
@@ -303,6 +307,57 @@ def test_the_summary_names_stages_and_failures(toy: Toy, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert "failed: bad in read: The photo is unusable." in printed
     assert str(toy.workspace / "failures.csv") in printed
+
+
+def test_every_run_leaves_its_summary_as_json_and_in_mlflow(toy: Toy, mlflow_store: str) -> None:
+    toy.write(bad="unusable", mug="mug")
+    toy.run()
+    toy.write(odd="TypeError")
+    with pytest.raises(TypeError):
+        toy.run()
+    first, second = (json.loads(path.read_text()) for path in sorted((toy.workspace / "runs").iterdir()))
+    assert first["verdict"] == "finished"
+    assert first["stages"]["shout"]["made"] == 1
+    assert [failure["product"] for failure in first["failures"]] == ["bad"]
+    assert (second["verdict"], second["stopped_by"]) == ("stopped", "TypeError: as asked")
+    assert list(second["stages"]) == ["read"]  # `shout` did not finish
+    client = mlflow.MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("mpod_pipeline")
+    assert experiment
+    runs = client.search_runs([experiment.experiment_id], max_results=2)
+    assert [run.data.tags["verdict"] for run in runs] == ["stopped", "finished"]
+    logged = mlflow.artifacts.load_dict(f"{runs[1].info.artifact_uri}/summary.json")
+    assert logged["stages"] == first["stages"]
+
+
+def test_where_the_end_cannot_be_written_the_error_that_stopped_the_run_is_told(
+    toy: Toy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ProductTable, "save", full)
+    toy.write(odd="TypeError")
+    with pytest.raises(TypeError, match="as asked"):
+        toy.run()
+    assert "end could not be written down" in caplog.text
+
+
+def test_an_environment_brings_its_own_log(
+    toy: Toy, toy_configuration: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "conf" / "nightly", toy_configuration / "nightly", dirs_exist_ok=True)
+    kept = dict(LOGGING)
+    toy.write(bad="unusable", mug="mug")
+    try:
+        with pytest.raises(TooManyFailuresError):  # a tenth is allowed
+            toy.run(env="nightly")
+    finally:
+        LOGGING.configure(kept)
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert "WARNING read: bad failed. The photo is unusable." in line
+    assert "failed: bad in read" in captured.out
 
 
 def test_without_a_folder_of_photos_the_run_stops(toy: Toy) -> None:

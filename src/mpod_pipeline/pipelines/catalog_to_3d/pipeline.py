@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from kedro.pipeline import Pipeline
 
-from mpod_pipeline.pipelines import (
-    evaluate,
-    export_masks,
-    learn_tokens,
-    optimize_outline,
-    refine_detail,
-    segment,
-)
-
-STAGES = (segment, learn_tokens, optimize_outline, export_masks, refine_detail, evaluate)
+from mpod_pipeline.pipelines import STAGES
 
 
 def create_pipeline() -> Pipeline:
-    return sum((stage.create_pipeline() for stage in STAGES), Pipeline([]))
+    stages = (import_module(f"mpod_pipeline.pipelines.{stage}") for stage in STAGES)
+    return sum((stage.create_pipeline() for stage in stages), Pipeline([]))

@@ -14,6 +14,7 @@ from mpod_pipeline.datasets import History, Partitions
 from mpod_pipeline.geometry.export import from_glb
 from mpod_pipeline.method import evaluation
 from mpod_pipeline.method.evaluation import EvaluationParameters, load_encoders
+from mpod_pipeline.pipelines import STAGES
 
 STAGE = Stage(
     "evaluate",
@@ -22,8 +23,6 @@ STAGE = Stage(
     made_by={"mesh": "refine_detail", "cutout": "segment", "field": "optimize_outline"},
     optional=frozenset({"ground_truth"}),
 )
-#: The stages whose time is in the table of scores.
-TIMED = ("segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate")
 
 
 def evaluate(
@@ -87,5 +86,5 @@ def tabulate_scores(history: History) -> pd.DataFrame:
 
 
 def _seconds(history: History, product: str) -> dict[str, float]:
-    records = {stage: read_record(history.records(stage), product) for stage in TIMED}
+    records = {stage: read_record(history.records(stage), product) for stage in STAGES}
     return {f"seconds_{stage}": record.seconds for stage, record in records.items() if record}
