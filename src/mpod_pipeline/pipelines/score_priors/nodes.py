@@ -1,0 +1,242 @@
+"""The priors' scores on the test split: each table by itself, then all in one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from mpod_pipeline.datasets import Weights
+from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
+from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
+from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
+from mpod_pipeline.pipelines.score_priors.road import Road, reconstruct
+from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior
+from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
+from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY
+from mpod_pipeline.synthesis.studio import on_white
+from mpod_pipeline.synthesis.views import ProductViews, photograph_product, split_members
+
+logger = logging.getLogger(__name__)
+
+#: A sampled picture has no opacity; what is darker than this in some channel is taken for the product.
+WHITE_PAPER = 0.93
+TRAINED_FAMILIES = tuple(f for f in FAMILIES if f not in (HELD_OUT_FAMILY, "compound"))
+
+
+def members_of(split: str, families: Sequence[str], count: int) -> list[tuple[str, int]]:
+    """The first ``count`` (family, seed) of a split that are of these families."""
+    many = split_members(split, 30 * count + 100)
+    return list(islice((member for member in many if member[0] in families), count))
+
+
+def score_novel_views(novel_view_prior: Weights, parameters: ScorePriorsParameters) -> pd.DataFrame:
+    """A row for each group of products: the autoencoder's PSNR; PSNR and silhouette IoU of sampled views, and of the
+    photo copied unchanged.
+    """
+    p = parameters.novel_views
+    prior = load_novel_view_prior(novel_view_prior.path, device=novel_view_prior.device)
+    autoencoder = AutoencoderKL.from_pretrained(novel_view_prior.path, subfolder="vae").float().eval()
+    groups = {
+        "trained families": members_of("test", TRAINED_FAMILIES, p.objects),
+        "held-out family": members_of("test", [HELD_OUT_FAMILY], p.held_out),
+        "compounds": members_of("test", ["compound"], p.compounds),
+    }
+
+    def scores_of(family: str, seed: int) -> dict[str, float]:
+        views = photograph_product(family, seed, p.views + 1, prior.image_size)
+        return {
+            "autoencoder_psnr": autoencoder_psnr(autoencoder, on_white(views.pictures)),
+            **score_product(prior, views, p.steps, p.guidance_scale, parameters.seed),
+        }
+
+    rows = []
+    for group, members in groups.items():
+        scores = [scores_of(family, seed) for family, seed in tqdm(members, desc=f"novel views, {group}")]
+        rows.append({"group": group, "products": len(members), **pd.DataFrame(scores).mean().to_dict()})
+    return pd.DataFrame(rows)
+
+
+def score_product(
+    prior: NovelViewPrior, views: ProductViews, steps: int, guidance_scale: float, seed: int
+) -> dict[str, float]:
+    """Means over the views of one product, whose first one is the photo."""
+    pictures = to_float(on_white(views.pictures))
+    opacity = torch.from_numpy(views.pictures[..., 3:]).permute(0, 3, 1, 2).float() / 255
+    sampled = prior.sample(
+        pictures[0],
+        torch.from_numpy(views.azimuth_deg[1:]),
+        torch.from_numpy(views.elevation_deg[1:]),
+        photo_elevation_deg=float(views.elevation_deg[0]),
+        steps=steps,
+        guidance_scale=guidance_scale,
+        seed=seed,
+    ).cpu()
+    copied = pictures[:1].expand_as(sampled)
+    covered = (sampled.amin(1, keepdim=True) < WHITE_PAPER).float()
+    return {
+        "psnr": float(psnr(sampled, pictures[1:]).mean()),
+        "copied_psnr": float(psnr(copied, pictures[1:]).mean()),
+        "silhouette_iou": float(silhouette_iou(covered, opacity[1:]).mean()),
+        "copied_silhouette_iou": float(
+            silhouette_iou(opacity[:1].expand_as(opacity[1:]), opacity[1:]).mean()
+        ),
+    }
+
+
+def score_captions(text_to_image_prior: Weights, parameters: ScorePriorsParameters) -> pd.DataFrame:
+    """A row a family: how often a classifier of our families tells it from a sample of its caption, and from a photo.
+
+    The classifier is linear, over EfficientNet-Lite0's features, and learns from true photos of the training split.
+    """
+    p = parameters.captions
+    encoder = load_efficientnet_lite0()
+    size = 128
+    learnt = members_of("train", TRAINED_FAMILIES, p.examples * len(TRAINED_FAMILIES))
+    asked = members_of("test", TRAINED_FAMILIES, p.captions * len(TRAINED_FAMILIES))
+    features, labels = [], []
+    for family, seed in tqdm(learnt, desc="photos to learn from"):
+        pictures = to_float(on_white(photograph_product(family, seed, 4, size).pictures))
+        features.append(encoder.embed(pictures))
+        labels += [TRAINED_FAMILIES.index(family)] * len(pictures)
+    classify = linear_classifier(torch.cat(features), torch.tensor(labels), len(TRAINED_FAMILIES))
+
+    photos = [photograph_product(family, seed, 2, size) for family, seed in asked]
+    true = torch.cat([to_float(on_white(views.pictures[:1])) for views in photos])
+    sampled = sample_captions(text_to_image_prior, [views.caption for views in photos], p, parameters.seed)
+    table = pd.DataFrame(
+        {
+            "family": [family for family, _ in asked],
+            "samples": recognised(classify, encoder, sampled, [family for family, _ in asked]),
+            "photos": recognised(classify, encoder, true, [family for family, _ in asked]),
+        }
+    )
+    by_family = table.groupby("family", sort=False).mean().reset_index()
+    return pd.concat([by_family, by_family.mean(numeric_only=True).to_frame().T.assign(family="mean")])
+
+
+def linear_classifier(features: Tensor, labels: Tensor, classes: int) -> torch.nn.Module:
+    """A softmax over standardised features [N, D], with weights held small."""
+    spread = torch.nn.BatchNorm1d(features.shape[1], affine=False, momentum=None)
+    spread(features)
+    head = torch.nn.Linear(features.shape[1], classes)
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    inputs = spread.eval()(features)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(head(inputs), labels)
+        loss = loss + 1e-3 * head.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # type: ignore[arg-type]
+    return torch.nn.Sequential(spread, head).eval()
+
+
+@torch.no_grad()
+def recognised(
+    classify: torch.nn.Module, encoder: EfficientNetLite0, pictures: Tensor, families: Sequence[str]
+) -> list[float]:
+    """For each picture [N, 3, H, W], whether the likeliest family is its own."""
+    found = torch.cat([classify(encoder.embed(some)).argmax(1) for some in pictures.split(32)])
+    return [float(TRAINED_FAMILIES[i] == family) for i, family in zip(found.tolist(), families, strict=True)]
+
+
+def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, seed: int) -> Tensor:
+    """A picture [3, H, W] in [0, 1] for each caption, by diffusers' own pipeline."""
+    pipeline = StableDiffusionPipeline.from_pretrained(prior.path, safety_checker=None).to(prior.device)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures: list[NDArray[Any]] = []
+    batches = range(0, len(captions), 16)
+    for start in tqdm(batches, desc="captions to pictures"):
+        batch = list(captions[start : start + 16])
+        generator = torch.Generator().manual_seed(seed + start)
+        pictures += list(
+            pipeline(
+                [f"a product photo of a {caption}, front view" for caption in batch],
+                num_inference_steps=p.steps,
+                guidance_scale=p.guidance_scale,
+                generator=generator,
+                output_type="np",
+            ).images
+        )
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().contiguous()
+
+
+def score_road(
+    novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
+) -> Iterator[dict[str, Any]]:
+    """The whole road from photo to mesh, for products of the test split, one of each family in turn; with a mean."""
+    p = parameters.road
+    road = Road.load(novel_view_prior.path, text_to_image_prior.path, p)
+    yield {"scores": pd.DataFrame(), "turntables": {}}
+    rows = []
+    for family, seed in tqdm(road_products(parameters.products), desc="whole road"):
+        made = reconstruct(family, seed, road, p, parameters.seed, lambda *_: None)
+        rows.append({"product": f"{family}-{seed}", **made.scores})
+        yield {
+            "scores": with_mean(pd.DataFrame(rows)),
+            "turntables": {f"{family}-{seed}": np.concatenate([made.turntable, made.normals])},
+        }
+
+
+def road_products(count: int) -> list[tuple[str, int]]:
+    """Products of the test split, each of another family; the second is of the held-out one."""
+    first, *others = [*TRAINED_FAMILIES[::2], *TRAINED_FAMILIES[1::2]]
+    turn = [first, HELD_OUT_FAMILY, *others]
+    return [members_of("test", [family], 1)[0] for family in turn[:count]]
+
+
+def with_mean(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([table, table.mean(numeric_only=True).to_frame().T.assign(product="mean")])
+
+
+def print_scores(novel_views: pd.DataFrame, captions: pd.DataFrame, road: pd.DataFrame) -> pd.DataFrame:
+    """One table, (score, of, value, goal), which is printed as well."""
+    groups = {str(group): row_of(novel_views, "group", group) for group in novel_views["group"]}
+    trained = groups["trained families"]
+    caption, mean = row_of(captions, "family", "mean"), row_of(road, "product", "mean")
+    rows: list[tuple[str, float, str]] = [
+        ("autoencoder, PSNR", trained["autoencoder_psnr"], ">= 32"),
+        ("novel views, PSNR", trained["psnr"], ">= 21"),
+        ("novel views, PSNR above copying", trained["psnr"] - trained["copied_psnr"], ">= 4"),
+        ("novel views, silhouette IoU", trained["silhouette_iou"], ">= 0.85"),
+        ("the same of copying", trained["copied_silhouette_iou"], ""),
+        *(
+            (f"{name}, PSNR above copying", groups[name]["psnr"] - groups[name]["copied_psnr"], ">= 2")
+            for name in ("held-out family", "compounds")
+        ),
+        ("captions recognised", caption["samples"], ">= 0.85"),
+        ("the same of true photos", caption["photos"], ""),
+        ("whole road, stage 1, PSNR", mean["outline_psnr"], ""),
+        ("whole road, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
+        ("whole road, PSNR", mean["psnr"], ">= 24"),
+        ("whole road, silhouette IoU", mean["silhouette_iou"], ">= 0.92"),
+        ("whole road, Chamfer", mean["chamfer"], ""),
+        ("whole road, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
+        ("the same of the true models", mean["true_kind_top5"], ""),
+    ]
+    table = pd.DataFrame(rows, columns=["score", "value", "goal"])
+    print(f"\n{table.to_string(index=False, float_format=lambda v: f'{v:.3f}')}\n")
+    return table
+
+
+def row_of(table: pd.DataFrame, column: str, value: str) -> dict[str, float]:
+    """The numbers of the row whose ``column`` holds ``value``."""
+    row = table[table[column] == value].iloc[0].drop(column)
+    return {str(name): float(number) for name, number in row.items()}
+
+
+def to_float(pictures: NDArray[np.uint8]) -> Tensor:
+    """uint8 [N, H, W, 3] to float [N, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous() / 255

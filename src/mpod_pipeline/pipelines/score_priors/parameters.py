@@ -1,0 +1,52 @@
+"""What may be set of the priors' scoring."""
+
+from __future__ import annotations
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from mpod_pipeline.method.detail import DetailParameters
+from mpod_pipeline.method.evaluation import EvaluationParameters
+from mpod_pipeline.method.masks import MaskParameters
+from mpod_pipeline.method.outline import OutlineParameters
+from mpod_pipeline.method.textual_inversion import TextualInversionParameters
+from mpod_pipeline.parameters import Parameters
+
+
+class NovelViewScoring(Parameters):
+    """Pictures sampled from a photo, against true ones. Guidance 1 asks once a step and comes closest to the mean."""
+
+    objects: PositiveInt = Field(100, description="of the families that were trained on")
+    held_out: PositiveInt = Field(12, description="of the family that was not")
+    compounds: PositiveInt = Field(12, description="random compounds of primitives")
+    views: PositiveInt = Field(8, description="of each, all round")
+    steps: PositiveInt = Field(50, description="of DDIM")
+    guidance_scale: NonNegativeFloat = 1.0
+
+
+class CaptionScoring(Parameters):
+    """Whether a classifier of true pictures recognises what a caption became."""
+
+    examples: PositiveInt = Field(16, description="products of each family that the classifier learns from")
+    captions: PositiveInt = Field(8, description="of each family, of the test split")
+    steps: PositiveInt = 30
+    guidance_scale: NonNegativeFloat = 4.0
+
+
+class RoadParameters(Parameters):
+    """The settings of the method's stages."""
+
+    textual_inversion: TextualInversionParameters = TextualInversionParameters()
+    outline: OutlineParameters = OutlineParameters()
+    masks: MaskParameters = MaskParameters()
+    detail: DetailParameters = DetailParameters()
+    evaluation: EvaluationParameters = EvaluationParameters()
+
+
+class ScorePriorsParameters(Parameters):
+    """All scores of both priors, on the test split."""
+
+    seed: NonNegativeInt = 0
+    novel_views: NovelViewScoring = NovelViewScoring()
+    captions: CaptionScoring = CaptionScoring()
+    products: PositiveInt = Field(12, description="that go the whole road from photo to mesh")
+    road: RoadParameters = RoadParameters()

@@ -1,0 +1,124 @@
+"""The whole road for one procedural product, from its photo to scores against its true shape."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.texture import draw
+from mpod_pipeline.method.detail import refine_detail
+from mpod_pipeline.method.evaluation import Encoders, evaluate, load_encoders
+from mpod_pipeline.method.masks import export_masks
+from mpod_pipeline.method.matting import extend_colours, frame
+from mpod_pipeline.method.outline import optimize_outline
+from mpod_pipeline.method.textual_inversion import learn_token
+from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
+from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
+from mpod_pipeline.priors import (
+    NovelViewPrior,
+    TextToImagePrior,
+    load_novel_view_prior,
+    load_text_to_image_prior,
+)
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.report import Report
+from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
+from mpod_pipeline.synthesis.kinds import IMAGENET_KINDS
+from mpod_pipeline.synthesis.views import scene_of
+
+T = TypeVar("T")
+#: Where a product is looked at to tell its kind: from both sides and from behind.
+AWAY_FROM_THE_PHOTO = (90.0, 180.0, 270.0)
+
+
+@dataclass(frozen=True)
+class Road:
+    """What every product needs; loaded once."""
+
+    novel_view: NovelViewPrior
+    text_to_image: TextToImagePrior
+    encoders: Encoders
+    classifier: EfficientNetLite0
+
+    @classmethod
+    def load(cls, novel_view: Path, text_to_image: Path, p: RoadParameters) -> Road:
+        return cls(
+            load_novel_view_prior(novel_view),
+            load_text_to_image_prior(text_to_image),
+            load_encoders(p.evaluation),
+            load_efficientnet_lite0(),
+        )
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """scores: of `evaluate`; ``kind_top5`` and ``true_kind_top5`` where ImageNet knows the kind; seconds a stage."""
+
+    scores: dict[str, float]
+    turntable: NDArray[np.uint8]
+    normals: NDArray[np.uint8]
+
+
+def reconstruct(
+    family: str, product_seed: int, road: Road, p: RoadParameters, seed: int, report: Report
+) -> Reconstruction:
+    """Photograph a product of a split, go all stages with the photo, and score the mesh against the true one."""
+    scene, elevation = scene_of(family, product_seed)
+    photo = scene.photograph(Cameras.at(0.0, elevation), 512)[0]
+    cutout = frame(extend_colours(photo), size=512, share=0.8)
+    seen_from = {"photo_elevation_deg": elevation}
+    seconds: dict[str, float] = {}
+
+    def timed(stage: str, work: Callable[[], T]) -> T:
+        started = time.perf_counter()
+        result = work()
+        seconds[f"seconds_{stage}"] = time.perf_counter() - started
+        return result
+
+    token = timed(
+        "learn_tokens",
+        lambda: learn_token(cutout, road.text_to_image, p.textual_inversion, seed, report),
+    )
+    field = timed(
+        "optimize_outline",
+        lambda: optimize_outline(
+            cutout, road.novel_view, p.outline.model_copy(update=seen_from), seed, report
+        ),
+    )
+    masks = timed("export_masks", lambda: export_masks(field, p.masks))
+    mesh = timed(
+        "refine_detail",
+        lambda: refine_detail(
+            cutout,
+            token,
+            field,
+            masks,
+            road.text_to_image,
+            p.detail.model_copy(update=seen_from),
+            seed,
+            report,
+        ),
+    )
+    truth = ground_truth_mesh(scene)
+    evaluation = evaluate(
+        cutout, field, mesh, truth, road.encoders, p.evaluation.model_copy(update=seen_from)
+    )
+    scores = {**evaluation.scores, **seconds}
+    if family in IMAGENET_KINDS:
+        scores["kind_top5"] = share_recognised(mesh, family, road.classifier)
+        scores["true_kind_top5"] = share_recognised(truth, family, road.classifier)
+    return Reconstruction(scores, evaluation.turntable, evaluation.normals)
+
+
+def share_recognised(mesh: TexturedMesh, family: str, classifier: EfficientNetLite0) -> float:
+    """The share of views away from the photo's whose five likeliest ImageNet classes hold one of the family's."""
+    pictures = draw(mesh, Cameras.at(list(AWAY_FROM_THE_PHOTO), 15.0), 224)[0].permute(0, 3, 1, 2)
+    likeliest = classifier.class_logits(pictures.contiguous()).topk(5).indices.tolist()
+    return float(np.mean([bool(IMAGENET_KINDS[family].intersection(five)) for five in likeliest]))

@@ -1,0 +1,103 @@
+"""The priors' scores mean what they say, and their one command runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from mpod_pipeline.pipelines.score_priors.nodes import (
+    TRAINED_FAMILIES,
+    linear_classifier,
+    members_of,
+    road_products,
+    score_product,
+)
+from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY
+from mpod_pipeline.synthesis.studio import on_white
+from mpod_pipeline.synthesis.views import SPLIT_SEEDS, ProductViews, photograph_product
+
+ROOT = Path(__file__).parents[2]
+
+
+class Oracle:
+    """A prior that knows the answer."""
+
+    def __init__(self, answer: Tensor) -> None:
+        self.answer = answer
+
+    def sample(self, *_: object, **__: object) -> Tensor:
+        return self.answer
+
+
+def _views() -> ProductViews:
+    return photograph_product("mug", SPLIT_SEEDS["test"] + 3, 5, 64)
+
+
+def _pictures(views: ProductViews) -> Tensor:
+    return torch.from_numpy(on_white(views.pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def test_the_true_views_score_best_and_the_photo_scores_like_copying() -> None:
+    views = _views()
+    truth = _pictures(views)
+    best = score_product(Oracle(truth[1:]), views, 1, 1.0, 0)  # type: ignore[arg-type]
+    assert best["psnr"] == np.inf
+    assert best["silhouette_iou"] > 0.93  # white highlights are taken for paper, pale edges for product
+    copied = score_product(Oracle(truth[:1].expand(4, -1, -1, -1)), views, 1, 1.0, 0)  # type: ignore[arg-type]
+    assert copied["psnr"] == pytest.approx(copied["copied_psnr"])
+    assert copied["copied_psnr"] == best["copied_psnr"] < 25
+
+
+def test_scored_products_are_of_the_test_split_and_of_different_families() -> None:
+    products = road_products(12)
+    assert len({family for family, _ in products}) == 12 and products[1][0] == HELD_OUT_FAMILY
+    assert all(SPLIT_SEEDS["test"] <= seed < SPLIT_SEEDS["samples"] for _, seed in products)
+    assert len(members_of("test", TRAINED_FAMILIES, 100)) == 100
+
+
+def test_the_classifier_separates_what_can_be_separated() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(3).repeat(30)
+    features = torch.randn(90, 8, generator=generator)
+    features[:, :3] += 6 * torch.nn.functional.one_hot(labels, 3)
+    found = linear_classifier(features, labels, 3)(features).argmax(1)
+    assert (found == labels).float().mean() > 0.95
+
+
+@pytest.mark.slow
+def test_one_command_prints_all_scores(tmp_path: Path) -> None:
+    few = ",".join(
+        [
+            "novel_views.objects=1,novel_views.held_out=1,novel_views.compounds=1,novel_views.views=2",
+            "novel_views.steps=2,captions.examples=1,captions.captions=1,captions.steps=1,products=1",
+            "road.textual_inversion.steps=1,road.outline.steps=12,road.detail.steps=1",
+        ]
+    )
+    params = ",".join(f"score_priors.{one}" for one in few.split(","))
+    environment = {
+        **os.environ,
+        "KEDRO_DISABLE_TELEMETRY": "1",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+    }
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline=score_priors"]
+    result = subprocess.run(
+        [*command, f"--params=workspace={tmp_path},{params}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    table = pd.read_csv(tmp_path / "08_reporting/priors/prior_scores.csv")
+    assert table["value"].notna().all()
+    assert all(name in result.stdout for name in table["score"])
+    assert len(list((tmp_path / "08_reporting/priors/turntables").glob("*.png"))) == 1
