@@ -80,7 +80,7 @@ class Toy:
 
     @property
     def history(self) -> History:
-        return History(self.workspace / "records", {})
+        return History(self.workspace / "records", {}, self.workspace / "checkpoints")
 
     def record(self, stage: str, product: str) -> Record | None:
         return read_record(self.history.records(stage), product)

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, ProductPartitions
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.parameters import Parameters
 
 STAGE = Stage("copy", artifacts=("copies",), code_version=1)
-BATCH = BatchParameters(seed=0, max_failed_fraction=1, products=None, force=False)
+BATCH = BatchParameters(
+    seed=0, max_failed_fraction=1, products=None, force=False, checkpoint_every_seconds=None
+)
 
 
 class Bench:
@@ -24,11 +26,11 @@ class Bench:
         self.originals = ProductPartitions(path=str(folder / "originals"), format="json")
         self.copies = ProductPartitions(path=str(folder / "copies"), format="json")
         self.records = ProductPartitions(path=str(folder / "records/copy"), format="json")
-        self.history = History(folder / "records", {"copies": self.copies.load()})
+        self.history = History(folder / "records", {"copies": self.copies.load()}, folder / "checkpoints")
         self.worked: list[int] = []
 
     def run(self, stage: Stage = STAGE, weights: list[Path] | None = None) -> Iterator[dict[str, Any]]:
-        def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+        def work(inputs: Mapping[str, Any], seed: int, *_: object) -> dict[str, Any]:
             self.worked.append(inputs["original"])
             return {"copies": inputs["original"]}
 

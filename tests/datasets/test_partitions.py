@@ -9,8 +9,8 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
+from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.datasets import PicturePartitions, ProductPartitions
-from mpod_pipeline.datasets.atomic import whole_file
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def write(folder: Path, product: str, scores: dict[str, Any] | None, state: str 
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     evaluations = ProductPartitions(path=str(tmp_path / "evaluations"), format="json").load()
-    return History(tmp_path / "records", {"evaluations": evaluations})
+    return History(tmp_path / "records", {"evaluations": evaluations}, tmp_path / "checkpoints")
 
 
 def test_scores_have_a_row_a_product_and_their_mean(tmp_path: Path, history: History) -> None:

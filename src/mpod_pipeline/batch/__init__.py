@@ -9,6 +9,7 @@ from mpod_pipeline.batch.isolation import Work
 from mpod_pipeline.batch.ledger import History, Stage
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.stage import run_stage
+from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.report import Report
 
-__all__ = ["BatchParameters", "History", "Report", "Stage", "Work", "run_stage"]
+__all__ = ["BatchParameters", "Checkpoint", "History", "Report", "Stage", "Work", "run_stage"]

@@ -11,17 +11,20 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.report import Report
 
 
 class Work(Protocol):
     """What a stage does for one product: its inputs by name (None for an optional one that is absent), a
-    seed and the report of progress; gives the artifacts by name. Opened once a worker, so that it may hold
-    models.
+    seed, the report of progress, and where long work keeps its state if that is asked for; gives the artifacts
+    by name. Opened once a worker, so that it may hold models.
     """
 
-    def __call__(self, inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]: ...
+    def __call__(
+        self, inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Task:
     product: str
     inputs: Mapping[str, Callable[[], Any] | None]
     seed: int
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def attempt(work: Work, task: Task, report: Report) -> Outcome:
     result: dict[str, Any] | Failure
     try:
         inputs = {name: read() if read else None for name, read in task.inputs.items()}
-        result = work(inputs, task.seed, report)
+        result = work(inputs, task.seed, report, task.checkpoint)
     except Exception as error:
         if stops_the_run(error):
             raise

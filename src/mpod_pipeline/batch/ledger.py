@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_folder, seed_of
 from mpod_pipeline.batch.isolation import Failure, Outcome, Task
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.records import Record, now, read_record
+from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.parameters import Parameters
 
@@ -42,7 +44,8 @@ class Stage:
 
 
 class History(Protocol):
-    """What is on disk: a folder of records, each stage's records by product, and the artifacts by name.
+    """What is on disk: a folder of records, each stage's records by product, the artifacts by name, and a folder
+    of checkpoints.
 
     Records and artifacts are mappings from a product to what reads it; artifacts know the ``path`` of a
     product.
@@ -53,6 +56,9 @@ class History(Protocol):
 
     @property
     def artifacts(self) -> Mapping[str, Any]: ...
+
+    @property
+    def checkpoints(self) -> Path: ...
 
     @property
     def run_id(self) -> str: ...
@@ -137,8 +143,13 @@ class Ledger:
             attempt=previous.attempt + 1 if previous and same else 1,
             run_id=self._history.run_id,
         )
-        inputs = {name: files.get(product) for name, files in self._inputs.items()}
-        return Todo(Task(product, inputs, seed_of(self._batch.seed, self._stage.name, product)), draft)
+        task = Task(
+            product,
+            inputs={name: files.get(product) for name, files in self._inputs.items()},
+            seed=seed_of(self._batch.seed, self._stage.name, product),
+            checkpoint=self._checkpoint(product, current),
+        )
+        return Todo(task, draft)
 
     def made(self, todo: Todo, outcome: Outcome) -> Record:
         """The record of a success. Its artifacts must be on disk by now."""
@@ -166,6 +177,10 @@ class Ledger:
         }
         return todo.draft.model_copy(update=update)
 
+    def forget_checkpoint(self, product: str) -> None:
+        """Remove what an attempt left to go on from: it has come to its end, or is not to be made any more."""
+        self._checkpoint_file(product).unlink(missing_ok=True)
+
     def gone(self) -> Iterator[tuple[str, Record]]:
         """Records to be changed because the product is no longer there: its photo was taken out of the
         catalog.
@@ -176,6 +191,13 @@ class Ledger:
                 record = self._left_out(read_record(self._records, product), f"its {self._first} is gone")
                 if record:
                     yield product, record
+
+    def _checkpoint(self, product: str, fingerprint: str) -> Checkpoint | None:
+        every = self._batch.checkpoint_every_seconds
+        return None if every is None else Checkpoint(self._checkpoint_file(product), fingerprint, every)
+
+    def _checkpoint_file(self, product: str) -> Path:
+        return self._history.checkpoints / self._stage.name / f"{product}.pt"
 
     def _why_left_out(self, product: str) -> str:
         for name, files in self._inputs.items():
@@ -242,10 +264,8 @@ class Ledger:
             for folder in self._weights
         }
         if any(known.get(folder) != files for folder, files in current.items()):
-            store.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = store.with_suffix(".part")
-            unfinished.write_bytes(_WEIGHTS.dump_json({**known, **current}))
-            unfinished.replace(store)
+            with whole_file(store) as path:
+                path.write_bytes(_WEIGHTS.dump_json({**known, **current}))
         contents = [{name: identity.sha256 for name, identity in files.items()} for files in current.values()]
         return fingerprint({"weights": contents})
 

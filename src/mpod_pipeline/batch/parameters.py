@@ -19,6 +19,9 @@ class BatchParameters(Parameters):
     products: tuple[str, ...] | None
     #: Make again what is already made.
     force: bool
+    #: Long work inside one product writes down its state every so many seconds, and goes on from there after a kill;
+    #: None: it starts anew.
+    checkpoint_every_seconds: float | None = Field(ge=0)
 
     @field_validator("products", mode="before")
     @classmethod

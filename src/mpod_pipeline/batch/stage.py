@@ -74,7 +74,9 @@ def run_stage(
                     yield chunk(**artifacts, losses={product: progress.curves})
                     record = ledger.made(decision, outcome)
                     yield chunk(tracebacks={product: None}, records={product: record.to_json()})
+            ledger.forget_checkpoint(product)  # its end is on record
             progress.product_done()
         for product, record in ledger.gone():
             yield chunk(records={product: record.to_json()})
+            ledger.forget_checkpoint(product)
     yield chunk(summary={stage.name: {**counts, "seconds": round(time.perf_counter() - started, 3)}})

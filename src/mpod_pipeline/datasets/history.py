@@ -19,10 +19,13 @@ from mpod_pipeline.datasets.partitions import Partitions
 
 @dataclass(frozen=True)
 class History:
-    """artifacts: by name in the catalog. run_id: the run that looks (not one of the earlier ones)."""
+    """folder: of the records. artifacts: by name in the catalog. checkpoints: folder of what work in progress keeps.
+    run_id: the run that looks (not one of the earlier ones).
+    """
 
     folder: Path
     artifacts: Mapping[str, Partitions]
+    checkpoints: Path
     run_id: str = ""
 
     def records(self, stage: str) -> Partitions:
@@ -38,12 +41,19 @@ class HistoryDataset(AbstractDataset[None, History]):
     """Records and artifacts of all stages, read only.
 
     path: the folder of records, with one folder a stage. artifacts: the catalog's own entries, by name.
+    checkpoints: the folder of checkpoints, with one folder a stage.
     """
 
     def __init__(
-        self, *, path: str, artifacts: dict[str, dict[str, Any]], metadata: dict[str, Any] | None = None
+        self,
+        *,
+        path: str,
+        artifacts: dict[str, dict[str, Any]],
+        checkpoints: str,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
+        self.checkpoints = Path(checkpoints)
         self.metadata = metadata
         self._artifacts = {
             name: AbstractDataset.from_config(f"history of {name}", config)
@@ -51,7 +61,8 @@ class HistoryDataset(AbstractDataset[None, History]):
         }
 
     def load(self) -> History:
-        return History(self.path, {name: dataset.load() for name, dataset in self._artifacts.items()})
+        artifacts = {name: dataset.load() for name, dataset in self._artifacts.items()}
+        return History(self.path, artifacts, self.checkpoints)
 
     def save(self, data: None) -> None:
         raise NotImplementedError("the history is written by the stages' own outputs")

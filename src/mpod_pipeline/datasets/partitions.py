@@ -16,7 +16,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from mpod_pipeline.datasets.atomic import whole_file
+from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.datasets.codecs import CODECS, Codec
 from mpod_pipeline.datasets.product_ids import what_is_wrong_with
 

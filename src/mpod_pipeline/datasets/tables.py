@@ -9,7 +9,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
-from mpod_pipeline.datasets.atomic import whole_file
+from mpod_pipeline.atomic import whole_file
 
 
 class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.dmtet import DMTet
 from mpod_pipeline.geometry.export import TexturedMesh
@@ -20,6 +20,7 @@ from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_con
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
+from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
@@ -69,6 +70,7 @@ def refine_detail(
     parameters: DetailParameters,
     seed: int,
     report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> TexturedMesh:
     """Turn the outline into a mesh, refine its shape and texture, and bake one texture.
 
@@ -91,7 +93,7 @@ def refine_detail(
         prompt, nothing = prior.encode_prompt(p.prompt, token.to(prior.device)), prior.encode_prompt("")
     reference = reference_view(cutout, p.resolution)
 
-    for step in range(p.steps):
+    def losses_of(step: int) -> dict[str, Tensor]:
         mesh = shape.mesh()
         losses = reference_losses(mesh, texture, reference, p)
         losses |= novel_view_losses(
@@ -99,15 +101,12 @@ def refine_detail(
         )
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
         losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
-        loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            raise ProductError(
-                f"Refining the details diverged at step {step + 1} (its loss is not a number)."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        report(step + 1, p.steps, {name: float(value.detach()) for name, value in losses.items()})
+        return losses
+
+    both = torch.nn.ModuleList([shape, texture])
+    Optimisation("Refining the details", both, optimizer, generator, p.steps).run(
+        losses_of, report, checkpoint
+    )
     with torch.no_grad():
         mesh = simplify(keep_large_components(shape.mesh().detach()), p.triangles)
         return bake(mesh, texture.colour, p.texture_size)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
@@ -62,22 +63,26 @@ class OutlineParameters(Parameters):
 
 
 def optimize_outline(
-    cutout: NDArray[np.uint8], prior: NovelViewPrior, parameters: OutlineParameters, seed: int, report: Report
+    cutout: NDArray[np.uint8],
+    prior: NovelViewPrior,
+    parameters: OutlineParameters,
+    seed: int,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> OutlineField:
     """Fit a field to a cutout [S, S, 4]: the photo from its own view (Eq. 2), the prior from all others (Eq. 1).
 
-    Raises ProductError where the optimisation diverges or leaves nothing.
+    Raises ProductError where the optimisation diverges.
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
     field = OutlineField(p.field, p.maker, seed=seed)
     device = next(field.network.parameters()).device
     renderer = make_volume_renderer(p.maker)
-    optimizer = make_optimizer(field, p)
     condition = prior.encode_photo(reference_view(cutout, prior.image_size).picture, p.photo_elevation_deg)
     references = {r: reference_view(cutout, r) for r in set(p.resolutions)}
 
-    for step in range(p.steps):
+    def losses_of(step: int) -> dict[str, Tensor]:
         resolution = p.resolutions[step * len(p.resolutions) // p.steps]
         field.occupancy.update(step, field.density, generator=generator)
         with_photo, with_prior = drawn_views(p, generator)
@@ -88,15 +93,12 @@ def optimize_outline(
             losses |= novel_view_losses(
                 field, condition, prior, renderer, resolution, step / p.steps, p, generator, device
             )
-        loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            raise ProductError(
-                f"The outline's optimisation diverged at step {step + 1} (its loss is not a number)."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        report(step + 1, p.steps, {name: float(value.detach()) for name, value in losses.items()})
+        return losses
+
+    optimisation = Optimisation(
+        "The outline's optimisation", field, make_optimizer(field, p), generator, p.steps
+    )
+    optimisation.run(losses_of, report, checkpoint)
     field.occupancy.update(0, field.density, generator=generator)
     return field
 

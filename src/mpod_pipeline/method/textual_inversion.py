@@ -9,8 +9,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torchvision.transforms import v2
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior
 from mpod_pipeline.report import Report
@@ -48,34 +49,36 @@ def learn_token(
     parameters: TextualInversionParameters,
     seed: int,
     report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> Tensor:
     """The embedding [D] (float32) of ``<e>`` for a cutout [S, S, 4].
 
-    Raises ProductError where the optimisation leaves the finite numbers.
+    Raises ProductError where the optimisation diverges.
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
-    rng = np.random.default_rng(seed)
     initial = prior.word_embedding(p.initial_word).float()
-    token = initial.clone().requires_grad_(True)
+    token = torch.nn.Parameter(initial.clone())
     optimizer = torch.optim.AdamW(
         [token], lr=p.learning_rate * float(initial.std()), weight_decay=p.weight_decay
     )
     picture = reference_view(cutout, prior.image_size * 5 // 4).picture
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for step in range(p.steps):
-            pictures = torch.stack([augment(picture, prior.image_size) for _ in range(p.batch_size)]).to(
-                prior.device
-            )
-            loss = denoising_loss(prior, pictures, token, p, rng, generator)
-            if not torch.isfinite(loss):
-                raise ProductError("Learning the product's word went astray (its loss is not a number).")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            report(step + 1, p.steps, {"loss": float(loss.detach())})
+
+    def losses_of(step: int) -> dict[str, Tensor]:
+        pictures = looks_at(picture, prior.image_size, p.batch_size, generator)
+        return {"loss": denoising_loss(prior, pictures.to(prior.device), token, p, generator)}
+
+    learnt = torch.nn.ParameterList([token])
+    optimisation = Optimisation("Learning the product's word", learnt, optimizer, generator, p.steps)
+    optimisation.run(losses_of, report, checkpoint)
     return token.detach().float().cpu()
+
+
+def looks_at(picture: Tensor, size: int, count: int, generator: torch.Generator) -> Tensor:
+    """Random looks [count, 3, size, size] at the photo [3, R, R]: see `augment`."""
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from PyTorch's global generator
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        return torch.stack([augment(picture, size) for _ in range(count)])
 
 
 def augment(picture: Tensor, size: int) -> Tensor:
@@ -97,7 +100,6 @@ def denoising_loss(
     pictures: Tensor,
     token: Tensor,
     p: TextualInversionParameters,
-    rng: np.random.Generator,
     generator: torch.Generator,
 ) -> Tensor:
     """Stable Diffusion's training loss on pictures [B, 3, H, W] under sentences about ``<e>``."""
@@ -107,8 +109,7 @@ def denoising_loss(
     timesteps = torch.randint(low, high + 1, (len(latents),), generator=generator).to(prior.device)
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     noisy = prior.schedule.add_noise(latents, noise, timesteps)
-    context = torch.cat(
-        [prior.encode_prompt(str(rng.choice(TEMPLATES)), token).context for _ in range(len(latents))]
-    )
+    sentences = torch.randint(len(TEMPLATES), (len(latents),), generator=generator)
+    context = torch.cat([prior.encode_prompt(TEMPLATES[i], token).context for i in sentences.tolist()])
     prediction = prior.predict_unguided(noisy, timesteps, context)
     return (prediction - prior.schedule.target(latents, noise, timesteps)).square().mean()

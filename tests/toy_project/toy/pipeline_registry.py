@@ -12,7 +12,7 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Partitions, Photos
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.parameters import Parameters
@@ -46,7 +46,9 @@ def read(photos: Photos, batch: BatchParameters, history: History) -> Iterator[d
 def _reader() -> Work:
     opened.append("read")
 
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
         text = inputs["photo"].decode()
         done.append(("read", text))
         if text == "unusable":
@@ -72,7 +74,9 @@ def shout(
 def _shouter(parameters: ShoutParameters) -> Work:
     opened.append("shout")
 
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
         text = inputs["text"]
         done.append(("shout", text))
         report(1, 2, {"volume": 0.5})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets import History, Partitions
 from mpod_pipeline.geometry.export import from_glb
@@ -51,7 +51,9 @@ def evaluate(
 def _evaluator(parameters: EvaluationParameters) -> Work:
     encoders = load_encoders(parameters)
 
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
         truth = inputs["ground_truth"]
         result = evaluation.evaluate(
             inputs["cutout"],

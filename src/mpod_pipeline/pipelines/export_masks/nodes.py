@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Partitions
 from mpod_pipeline.method import masks
 from mpod_pipeline.method.masks import MaskParameters
@@ -32,7 +32,9 @@ def export_masks(
 
 
 def _mask_exporter(parameters: MaskParameters) -> Work:
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
         return {"outline_masks": asdict(masks.export_masks(inputs["field"], parameters))}
 
     return work

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Partitions, Weights
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
 from mpod_pipeline.priors import load_text_to_image_prior
 
 STAGE = Stage(
-    "learn_tokens", artifacts=("tokens",), code_version=1, made_by={"cutout": "segment"}, has_losses=True
+    "learn_tokens", artifacts=("tokens",), code_version=2, made_by={"cutout": "segment"}, has_losses=True
 )
 
 
@@ -38,7 +38,9 @@ def learn_tokens(
 def _token_learner(weights: Weights, parameters: TextualInversionParameters) -> Work:
     prior = load_text_to_image_prior(weights.path, device=weights.device)
 
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
-        return {"tokens": learn_token(inputs["cutout"], prior, parameters, seed, report)}
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
+        return {"tokens": learn_token(inputs["cutout"], prior, parameters, seed, report, checkpoint)}
 
     return work

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Partitions, Weights
 from mpod_pipeline.method import outline
 from mpod_pipeline.method.outline import OutlineParameters
@@ -43,8 +43,10 @@ def optimize_outline(
 def _outliner(weights: Weights, parameters: OutlineParameters) -> Work:
     prior = load_novel_view_prior(weights.path, device=weights.device)
 
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
-        field = outline.optimize_outline(inputs["cutout"], prior, parameters, seed, report)
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
+        field = outline.optimize_outline(inputs["cutout"], prior, parameters, seed, report, checkpoint)
         return {"outline_fields": field}
 
     return work

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Partitions, Weights
 from mpod_pipeline.geometry.export import to_glb
 from mpod_pipeline.method import detail
@@ -53,10 +53,20 @@ def refine_detail(
 def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
     prior = load_text_to_image_prior(weights.path, device=weights.device)
 
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
         masks = OutlineMasks(**inputs["masks"])
         mesh = detail.refine_detail(
-            inputs["cutout"], inputs["token"], inputs["field"], masks, prior, parameters, seed, report
+            inputs["cutout"],
+            inputs["token"],
+            inputs["field"],
+            masks,
+            prior,
+            parameters,
+            seed,
+            report,
+            checkpoint,
         )
         return {"meshes": to_glb(mesh)}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Photos
 from mpod_pipeline.method import segmentation
 from mpod_pipeline.method.photos import decode_photo
@@ -33,7 +33,9 @@ def segment(
 def _segmenter(parameters: SegmentationParameters) -> Work:
     models = load_segmentation_models(parameters)
 
-    def work(inputs: Mapping[str, Any], seed: int, report: Report) -> dict[str, Any]:
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
         photo = decode_photo(inputs["photo"])
         return {"cutouts": segmentation.segment(photo, parameters, models)}
 

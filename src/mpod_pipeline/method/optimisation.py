@@ -1,0 +1,149 @@
+"""The loop of every optimisation: it notices when one goes astray, and goes on where a killed run was."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpod_pipeline.checkpoint import Checkpoint
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.report import Report
+
+#: A state is good once so many more steps went well, and is then the one to go back to.
+GOOD_AFTER = 10
+#: An optimisation has diverged when its loss, the median of so many steps, exceeds its losses' first values so many
+#: times. (In sound runs of all stages it stays below twice these; a single step's loss is noisy.)
+MEDIAN_OF = 5
+DIVERGED = 10.0
+#: The factor on all learning rates when it is tried again.
+LOWER_STEP = 0.25
+
+logger = logging.getLogger(__name__)
+
+State = dict[str, Any]
+
+
+class Optimisation:
+    """Minimises a sum of losses over a fixed number of steps.
+
+    name: what is optimised, as the subject of a sentence. module: all that the steps change, parameters and buffers.
+    generator: the only source of random numbers. Both, and the optimizer, are the caller's own objects.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        steps: int,
+    ) -> None:
+        self._name = name
+        self._module = module
+        self._optimizer = optimizer
+        self._generator = generator
+        self._steps = steps
+        self._past: list[dict[str, float]] = []  # the losses of the steps behind
+        self._lowered = False
+
+    def run(
+        self,
+        losses_of: Callable[[int], dict[str, Tensor]],
+        report: Report,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Do the steps; ``losses_of(step)`` gives the losses by name, and may change the module's buffers.
+
+        Where losses or gradients are not finite, the loss explodes, or ``losses_of`` raises ProductError, it goes back
+        by 10 to 20 steps and on from there with smaller steps and other random numbers; where that happens again,
+        ProductError. With a checkpoint, a run that was killed goes on, and ends with what it would have ended with;
+        bit for bit where the device computes deterministically.
+        """
+        if checkpoint and (state := checkpoint.load()):
+            self._restore(state)
+            self._generator.set_state(state["random"])
+            for step, losses in enumerate(self._past):
+                report(step + 1, self._steps, losses)
+        good = latest = self._state()
+        written = time.monotonic()
+        while (step := len(self._past)) < self._steps:
+            if step % GOOD_AFTER == 0 and step > latest["step"]:
+                good, latest = latest, self._state()
+                if checkpoint and time.monotonic() - written >= checkpoint.every_seconds:
+                    checkpoint.save(good)
+                    written = time.monotonic()
+            try:
+                self._do(step, losses_of)
+            except ProductError as error:
+                if self._lowered:
+                    raise
+                self._go_back(good, error)
+                latest = good
+                continue
+            report(step + 1, self._steps, self._past[-1])
+
+    def _do(self, step: int, losses_of: Callable[[int], dict[str, Tensor]]) -> None:
+        """One step, taken only if losses and gradients are sound, so that the state stays sound too."""
+        losses = losses_of(step)
+        loss = torch.stack(list(losses.values())).sum()
+        self._past.append({name: float(value.detach()) for name, value in losses.items()})
+        if not torch.isfinite(loss):
+            raise ProductError(f"{self._name} diverged at step {step + 1} (its loss is not a number).")
+        if has_diverged(self._past):
+            raise ProductError(f"{self._name} diverged at step {step + 1} (its loss grew beyond measure).")
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if not _finite_gradients(self._module.parameters()):
+            raise ProductError(f"{self._name} diverged at step {step + 1} (its gradient is not a number).")
+        self._optimizer.step()
+
+    def _go_back(self, good: State, error: ProductError) -> None:
+        self._restore(good)
+        for group in self._optimizer.param_groups:
+            group["lr"] *= LOWER_STEP
+        self._lowered = True
+        logger.warning(
+            "%s Trying once more from step %d with steps of %g times the size.",
+            error,
+            good["step"],
+            LOWER_STEP,
+        )
+
+    def _state(self) -> State:
+        return {
+            "step": len(self._past),
+            "past": list(self._past),
+            "lowered": self._lowered,
+            "module": copy.deepcopy(self._module.state_dict()),
+            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+            "random": self._generator.get_state(),
+        }
+
+    def _restore(self, state: State) -> None:
+        """Everything but the random numbers, which need not be the same when it is tried again."""
+        self._past = list(state["past"])
+        self._lowered = state["lowered"]
+        self._module.load_state_dict(state["module"])
+        # A copy, or the optimizer would go on in the tensors of the state.
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+def has_diverged(past: Sequence[dict[str, float]]) -> bool:
+    """Whether the losses of the steps so far, by name, have grown beyond measure."""
+    first: dict[str, float] = {}
+    for losses in past[: 4 * MEDIAN_OF]:  # a loss need not be part of every step
+        first = {**losses, **first}
+    recent = [sum(losses.values()) for losses in past[-MEDIAN_OF:]]
+    return len(recent) == MEDIAN_OF and statistics.median(recent) > DIVERGED * sum(first.values())
+
+
+def _finite_gradients(parameters: Iterable[nn.Parameter]) -> bool:
+    norms = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
+    return bool(torch.isfinite(torch.stack(norms)).all())
