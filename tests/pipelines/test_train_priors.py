@@ -36,7 +36,7 @@ def train(workspace: Path, *options: str) -> subprocess.Popen[bytes]:
 @pytest.mark.slow
 def test_priors_from_nothing_and_from_a_kill(tmp_path: Path) -> None:
     assert train(tmp_path).wait() == 0
-    prior = load_novel_view_prior(tmp_path / "priors/novel_view")
+    prior = load_novel_view_prior(str(tmp_path / "priors/novel_view"))  # a folder as text will do
     pictures = prior.sample(torch.rand(3, 128, 128), torch.tensor([90.0]), torch.tensor([10.0]), steps=2)
     assert pictures.shape == (1, 3, 128, 128)
     load_text_to_image_prior(tmp_path / "priors/text_to_image")

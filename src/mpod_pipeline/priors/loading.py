@@ -38,13 +38,18 @@ def cpu_has_bfloat16() -> bool:
 
 
 def load_novel_view_prior(
-    folder: Path, *, device: str = "cpu", precision: Precision = "auto", absolute_elevation: bool = False
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    precision: Precision = "auto",
+    absolute_elevation: bool = False,
 ) -> NovelViewPrior:
     """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``). Raises SetupError naming what is missing.
 
     absolute_elevation: the weights are Stable-Zero123 (``ashawkey/stable-zero123-diffusers``), whose configs are those
     of Zero-1-to-3 to the letter, and whose pose vector is another.
     """
+    folder = Path(folder)
     _check_parts(
         folder, ("vae", "image_encoder", "unet", "scheduler", "feature_extractor", "clip_camera_projection")
     )
@@ -67,9 +72,10 @@ def load_novel_view_prior(
 
 
 def load_text_to_image_prior(
-    folder: Path, *, device: str = "cpu", precision: Precision = "auto"
+    folder: str | Path, *, device: str = "cpu", precision: Precision = "auto"
 ) -> TextToImagePrior:
     """A Stable Diffusion pipeline folder (1.x, 2.x). Raises SetupError naming what is missing."""
+    folder = Path(folder)
     _check_parts(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
     dtype = resolve_dtype(precision, device)
     prior = TextToImagePrior(
