@@ -1,0 +1,144 @@
+"""What each choice of the method does, on products that no prior was trained on, with their true shapes.
+
+    python benchmarks/ablations.py outline --products 6
+    python benchmarks/ablations.py detail --products 6
+
+Prints a Markdown table; every product's scores are kept under ``--results`` as they come, and are not made again, so
+that it can be stopped and gone on with. The tables in docs/ablations.md were made by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from mpod_pipeline.pipelines.score_priors.nodes import road_products
+from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
+from mpod_pipeline.pipelines.score_priors.road import Road, reconstruct
+
+Choices = dict[str, dict[str, Any]]
+
+#: Little is spent on stage 2 where stage 1 is in question.
+QUICK_DETAIL = {"detail.steps": 1, "textual_inversion.steps": 1}
+
+OUTLINE: Choices = {
+    "default": {},
+    "guidance 1.5": {"outline.sds.guidance_scale": 1.5},
+    "guidance 5": {"outline.sds.guidance_scale": 5.0},
+    "noise 0.02-0.98 throughout": {"outline.sds.start": (0.02, 0.98), "outline.sds.end": (0.02, 0.98)},
+    "noise 0.5-0.95 to 0.2-0.5": {"outline.sds.end": (0.2, 0.5)},
+    "w(t) = sigma^2": {"outline.sds.weighting": "sigma_squared", "outline.sds.weight": 80.0},
+    "w(t) = 1": {"outline.sds.weighting": "uniform", "outline.sds.weight": 80.0},
+    "120 steps": {"outline.steps": 120},
+    "480 steps": {"outline.steps": 480},
+    "photo in 25% of the steps": {"outline.reference_probability": 0.25},
+    "no entropy": {"outline.weights.entropy": 0.0},
+    "entropy x 10": {"outline.weights.entropy": 5.0},
+    "SDS weight 30": {"outline.sds.weight": 30.0},
+    "SDS weight 200": {"outline.sds.weight": 200.0},
+}
+
+DETAIL: Choices = {
+    "default": {},
+    "no MRCA (plain Stable Diffusion)": {"detail.mask_attention": False},
+    "MRCA on the columns behind too": {"detail.masked_columns": "token_and_after"},
+    "no L_nvm": {"detail.weights.novel_view_mask": 0.0},
+    "no L_nvm, no MRCA": {"detail.weights.novel_view_mask": 0.0, "detail.mask_attention": False},
+    "no SDS": {"detail.sds.weight": 0.0},
+    "SDS weight 10": {"detail.sds.weight": 10.0},
+    "guidance 15": {"detail.sds.guidance_scale": 15.0},
+    "50 steps": {"detail.steps": 50},
+    "no Laplacian": {"detail.weights.laplacian": 0.0},
+}
+
+STAGES = {
+    "outline": (
+        OUTLINE,
+        QUICK_DETAIL,
+        ["outline_psnr", "outline_silhouette_iou", "outline_photo_psnr", "seconds_optimize_outline"],
+    ),
+    "detail": (
+        DETAIL,
+        {},
+        [
+            "psnr",
+            "silhouette_iou",
+            "chamfer",
+            "photo_psnr",
+            "similarity_efficientnet_lite0",
+            "mvc_efficientnet_lite0",
+            "cx_efficientnet_lite0",
+            "seconds_refine_detail",
+        ],
+    ),
+}
+
+
+def with_choices(choices: dict[str, Any]) -> RoadParameters:
+    """The defaults, with dotted names set."""
+    settings = RoadParameters().model_dump()
+    for name, value in choices.items():
+        *path, last = name.split(".")
+        section = settings
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return RoadParameters.model_validate(settings)
+
+
+def scores_of(
+    member: tuple[str, int], choices: dict[str, Any], road: Road, seed: int, results: Path
+) -> dict[str, float]:
+    """The scores of one product with these choices, from disk where they were made before."""
+    parameters = with_choices(choices)
+    settings = json.dumps([member, seed, parameters.model_dump(mode="json")], sort_keys=True)
+    file = results / f"{member[0]}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
+    if not file.exists():
+        made = reconstruct(*member, road, parameters, seed, lambda *_: None)
+        Image.fromarray(np.concatenate([made.turntable, made.normals])).save(file.with_suffix(".png"))
+        file.write_text(json.dumps(made.scores))
+    scores: dict[str, float] = json.loads(file.read_text())
+    return scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--products", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="some of the choices, by name")
+    parser.add_argument("--priors", type=Path, default=Path("data/06_models/priors"))
+    parser.add_argument("--results", type=Path, default=Path("data/08_reporting/ablations"))
+    arguments = parser.parse_args()
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(arguments.seed)
+
+    choices, always, columns = STAGES[arguments.stage]
+    members = road_products(arguments.products)
+    priors = arguments.priors
+    road = Road.load(priors / "novel_view", priors / "text_to_image", RoadParameters())
+    print(f"\n{len(members)} products of the test split: {', '.join(family for family, _ in members)}\n")
+    print("| choice |", " | ".join(columns), "|")
+    print("|---|" + "---|" * len(columns))
+    for name in arguments.only or choices:
+        scores = [
+            scores_of(member, always | choices[name], road, arguments.seed, arguments.results)
+            for member in tqdm(members, desc=name, leave=False)
+        ]
+        mean = pd.DataFrame(scores).mean()
+        print(f"| {name} |", " | ".join(f"{mean[column]:.3f}" for column in columns), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
