@@ -40,6 +40,18 @@ def is_batch(pipeline: Pipeline) -> bool:
     return "history" in pipeline.inputs()
 
 
+class PreflightHooks:
+    """Opens what a batch's stages need before any product is touched, and before the workspace is locked."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        if is_batch(pipeline):
+            # here, for commands that run nothing shall not wait for PyTorch
+            from mpod_pipeline.preflight import check_run
+
+            check_run(pipeline, catalog)
+
+
 class BatchHooks:
     """Hooks round every pipeline that has stages."""
 

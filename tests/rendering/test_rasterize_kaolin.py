@@ -16,10 +16,14 @@ needs_kaolin = pytest.mark.skipif(
 )
 
 
+@pytest.mark.parametrize("device", [True, False])
 @pytest.mark.skipif(HAS_KAOLIN, reason="kaolin is installed")
-def test_without_kaolin_the_error_says_what_to_do() -> None:
+def test_without_kaolin_or_a_device_the_error_says_what_to_do(
+    device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device)
     vertices, faces = sphere(4, 5)
-    with pytest.raises(SetupError, match="install it, or choose the cpu maker"):
+    with pytest.raises(SetupError, match=rf"needs {'kaolin' if device else 'a CUDA device'}.*maker 'cpu'"):
         rasterize(vertices, faces, vertices, Cameras.at(0.0, 0.0), 8, maker="cuda")
 
 

@@ -1,8 +1,9 @@
 """The hash encoding on a CUDA device: tiny-cuda-nn.
 
 Written against ``tinycudann.Encoding(n_input_dims, encoding_config, seed=1337, dtype=None)`` of
-``bindings/torch/tinycudann/modules.py`` in NVlabs/tiny-cuda-nn at commit 07bacc5: ``forward(x)`` takes
-float32 [N, 3] on the device, ``params`` is the flat table, ``n_output_dims`` the width of the result.
+``bindings/torch/tinycudann/modules.py`` in NVlabs/tiny-cuda-nn, the same at commits 07bacc5 and 645c596:
+``forward(x)`` takes float32 [N, 3] on the device, ``params`` is the flat table, ``n_output_dims`` the width of
+the result.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def _tinycudann() -> Any:
         import tinycudann
     except (ImportError, OSError) as error:
         raise SetupError(
-            "The hash encoding's maker 'cuda' needs tinycudann; install it from "
-            "https://github.com/NVlabs/tiny-cuda-nn (bindings/torch) or choose the maker 'cpu'."
+            f"The hash encoding's maker 'cuda' needs tinycudann, built for this GPU ({error}): see "
+            "docs/gpu.md, or choose the maker 'cpu'."
         ) from error
     return tinycudann
 

@@ -1,6 +1,7 @@
 """Marching tetrahedra on CUDA: kaolin's.
 
-Signature, from kaolin/ops/conversions/tetmesh.py (commit 6569ea3e of NVIDIAGameWorks/kaolin)::
+Signature, from kaolin/ops/conversions/tetmesh.py (kaolin 0.18.0; read at commit 6569ea3e of
+NVIDIAGameWorks/kaolin)::
 
     marching_tetrahedra(vertices [B, V, 3], tets [T, 4] int64, sdf [B, V], return_tet_idx=False)
     -> (vertices of each mesh, faces of each mesh)
@@ -11,6 +12,7 @@ positively oriented tetrahedra; as our inside is positive, we turn them round.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mpod_pipeline.errors import SetupError
@@ -19,11 +21,13 @@ from mpod_pipeline.geometry.mesh import Mesh
 
 def marching_tetrahedra(vertices: Tensor, tetrahedra: Tensor, sdf: Tensor) -> Mesh:
     """See ``mpod_pipeline.geometry.marching_tetrahedra.marching_tetrahedra``."""
+    if not torch.cuda.is_available():
+        raise SetupError("Marching tetrahedra's maker 'cuda' needs a CUDA device; choose the maker 'cpu'.")
     try:
         from kaolin.ops.conversions import marching_tetrahedra as march
     except ImportError as error:
         raise SetupError(
-            "Marching tetrahedra on CUDA needs kaolin: install it, or choose the cpu maker."
+            "Marching tetrahedra's maker 'cuda' needs kaolin: install it (docs/gpu.md), or choose the maker 'cpu'."
         ) from error
     (surface,), (faces,) = march(vertices[None], tetrahedra.long(), sdf[None])
     return Mesh(surface, faces.flip(1))

@@ -44,10 +44,14 @@ def rasterize(
     vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int
 ) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``."""
+    if not torch.cuda.is_available():
+        raise SetupError("Rasterising's maker 'cuda' needs a CUDA device; choose the maker 'cpu'.")
     try:
         from kaolin.render.mesh import dibr_rasterization
     except ImportError as error:
-        raise SetupError("Rasterising on CUDA needs kaolin: install it, or choose the cpu maker.") from error
+        raise SetupError(
+            "Rasterising's maker 'cuda' needs kaolin: install it (docs/gpu.md), or choose the maker 'cpu'."
+        ) from error
     corners = cameras.project(vertices)[:, faces]  # [B, F, 3, 3]
     depth = corners[..., 2]  # [B, F, 3]
     in_front = (depth >= NEAR).all(dim=-1)

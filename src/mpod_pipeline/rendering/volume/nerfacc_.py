@@ -25,10 +25,17 @@ def _nerfacc() -> ModuleType:
         raise SetupError("Volume rendering's maker 'cuda' needs a CUDA device; choose the maker 'cpu'.")
     try:
         import nerfacc
-    except ImportError as error:
+        from nerfacc.cuda._backend import _C  # compiled here at the first import of it on a machine
+    except (ImportError, OSError, RuntimeError) as error:
         raise SetupError(
-            "Volume rendering's maker 'cuda' needs nerfacc: `pip install nerfacc`, or choose the maker 'cpu'."
+            "Volume rendering's maker 'cuda' needs nerfacc, and its CUDA part did not build or load "
+            f"({error}): see docs/gpu.md, or choose the maker 'cpu'."
         ) from error
+    if _C is None:
+        raise SetupError(
+            "nerfacc compiles its CUDA part on this machine and finds no nvcc: install the CUDA toolkit of "
+            "PyTorch's version (docs/gpu.md), or choose the maker 'cpu'."
+        )
     module: ModuleType = nerfacc
     return module
 

@@ -1,0 +1,190 @@
+"""Before any product is touched: is everything there that this run's stages need, and does it work?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from kedro.io import CatalogProtocol
+from kedro.io.core import DatasetError
+from kedro.pipeline import Pipeline
+
+from mpod_pipeline.datasets import Weights
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.fields.hash_encoding import HashGridParameters
+from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.geometry.dmtet import DMTet
+from mpod_pipeline.geometry.tetrahedra import TetrahedralGrid, box_grid
+from mpod_pipeline.method.evaluation import load_encoders
+from mpod_pipeline.method.segmentation import load_segmentation_models
+from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.rasterize import rasterize
+from mpod_pipeline.rendering.volume import Maker, draw_jitter, make_volume_renderer, render_rays
+
+GIB = 2**30
+#: What lies on a GPU beside weights and activations: CUDA's context, kernels' scratch space, field and mesh.
+BESIDE_GIB = 1.5
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a stage asks of a GPU: its prior and settings, by name in the catalog, and the memory of its steps.
+
+    gib_per_megapixel: of each picture that a step takes through the prior, of the prior's own size; worked out by
+    ``benchmarks/gpu_memory.py``. pictures: the setting that says how many these are.
+    """
+
+    prior: str
+    parameters: str
+    gib_per_megapixel: float
+    pictures: str
+
+
+DEMANDS = {
+    "learn_tokens": Demand("text_to_image_prior", "params:textual_inversion", 3.0, "batch_size"),
+    "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, "novel_views"),
+    "refine_detail": Demand("text_to_image_prior", "params:detail", 6.4, "novel_views"),
+}
+PRIORS: dict[str, Callable[..., Any]] = {
+    "text_to_image_prior": load_text_to_image_prior,
+    "novel_view_prior": load_novel_view_prior,
+}
+MODELS: dict[str, Callable[[Any], Any]] = {
+    "params:segmentation": load_segmentation_models,
+    "params:evaluation": load_encoders,
+}
+
+
+def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Open every weight and try every CUDA package that the nodes of ``pipeline`` use, and no other.
+
+    Raises one SetupError that names everything that is missing and what to do about it.
+    """
+    lacks = []
+    for check in _checks(pipeline, catalog):
+        try:
+            check()
+        except SetupError as error:
+            lacks.append(str(error))
+    if lacks:
+        raise SetupError("This run cannot start.\n" + "\n".join(f"- {lack}" for lack in dict.fromkeys(lacks)))
+
+
+def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[], object]]:
+    inputs = pipeline.inputs()
+    for name, load in MODELS.items():
+        if name in inputs:
+            yield partial(lambda load, name: load(catalog.load(name)), load, name)
+    for name, load in PRIORS.items():
+        if name in inputs:
+            yield partial(_check_prior, name, load, pipeline, catalog)
+    for name, attempt in (("params:outline", try_volume_makers), ("params:detail", try_mesh_makers)):
+        if name in inputs and catalog.load(name).maker == "cuda":
+            yield partial(try_cuda, attempt)
+
+
+def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    weights = _weights(catalog, name)
+    weights.verify()
+    demands = {node.name: DEMANDS[node.name] for node in pipeline.nodes if node.name in DEMANDS}
+    users = {stage: demand for stage, demand in demands.items() if demand.prior == name}
+    for stage, demand in users.items():
+        maker = getattr(catalog.load(demand.parameters), "maker", None)
+        if maker is not None and (maker == "cuda") != weights.device.startswith("cuda"):
+            raise SetupError(
+                f"{stage} works by the maker '{maker}', but its {name} is for the device '{weights.device}': set "
+                f"{demand.parameters.removeprefix('params:')}.maker, or the device in the catalog."
+            )
+    free = free_memory(weights.device)
+    prior = load(weights.path, device=weights.device)
+    if free is None:
+        return
+    weighs = sum(parameter.numel() * parameter.element_size() for parameter in prior.parameters())
+    for stage, demand in users.items():
+        pictures = getattr(catalog.load(demand.parameters), demand.pictures)
+        check_memory(stage, demand, weighs, pictures, prior.image_size, free)
+    del prior
+    torch.cuda.empty_cache()
+
+
+def _weights(catalog: CatalogProtocol, name: str) -> Weights:
+    try:
+        weights: Weights = catalog.load(name)
+    except DatasetError as error:  # Kedro's wrapping of what the dataset says
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, SetupError):
+            cause = cause.__cause__
+        raise (cause or error) from error
+    return weights
+
+
+def free_memory(device: str) -> int | None:
+    """Free bytes of a GPU; None for another device. Raises SetupError where there is no GPU."""
+    if not device.startswith("cuda"):
+        return None
+    if not torch.cuda.is_available():
+        raise SetupError(
+            f"The catalog puts a prior on the device '{device}', but PyTorch sees no CUDA device here: see "
+            "docs/gpu.md, or run without --env=gpu."
+        )
+    return torch.cuda.mem_get_info(torch.device(device))[0]
+
+
+def check_memory(stage: str, demand: Demand, weighs: int, pictures: int, size: int, free: int) -> None:
+    """Raise SetupError unless a stage's weights (bytes) and steps fit into the free bytes of its GPU.
+
+    pictures: how many a step takes through the prior, of ``size`` pixels square.
+    """
+    step = demand.gib_per_megapixel * pictures * (size / 1024) ** 2
+    need = weighs / GIB + step + BESIDE_GIB
+    if need * GIB > free:
+        settings = demand.parameters.removeprefix("params:")
+        raise SetupError(
+            f"{stage} needs about {need:.1f} GiB of the GPU (weights {weighs / GIB:.1f}, {pictures} pictures of "
+            f"{size} x {size} pixels {step:.1f}, other {BESIDE_GIB}), and {free / GIB:.1f} GiB are free: make "
+            f"{settings}.{demand.pictures} smaller, or see docs/gpu.md."
+        )
+
+
+def try_cuda(attempt: Callable[[Maker], None]) -> None:
+    """Let the CUDA packages do a small piece of work; whatever they say becomes a SetupError."""
+    try:
+        attempt("cuda")
+    except SetupError:
+        raise
+    except Exception as error:  # what compiled code says when it does not fit the GPU is of any kind
+        raise SetupError(
+            f"A CUDA package is installed but does not work here ({type(error).__name__}: {error}). It has to be "
+            "built for this GPU and this PyTorch: see docs/gpu.md."
+        ) from error
+
+
+def try_volume_makers(maker: Maker) -> None:
+    """Hash encoding, marching and compositing, forward and backward, on some rays."""
+    grid = HashGridParameters(levels=2, log2_table_size=8, finest_resolution=32)
+    field = OutlineField(OutlineFieldParameters(hash_grid=grid, mlp_width=4, occupancy_resolution=8), maker)
+    device = next(field.network.parameters()).device
+    rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in Cameras.at(0.0, 0.0).to(device).rays(8, 8))
+    renderer, jitter = make_volume_renderer(maker), draw_jitter(rays_o)
+    seen = render_rays(field, rays_o, rays_d, field.occupancy, renderer, step_size=0.1, jitter=jitter)
+    (seen.colour.mean() + seen.opacity.mean()).backward()
+
+
+def try_mesh_makers(maker: Maker) -> None:
+    """Marching tetrahedra and rasterising, forward and backward, on a small ball."""
+    device = "cuda" if maker == "cuda" else "cpu"
+    grid = box_grid(torch.full((3,), -1.0), torch.full((3,), 1.0), 6)
+    shape = DMTet(
+        TetrahedralGrid(
+            grid.vertices.to(device), grid.tetrahedra.to(device), grid.boundary.to(device), grid.cell
+        ),
+        0.6 - grid.vertices.norm(dim=-1).to(device),
+        maker,
+    )
+    mesh = shape.mesh()
+    seen = rasterize(mesh.vertices, mesh.faces, mesh.vertices, Cameras.at(0.0, 0.0).to(device), 16, maker)
+    (seen.attributes.square().mean() + seen.opacity.mean()).backward()

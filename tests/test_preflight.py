@@ -1,0 +1,155 @@
+"""Before any product is touched: all that is missing is named at once, and only what this run's nodes need."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+
+from mpod_pipeline import preflight
+from mpod_pipeline.datasets import WeightsFolder
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.method.detail import DetailParameters
+from mpod_pipeline.method.evaluation import EvaluationParameters
+from mpod_pipeline.method.outline import OutlineParameters
+from mpod_pipeline.method.sam import SamParameters
+from mpod_pipeline.method.segmentation import SegmentationParameters
+from mpod_pipeline.method.textual_inversion import TextualInversionParameters
+from mpod_pipeline.preflight import DEMANDS, check_memory, check_run, try_mesh_makers, try_volume_makers
+from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
+
+INPUTS = {
+    "segment": ["params:segmentation"],
+    "learn_tokens": ["text_to_image_prior", "params:textual_inversion"],
+    "optimize_outline": ["novel_view_prior", "params:outline"],
+    "refine_detail": ["text_to_image_prior", "params:detail"],
+    "evaluate": ["params:evaluation"],
+}
+
+
+def pipeline_of(*stages: str) -> Pipeline:
+    return Pipeline([node(lambda *_: None, INPUTS[stage], f"{stage}_made", name=stage) for stage in stages])
+
+
+@pytest.fixture(scope="module")
+def priors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("priors")
+    save_tiny_text_to_image(folder / "text_to_image")
+    save_tiny_novel_view(folder / "novel_view")
+    return folder
+
+
+def catalog_of(priors: Path, **changed: Any) -> DataCatalog:
+    datasets: dict[str, Any] = {
+        "text_to_image_prior": WeightsFolder(path=str(priors / "text_to_image")),
+        "novel_view_prior": WeightsFolder(path=str(priors / "novel_view")),
+        "params:segmentation": SegmentationParameters(),
+        "params:textual_inversion": TextualInversionParameters(),
+        "params:outline": OutlineParameters(),
+        "params:detail": DetailParameters(),
+        "params:evaluation": EvaluationParameters(),
+        **changed,
+    }
+    return DataCatalog(
+        {
+            name: value if isinstance(value, WeightsFolder) else MemoryDataset(value, copy_mode="assign")
+            for name, value in datasets.items()
+        }
+    )
+
+
+def test_a_run_that_has_everything_may_start(priors: Path) -> None:
+    check_run(pipeline_of(*INPUTS), catalog_of(priors))
+
+
+def test_everything_that_is_missing_is_named_at_once_with_its_command(priors: Path, tmp_path: Path) -> None:
+    catalog = catalog_of(
+        priors,
+        text_to_image_prior=WeightsFolder(path=str(tmp_path / "sd"), hub="owner/sd", revision="abc"),
+        novel_view_prior=WeightsFolder(path=str(tmp_path / "zero123")),
+        **{
+            "params:segmentation": SegmentationParameters(
+                maker="sam", sam=SamParameters(checkpoint=tmp_path / "sam.pth")
+            ),
+            "params:evaluation": EvaluationParameters(vgg19_weights=tmp_path / "vgg19.pth"),
+        },
+    )
+    with pytest.raises(SetupError) as caught:
+        check_run(pipeline_of(*INPUTS), catalog)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5
+    assert "hf download owner/sd --revision abc --include '*/*'" in str(caught.value)
+    assert f"--local-dir '{tmp_path / 'sd'}'" in str(caught.value)
+    assert "kedro run --pipeline=train_priors" in str(caught.value)
+    assert f"curl --create-dirs -o '{tmp_path / 'sam.pth'}'" in str(caught.value)
+    assert "vgg19-dcbb9e9d.pth" in str(caught.value)
+
+
+def test_only_what_the_nodes_of_this_run_need_is_looked_at(priors: Path, tmp_path: Path) -> None:
+    catalog = catalog_of(priors, novel_view_prior=WeightsFolder(path=str(tmp_path / "nothing")))
+    check_run(pipeline_of("segment", "learn_tokens", "refine_detail", "evaluate"), catalog)
+    with pytest.raises(SetupError, match="nothing"):
+        check_run(pipeline_of("optimize_outline"), catalog)
+
+
+def test_a_hash_that_the_catalog_names_is_compared(priors: Path) -> None:
+    name = "unet/diffusion_pytorch_model.safetensors"
+    right = hashlib.sha256((priors / "novel_view" / name).read_bytes()).hexdigest()
+    for digest, complaint in ((right, None), ("0" * 64, "SHA-256"), (right[::-1], "SHA-256")):
+        weights = WeightsFolder(path=str(priors / "novel_view"), sha256={name: digest})
+        catalog = catalog_of(priors, novel_view_prior=weights)
+        if complaint is None:
+            check_run(pipeline_of("optimize_outline"), catalog)
+        else:
+            with pytest.raises(SetupError, match=complaint):
+                check_run(pipeline_of("optimize_outline"), catalog)
+
+
+@pytest.mark.skipif(preflight.torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_the_gpus_environment_is_refused_never_moved_to_the_cpu(priors: Path) -> None:
+    catalog = catalog_of(
+        priors,
+        novel_view_prior=WeightsFolder(path=str(priors / "novel_view"), device="cuda"),
+        text_to_image_prior=WeightsFolder(path=str(priors / "text_to_image"), device="cuda"),
+        **{
+            "params:outline": OutlineParameters(maker="cuda"),
+            "params:detail": DetailParameters(maker="cuda"),
+        },
+    )
+    with pytest.raises(SetupError) as caught:
+        check_run(pipeline_of("learn_tokens", "optimize_outline", "refine_detail"), catalog)
+    message = str(caught.value)
+    assert message.count("sees no CUDA device") == 1  # said once for both priors
+    assert "hash encoding's maker 'cuda' needs a CUDA device" in message
+
+
+def test_maker_and_device_have_to_agree(priors: Path) -> None:
+    catalog = catalog_of(priors, **{"params:outline": OutlineParameters(maker="cuda")})
+    with pytest.raises(SetupError, match=r"maker 'cuda'.*device 'cpu'"):
+        check_run(pipeline_of("optimize_outline"), catalog)
+
+
+def test_memory_is_counted_before_it_runs_out() -> None:
+    demand, weighs = DEMANDS["refine_detail"], int(2.2 * preflight.GIB)
+    enough = 12 * preflight.GIB
+    check_memory("refine_detail", demand, weighs, pictures=1, size=512, free=enough)
+    with pytest.raises(SetupError, match=r"needs about 16.5 GiB.*12.0 GiB are free.*detail.novel_views"):
+        check_memory("refine_detail", demand, weighs, pictures=8, size=512, free=enough)
+
+
+def test_the_small_pieces_of_work_are_work() -> None:
+    """What the CUDA packages are tried with goes through on the CPU's kernels."""
+    try_volume_makers("cpu")
+    try_mesh_makers("cpu")
+
+
+def test_a_package_that_does_not_fit_the_gpu_is_named() -> None:
+    def attempt(maker: str) -> None:
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    with pytest.raises(SetupError, match=r"no kernel image.*docs/gpu.md"):
+        preflight.try_cuda(attempt)
