@@ -49,10 +49,10 @@ OUTLINE: Choices = {
 
 DETAIL: Choices = {
     "default": {},
-    "no MRCA (plain Stable Diffusion)": {"detail.mask_attention": False},
+    "no MRCA (plain Stable Diffusion)": {"detail.mask_guidance": "none"},
     "MRCA on the columns behind too": {"detail.masked_columns": "token_and_after"},
     "no L_nvm": {"detail.weights.novel_view_mask": 0.0},
-    "no L_nvm, no MRCA": {"detail.weights.novel_view_mask": 0.0, "detail.mask_attention": False},
+    "no L_nvm, no MRCA": {"detail.weights.novel_view_mask": 0.0, "detail.mask_guidance": "none"},
     "no SDS": {"detail.sds.weight": 0.0},
     "SDS weight 10": {"detail.sds.weight": 10.0},
     "guidance 15": {"detail.sds.guidance_scale": 15.0},

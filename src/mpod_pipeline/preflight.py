@@ -20,7 +20,7 @@ from mpod_pipeline.geometry.dmtet import DMTet
 from mpod_pipeline.geometry.tetrahedra import TetrahedralGrid, box_grid
 from mpod_pipeline.method.evaluation import load_encoders
 from mpod_pipeline.method.segmentation import load_segmentation_models
-from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
+from mpod_pipeline.priors import load_mask_controlnet, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import Maker, draw_jitter, make_volume_renderer, render_rays
@@ -101,13 +101,16 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
             )
     free = free_memory(weights.device)
     prior = load(weights.path, device=weights.device)
+    networks = [prior]
+    if "refine_detail" in users and (controlnet := catalog.load("params:detail").controlnet):
+        networks.append(load_mask_controlnet(controlnet, prior))
     if free is None:
         return
-    weighs = sum(parameter.numel() * parameter.element_size() for parameter in prior.parameters())
+    weighs = sum(p.numel() * p.element_size() for network in networks for p in network.parameters())
     for stage, demand in users.items():
         pictures = getattr(catalog.load(demand.parameters), demand.pictures)
         check_memory(stage, demand, weighs, pictures, prior.image_size, free)
-    del prior
+    del prior, networks
     torch.cuda.empty_cache()
 
 

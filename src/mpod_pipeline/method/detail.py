@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from diffusers import ControlNetModel
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
+from typing_extensions import Self
 
 from mpod_pipeline.checkpoint import Checkpoint
+from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.dmtet import DMTet
 from mpod_pipeline.geometry.export import TexturedMesh
@@ -22,6 +26,7 @@ from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior
@@ -54,11 +59,23 @@ class DetailParameters(Parameters):
     prompt: str = "A high-resolution DSLR image of <e>"
     novel_views: PositiveInt = 1
     sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0)
-    mask_attention: bool = Field(True, description="MRCA (Eq. 8); false: plain Stable Diffusion SDS")
+    mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
+        "mrca",
+        description="how Stable Diffusion learns of the outline: MRCA (Eq. 8), a ControlNet, not at all",
+    )
+    controlnet: Path | None = Field(
+        None, description="the ControlNet's folder, for mask_guidance 'controlnet'"
+    )
     masked_columns: Literal["token", "token_and_after"] = "token"
     weights: DetailWeights = DetailWeights()
     triangles: PositiveInt = Field(20_000, lt=100_000, description="at most, in the exported mesh")
     texture_size: PositiveInt = Field(1024, le=2048)
+
+    @model_validator(mode="after")
+    def _controlnet_has_weights(self) -> Self:
+        if self.mask_guidance == "controlnet" and self.controlnet is None:
+            raise ValueError("mask_guidance 'controlnet' needs its weights: set controlnet to their folder")
+        return self
 
 
 def refine_detail(
@@ -71,8 +88,11 @@ def refine_detail(
     seed: int,
     report: Report,
     checkpoint: Checkpoint | None = None,
+    controlnet: ControlNetModel | None = None,
 ) -> TexturedMesh:
     """Turn the outline into a mesh, refine its shape and texture, and bake one texture.
+
+    controlnet: for the parameter ``mask_guidance`` "controlnet" (see `load_mask_controlnet`).
 
     Raises ProductError where the outline has no surface, or the optimisation diverges or loses it.
     """
@@ -97,7 +117,7 @@ def refine_detail(
         mesh = shape.mesh()
         losses = reference_losses(mesh, texture, reference, p)
         losses |= novel_view_losses(
-            mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator
+            mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator, controlnet
         )
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
         losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
@@ -162,6 +182,7 @@ def novel_view_losses(
     progress: float,
     p: DetailParameters,
     generator: torch.Generator,
+    controlnet: ControlNetModel | None = None,
 ) -> dict[str, Tensor]:
     """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA) from random views of the exported masks."""
     view = torch.randperm(len(masks.azimuth_deg), generator=generator)[: p.novel_views]
@@ -175,14 +196,16 @@ def novel_view_losses(
     ]
     latents = prior.encode(pictures.permute(0, 3, 1, 2))
     timesteps = annealed_timesteps(p.sds, progress, len(view), prior.schedule, generator).to(latents.device)
-    token_mask = (
-        TokenMask(outline[:, None].to(latents.device), rectified_columns(prompt, p))
-        if p.mask_attention
-        else None
-    )
+    inside = outline[:, None].to(latents.device)
+    token_mask = TokenMask(inside, rectified_columns(prompt, p)) if p.mask_guidance == "mrca" else None
+    control = None
+    if p.mask_guidance == "controlnet":
+        if controlnet is None:
+            raise SetupError("mask_guidance 'controlnet' was chosen, but its network was not loaded.")
+        control = MaskControl.of(controlnet, inside, prior.image_size)
 
     def predict(noisy: Tensor, t: Tensor) -> Tensor:
-        return prior.predict(noisy, t, [prompt], nothing, p.sds.guidance_scale, token_mask)
+        return prior.predict(noisy, t, [prompt], nothing, p.sds.guidance_scale, token_mask, control)
 
     return {
         "novel_view_mask": p.weights.novel_view_mask * mask_loss(opacity, target),

@@ -48,6 +48,7 @@ class EvaluationParameters(Parameters):
         None, description="a CLIP to score with as well (the paper's score)"
     )
     vgg19_weights: Path | None = Field(None, description="torchvision's VGG19 weights, for the paper's CX")
+    device: str = Field("cpu", description="where these two are to be, as PyTorch names it")
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ def load_encoders(parameters: EvaluationParameters) -> Encoders:
     images: list[ImageEncoder] = [embedded]
     features: list[FeatureExtractor] = [embedded]
     if parameters.open_clip:
-        images.append(load_open_clip(parameters.open_clip))
+        images.append(load_open_clip(parameters.open_clip, parameters.device))
     if parameters.vgg19_weights:
-        features.append(load_vgg19(parameters.vgg19_weights))
+        features.append(load_vgg19(parameters.vgg19_weights, parameters.device))
     return Encoders(images, features)
 
 

@@ -51,6 +51,9 @@ class OutlineParameters(Parameters):
     network_learning_rate: PositiveFloat = 0.005
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     elevation_deg: tuple[float, float] = (-10.0, 50.0)
+    absolute_elevation: bool = Field(
+        False, description="the prior is Stable-Zero123, whose pose vector says the photo's own elevation"
+    )
     novel_views: PositiveInt = 2
     reference_probability: float | None = Field(
         None,

@@ -1,6 +1,7 @@
 """Image encoders behind the scores. Each has a name, and every score's name carries it.
 
-Images are [B, 3, H, W], floats in [0, 1], on white. Each encoder does its own resizing and normalising.
+Images are [B, 3, H, W], floats in [0, 1], on white. Each encoder does its own resizing and normalising, on its own
+device, where its answer stays.
 """
 
 from __future__ import annotations
@@ -172,6 +173,7 @@ class OpenClip(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> CLIP image embeddings [B, D]."""
+        images = images.to(next(self.model.parameters()).device)
         result: Tensor = self.model.encode_image(
             normalize_images(resize_images(images, self.image_size), self.mean, self.std)
         )
@@ -218,6 +220,7 @@ class Vgg19(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, 512, 14, 14]."""
+        images = images.to(next(self.layers.parameters()).device)
         result: Tensor = self.layers(
             normalize_images(resize_images(images, self.image_size), IMAGENET_MEAN, IMAGENET_STD)
         )

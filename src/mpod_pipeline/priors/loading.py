@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from safetensors import SafetensorError
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
@@ -88,6 +88,33 @@ def load_text_to_image_prior(
     )
     _check_fit(folder, prior.unet, prior.vae.config.latent_channels, prior.token_dim)
     return on_device(prior, device).to(memory_format=torch.channels_last)
+
+
+def load_mask_controlnet(folder: str | Path, prior: TextToImagePrior) -> ControlNetModel:
+    """A ControlNet's folder (config.json and weights) for a prior, on its device and in its precision.
+
+    Raises SetupError where it is missing or was made for another family of Stable Diffusion.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SetupError(f"There is no ControlNet at {folder}; set detail.controlnet to its folder.")
+    network = _network(ControlNetModel, folder, "", prior.unet.dtype)
+    config, unet = network.config, prior.unet.config
+    shrinks = 2 ** (len(config.conditioning_embedding_out_channels) - 1)
+    family = (config.cross_attention_dim, tuple(config.block_out_channels), config.in_channels, shrinks)
+    wanted = (
+        unet.cross_attention_dim,
+        tuple(unet.block_out_channels),
+        unet.in_channels,
+        prior.image_size // unet.sample_size,
+    )
+    if family != wanted or config.conditioning_channels != 3:
+        raise SetupError(
+            f"The ControlNet at {folder} does not fit the text prior (token width, channels, latent channels, scale): "
+            f"{family}, not {wanted}."
+        )
+    network = on_device(network, prior.device).to(memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False)
 
 
 def _check_parts(folder: Path, parts: tuple[str, ...]) -> None:

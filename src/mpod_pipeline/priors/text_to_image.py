@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.latents import encode_pictures, resize
 from mpod_pipeline.priors.mrca import TokenMask, rectified_attention
 from mpod_pipeline.priors.schedule import NoiseSchedule
@@ -130,24 +132,28 @@ class TextToImagePrior(nn.Module):
         unconditional: Prompt,
         guidance_scale: float,
         token_mask: TokenMask | None = None,
+        control: MaskControl | None = None,
     ) -> Tensor:
         """The guided prediction [B, 4, h, w]; one prompt per latent, or one for all.
 
-        ``token_mask`` rectifies the cross-attention of the conditional half (MRCA, Eq. 8).
+        ``token_mask`` rectifies the cross-attention of the conditional half (MRCA, Eq. 8); ``control`` is the ablation
+        in its place.
         """
         context = torch.cat([p.context for p in prompts]).expand(len(noisy), -1, -1)
         nothing = unconditional.context.expand(len(noisy), -1, -1)
+        asked = torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), torch.cat([nothing, context])
+        residuals = control.residuals(*asked) if control else {}
         with rectified_attention(self.unet, token_mask):
-            both = self._unet(
-                torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), torch.cat([nothing, context])
-            )
+            both = self._unet(*asked, **residuals)
         without, conditional = both.chunk(2)
         return without + guidance_scale * (conditional - without)
 
-    def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        return self.unet(
-            noisy.to(self.unet.dtype), timesteps, encoder_hidden_states=context.to(self.unet.dtype)
-        ).sample.float()
+    def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
+        dtype = self.unet.dtype
+        out = self.unet(
+            noisy.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals
+        ).sample
+        return out.float()
 
     def predict_unguided(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """The plain prediction for contexts [B, L, D]; differentiable to the context (textual inversion)."""

@@ -41,7 +41,9 @@ def optimize_outline(
 
 
 def _outliner(weights: Weights, parameters: OutlineParameters) -> Work:
-    prior = load_novel_view_prior(weights.path, device=weights.device)
+    prior = load_novel_view_prior(
+        weights.path, device=weights.device, absolute_elevation=parameters.absolute_elevation
+    )
 
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None

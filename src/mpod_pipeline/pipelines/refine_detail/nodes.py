@@ -12,7 +12,7 @@ from mpod_pipeline.geometry.export import to_glb
 from mpod_pipeline.method import detail
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.masks import OutlineMasks
-from mpod_pipeline.priors import load_text_to_image_prior
+from mpod_pipeline.priors import load_mask_controlnet, load_text_to_image_prior
 
 STAGE = Stage(
     "refine_detail",
@@ -44,7 +44,7 @@ def refine_detail(
         partial(_refiner, text_to_image_prior, parameters),
         inputs={"cutout": cutouts, "token": tokens, "field": outline_fields, "masks": outline_masks},
         parameters=parameters,
-        weights=[text_to_image_prior.path],
+        weights=[text_to_image_prior.path, *([parameters.controlnet] if parameters.controlnet else [])],
         batch=batch,
         history=history,
     )
@@ -52,6 +52,7 @@ def refine_detail(
 
 def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
     prior = load_text_to_image_prior(weights.path, device=weights.device)
+    controlnet = load_mask_controlnet(parameters.controlnet, prior) if parameters.controlnet else None
 
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
@@ -67,6 +68,7 @@ def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
             seed,
             report,
             checkpoint,
+            controlnet,
         )
         return {"meshes": to_glb(mesh)}
 
