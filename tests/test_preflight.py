@@ -147,6 +147,16 @@ def test_the_small_pieces_of_work_are_work() -> None:
     try_mesh_makers("cpu")
 
 
+@pytest.mark.skipif(not preflight.torch.cuda.is_available(), reason="needs CUDA, tinycudann and nerfacc")
+def test_the_cuda_packages_of_stage_1_work() -> None:
+    preflight.try_cuda(try_volume_makers)
+
+
+@pytest.mark.skipif(not preflight.torch.cuda.is_available(), reason="needs CUDA and kaolin")
+def test_the_cuda_package_of_stage_2_works() -> None:
+    preflight.try_cuda(try_mesh_makers)
+
+
 def test_a_package_that_does_not_fit_the_gpu_is_named() -> None:
     def attempt(maker: str) -> None:
         raise RuntimeError("no kernel image is available for execution on the device")

@@ -197,3 +197,18 @@ def test_a_token_of_another_width_is_refused(sd15: Path) -> None:
     prior = load_text_to_image_prior(sd15, precision="float32")
     with pytest.raises(SetupError, match=r"1024.*768"):
         prior.encode_prompt("a photo of <e>", torch.zeros(1024))
+
+
+def test_a_tokens_gradient_survives_a_unet_in_float16(sd15: Path) -> None:
+    """A mean over all latents, weighted as small as this, is lost on its way through a plain float16 network."""
+    gradients = []
+    for precision in ("float32", "float16"):
+        prior = load_text_to_image_prior(sd15, precision=precision)  # type: ignore[arg-type]
+        token = prior.word_embedding("mug").requires_grad_(True)
+        noisy = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        context = prior.encode_prompt("a photo of <e>", token).context
+        prediction = prior.predict_unguided(noisy, torch.tensor([500]), context)
+        (prediction.square().mean() * 1e-6).backward()
+        assert token.grad is not None
+        gradients.append(token.grad)
+    assert (gradients[0] - gradients[1]).norm() < 0.05 * gradients[0].norm()

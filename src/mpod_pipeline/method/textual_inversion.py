@@ -62,11 +62,11 @@ def learn_token(
     optimizer = torch.optim.AdamW(
         [token], lr=p.learning_rate * float(initial.std()), weight_decay=p.weight_decay
     )
-    picture = reference_view(cutout, prior.image_size * 5 // 4).picture
+    picture = reference_view(cutout, prior.image_size * 5 // 4).picture.to(prior.device)
 
     def losses_of(step: int) -> dict[str, Tensor]:
         pictures = looks_at(picture, prior.image_size, p.batch_size, generator)
-        return {"loss": denoising_loss(prior, pictures.to(prior.device), token, p, generator)}
+        return {"loss": denoising_loss(prior, pictures, token, p, generator)}
 
     learnt = torch.nn.ParameterList([token])
     optimisation = Optimisation("Learning the product's word", learnt, optimizer, generator, p.steps)

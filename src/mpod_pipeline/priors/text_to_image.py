@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
-from mpod_pipeline.priors.latents import encode_pictures, resize
+from mpod_pipeline.priors.latents import GradientScale, encode_pictures, resize
 from mpod_pipeline.priors.mrca import TokenMask, rectified_attention
 from mpod_pipeline.priors.schedule import NoiseSchedule
 
@@ -82,7 +82,7 @@ class TextToImagePrior(nn.Module):
         """
         ids, is_token = self._ids(text)
         embeddings = self.text_encoder.get_input_embeddings().weight[ids]
-        if is_token.any():
+        if PLACEHOLDER in text:
             if token is None:
                 raise SetupError(f"The prompt {text!r} names {PLACEHOLDER} but no token was given.")
             if token.shape != (self.token_dim,):
@@ -157,7 +157,8 @@ class TextToImagePrior(nn.Module):
 
     def predict_unguided(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """The plain prediction for contexts [B, L, D]; differentiable to the context (textual inversion)."""
-        return self._unet(noisy, timesteps, context)
+        scale = GradientScale()
+        return scale.enters(self._unet(noisy, timesteps, scale.leaves(context)))
 
 
 @contextmanager
