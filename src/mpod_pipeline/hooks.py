@@ -25,6 +25,7 @@ from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary
 from mpod_pipeline.datasets import History
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.pipelines import STAGES
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +84,10 @@ class BatchHooks:
     ) -> None:
         if not is_batch(pipeline):
             return
-        self.summary = RunSummary(
-            run_params["run_id"], max_failed_fraction=catalog.load("params:batch").max_failed_fraction
-        )
+        batch = catalog.load("params:batch")
+        if unknown := set(batch.resources) - {*STAGES, *(node.name for node in pipeline.nodes)}:
+            raise SetupError(f"batch.resources names {', '.join(sorted(unknown))}, which is no stage.")
+        self.summary = RunSummary(run_params["run_id"], max_failed_fraction=batch.max_failed_fraction)
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
         lock.acquire(run_params["run_id"])
         self._lock = lock

@@ -9,7 +9,7 @@ import logging
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -35,6 +35,11 @@ logger = logging.getLogger(__name__)
 
 #: Datasets whose pictures are kept with the run.
 PICTURES = ("turntables",)
+#: A run follows so many products: their seconds, curves, scores and pictures are in MLflow. Of thousands, nobody
+#: could open the run any more; the workspace has them all.
+FOLLOWED = 100
+#: And of each curve about so many points, as every one costs the store half a millisecond.
+CURVE_POINTS = 100
 _STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
@@ -64,6 +69,7 @@ class TrackingHooks:
         self._batch = batch
         self._mlflow = MlflowHook()
         self._pending: list[Metric] = []
+        self._followed: set[str] = set()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -81,6 +87,7 @@ class TrackingHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         self._pending.clear()
+        self._followed.clear()
         self._mlflow.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
         names = sorted(name for name in pipeline.inputs() if name.startswith("params:"))
         parameters = {
@@ -96,7 +103,9 @@ class TrackingHooks:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         if isinstance(data, pd.DataFrame):
             if dataset_name == "scores" and not data.empty:
-                self._log(_metrics_of_table(data))
+                self._log(
+                    _metrics_of_table(data[(data["product"] == "mean") | data["product"].map(self._follows)])
+                )
                 self._flush()
                 mlflow.log_text(data.to_csv(index=False), "scores.csv")
             return
@@ -106,7 +115,7 @@ class TrackingHooks:
             self._log(
                 (f"seconds/{node.name}/{product}", record["seconds"], 0)
                 for product, record in data.items()
-                if record["state"] == "made"
+                if record["state"] == "made" and self._follows(product)
             )
         elif dataset_name == f"{node.name}_summary":
             self._log((f"{node.name}/{name}", value, 0) for name, value in data[node.name].items())
@@ -115,15 +124,17 @@ class TrackingHooks:
             self._log(
                 (f"loss/{node.name}/{product}/{name}", value, step)
                 for product, curves in data.items()
+                if self._follows(product)
                 for name, curve in curves.items()
-                for step, value in curve
+                for step, value in _thinned(curve)
             )
         elif dataset_name.endswith("_curve"):
             self._log((f"loss/{node.name}", value, step) for step, value in data)
             self._flush()
         elif dataset_name in PICTURES:
             for product, picture in data.items():
-                mlflow.log_image(picture, artifact_file=f"{dataset_name}/{product}.png")
+                if self._follows(product):
+                    mlflow.log_image(picture, artifact_file=f"{dataset_name}/{product}.png")
 
     @hook_impl
     @_unless_lost
@@ -145,6 +156,12 @@ class TrackingHooks:
         self._flush()
         self._log_summary(pipeline)
         self._mlflow.on_pipeline_error(error=error, run_params=run_params, pipeline=pipeline, catalog=catalog)
+
+    def _follows(self, product: str) -> bool:
+        """Whether the product is among those that the run follows; it takes them as they come."""
+        if len(self._followed) < FOLLOWED:
+            self._followed.add(product)
+        return product in self._followed
 
     def _log_summary(self, pipeline: Pipeline) -> None:
         if is_batch(pipeline):
@@ -175,6 +192,12 @@ def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from flatten(f"{name}.{key}", inner)
     else:
         yield name, value
+
+
+def _thinned(curve: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
+    """Every so many points, counted from the last one."""
+    stride = max(1, len(curve) // CURVE_POINTS)
+    return reversed(curve[::-stride])
 
 
 def _metrics_of_table(table: pd.DataFrame) -> Iterator[tuple[str, float, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mpod_pipeline.batch.progress import POINTS, StageProgress
+from mpod_pipeline.batch.progress import POINTS, LossCurves, StageProgress
 
 
 @pytest.fixture(autouse=True)
@@ -17,20 +17,14 @@ def informed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 def test_curves_are_kept_thin_and_end_at_the_last_step() -> None:
     steps = 10 * POINTS + 3
-    with StageProgress("stage", 1) as progress:
-        report = progress.report_for("mug")
-        for step in range(1, steps + 1):
-            report(step, steps, {"loss": 1 / step})
-        curve = progress.curves["loss"]
+    shown: list[int] = []
+    losses = LossCurves(lambda step, total, values: shown.append(step))
+    for step in range(1, steps + 1):
+        losses(step, steps, {"loss": 1 / step})
+    curve = losses.curves["loss"]
+    assert shown == list(range(1, steps + 1))
     assert len(curve) <= POINTS + 1
     assert curve[-1] == (steps, 1 / steps)
-
-
-def test_a_product_begins_with_an_empty_curve() -> None:
-    with StageProgress("stage", 2) as progress:
-        progress.report_for("mug")(1, 1, {"loss": 1.0})
-        progress.report_for("shoe")(1, 1, {"sharpness": 2.0})
-        assert progress.curves == {"sharpness": [(1, 2.0)]}
 
 
 def test_bars_name_stage_and_product_and_the_time_left(
@@ -39,7 +33,7 @@ def test_bars_name_stage_and_product_and_the_time_left(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with StageProgress("outline", 1) as progress:
         progress.report_for("mug")(1, 2, {})
-        progress.product_done()
+        progress.done("mug")
     bars = capsys.readouterr().err
     assert "outline mug" in bars
     assert "1/1" in bars
@@ -49,7 +43,7 @@ def one_product_of_three_steps(progress: StageProgress) -> None:
     report = progress.report_for("mug")
     for step in (1, 2, 3):
         report(step, 3, {"loss": 1.0})
-    progress.product_done()
+    progress.done("mug")
 
 
 def test_a_log_gets_whole_lines_and_no_more_of_them_for_more_products(
@@ -78,5 +72,4 @@ def test_a_quiet_log_gets_no_progress(
     monkeypatch.setattr("mpod_pipeline.batch.progress.LOG_INTERVAL_S", 0.0)
     with caplog.at_level(logging.WARNING, "mpod_pipeline"), StageProgress("outline", 1) as progress:
         one_product_of_three_steps(progress)
-        assert progress.curves == {"loss": [(1, 1.0), (2, 1.0), (3, 1.0)]}
     assert not caplog.messages

@@ -6,11 +6,12 @@ import errno
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from mpod_pipeline.batch.progress import Curves, LossCurves
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.report import Report
@@ -48,11 +49,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: the artifacts, or a failure."""
+    """What came of a task: the artifacts, or a failure. curves: its losses."""
 
     product: str
     seconds: float
     result: dict[str, Any] | Failure
+    curves: Curves = field(default_factory=dict)
 
 
 # A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and
@@ -84,14 +86,15 @@ def attempt(work: Work, task: Task, report: Report) -> Outcome:
     """Do the task. A product's own trouble is an outcome; a bug, a wrong setting or a full disk is raised."""
     started = time.perf_counter()
     result: dict[str, Any] | Failure
+    losses = LossCurves(report)
     try:
         inputs = {name: read() if read else None for name, read in task.inputs.items()}
-        result = work(inputs, task.seed, report, task.checkpoint)
+        result = work(inputs, task.seed, losses, task.checkpoint)
     except Exception as error:
         if stops_the_run(error):
             raise
         result = Failure(type(error).__name__, _sentence(error), traceback.format_exc())
-    return Outcome(task.product, time.perf_counter() - started, result)
+    return Outcome(task.product, time.perf_counter() - started, result, losses.curves)
 
 
 def _sentence(error: Exception) -> str:

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from mpod_pipeline.parameters import Parameters
+
+
+class ExecutorParameters(Parameters):
+    """Where the work is done: one product at a time in the run's own process, or by workers that Ray places."""
+
+    kind: Literal["in_process", "ray"] = "in_process"
+    #: Of the Ray cluster: "auto" for the one that runs on this machine, HOST:PORT, or "local" to start one for the
+    #: run alone.
+    address: str = "local"
+    #: Workers, each with its own copy of the models; None for as many as the cluster can hold.
+    workers: int | None = Field(default=None, ge=1)
+
+
+class Resources(Parameters):
+    """What one Ray worker of a stage takes of its machine. Parts of a GPU are shared."""
+
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _something(self) -> Resources:
+        if not self.num_cpus and not self.num_gpus:
+            raise ValueError("a worker takes something: num_cpus and num_gpus cannot both be 0")
+        return self
 
 
 class BatchParameters(Parameters):
@@ -22,6 +48,12 @@ class BatchParameters(Parameters):
     #: Long work inside one product writes down its state every so many seconds, and goes on from there after a kill;
     #: None: it starts anew.
     checkpoint_every_seconds: float | None = Field(ge=0)
+    executor: ExecutorParameters = ExecutorParameters()
+    #: By stage; without an entry, one CPU.
+    resources: dict[str, Resources] = Field(default_factory=dict)
+
+    def resources_of(self, stage: str) -> Resources:
+        return self.resources.get(stage, Resources())
 
     @field_validator("products", mode="before")
     @classmethod

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
+
+from mpod_pipeline.report import Report
 
 logger = logging.getLogger(__name__)
 
@@ -41,48 +44,49 @@ def progress_bar(**options: Any) -> tqdm:
     return _LogLines(**options)
 
 
+class LossCurves:
+    """A report that keeps thin curves and passes every step on."""
+
+    def __init__(self, show: Report) -> None:
+        self._show = show
+        self.curves: Curves = {}
+
+    def __call__(self, step: int, total: int, losses: dict[str, float]) -> None:
+        self._show(step, total, losses)
+        if step % max(1, total // POINTS) == 0 or step == total:
+            for name, value in losses.items():
+                self.curves.setdefault(name, []).append((step, float(value)))
+
+
 class StageProgress:
-    """Bars for one stage: its products, and within a product the steps that the work reports."""
+    """Bars for one stage: its products, and for each product at work the steps that are reported."""
 
     def __init__(self, stage: str, products: int) -> None:
         self._stage = stage
         self._products = progress_bar(desc=stage, total=products, unit="product", disable=products == 0)
-        self._steps: tqdm | None = None
-        self._product = ""
-        self.curves: Curves = {}
+        self._steps: dict[str, tqdm] = {}
 
-    def report_for(self, product: str) -> StageProgress:
-        """Begin a product; the curves of the one before are gone."""
-        self._close_steps()
-        self._product, self.curves = product, {}
-        return self
+    def report_for(self, product: str) -> Report:
+        """What shows the product's steps, as they are told or now and then."""
+        return partial(self._show, product)
 
-    def __call__(self, step: int, total: int, losses: dict[str, float]) -> None:
-        """Take note of a step. One that was there before: what came after it no longer holds."""
-        if self._steps is None:
-            description = f"{self._stage} {self._product}"
-            self._steps = progress_bar(desc=description, total=total, unit="step", leave=False)
-        self._steps.update(step - self._steps.n)
-        if step % max(1, total // POINTS) == 0 or step == total:
-            self._steps.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
-            for name, value in losses.items():
-                curve = self.curves.setdefault(name, [])
-                while curve and curve[-1][0] >= step:
-                    curve.pop()
-                curve.append((step, float(value)))
+    def _show(self, product: str, step: int, total: int, losses: dict[str, float]) -> None:
+        bar = self._steps.get(product)
+        if bar is None:
+            bar = progress_bar(desc=f"{self._stage} {product}", total=total, unit="step", leave=False)
+            self._steps[product] = bar
+        bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
+        bar.update(step - bar.n)
 
-    def product_done(self) -> None:
-        self._close_steps()
+    def done(self, product: str) -> None:
+        if bar := self._steps.pop(product, None):
+            bar.close()
         self._products.update()
 
     def __enter__(self) -> StageProgress:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._close_steps()
+        for bar in self._steps.values():
+            bar.close()
         self._products.close()
-
-    def _close_steps(self) -> None:
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None

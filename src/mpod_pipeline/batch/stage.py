@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.batch.executor import InProcess
-from mpod_pipeline.batch.isolation import Failure, Work
-from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage
+from mpod_pipeline.batch.executor import Executor, make_executor
+from mpod_pipeline.batch.isolation import Failure, Outcome, Work
+from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.parameters import Parameters
@@ -51,31 +52,45 @@ def run_stage(
     ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as)
     products = ledger.products()
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0}
-    worker = InProcess(open_work)
-    with StageProgress(stage.name, len(products)) as progress:
+    at_work: dict[str, Todo] = {}
+
+    def settle(outcome: Outcome) -> Iterator[dict[str, Any]]:
+        product, todo = outcome.product, at_work.pop(outcome.product)
+        if isinstance(outcome.result, Failure):
+            counts["failed"] += 1
+            logger.warning("%s: %s failed. %s", stage.name, product, outcome.result.message)
+            record = ledger.failed(todo, outcome, outcome.result)
+            yield chunk(tracebacks={product: outcome.result.traceback}, records={product: record.to_json()})
+        else:
+            counts["made"] += 1
+            artifacts = {name: {product: outcome.result[name]} for name in stage.artifacts}
+            yield chunk(**artifacts, losses={product: outcome.curves})
+            record = ledger.made(todo, outcome)
+            yield chunk(tracebacks={product: None}, records={product: record.to_json()})
+        ledger.forget_checkpoint(product)  # its end is on record
+        progress.done(product)
+
+    with ExitStack() as stack:
+        progress = stack.enter_context(StageProgress(stage.name, len(products)))
+        executor: Executor | None = None
         for product in products:
             decision = ledger.decide(product)
             if isinstance(decision, Settled):
                 counts["left_out" if decision.left_out else "skipped"] += 1
                 if decision.record:
                     yield chunk(records={product: decision.record.to_json()})
-            else:
-                outcome = worker.do(decision.task, progress.report_for(product))
-                if isinstance(outcome.result, Failure):
-                    counts["failed"] += 1
-                    logger.warning("%s: %s failed. %s", stage.name, product, outcome.result.message)
-                    record = ledger.failed(decision, outcome, outcome.result)
-                    yield chunk(
-                        tracebacks={product: outcome.result.traceback}, records={product: record.to_json()}
-                    )
-                else:
-                    counts["made"] += 1
-                    artifacts = {name: {product: outcome.result[name]} for name in stage.artifacts}
-                    yield chunk(**artifacts, losses={product: progress.curves})
-                    record = ledger.made(decision, outcome)
-                    yield chunk(tracebacks={product: None}, records={product: record.to_json()})
-            ledger.forget_checkpoint(product)  # its end is on record
-            progress.product_done()
+                ledger.forget_checkpoint(product)
+                progress.done(product)
+                continue
+            at_work[product] = decision
+            if executor is None:
+                made = make_executor(batch.executor, batch.resources_of(stage.name), open_work, progress)
+                executor = stack.enter_context(made)
+            for outcome in executor.submit(decision.task):
+                yield from settle(outcome)
+        if executor:
+            for outcome in executor.drain():
+                yield from settle(outcome)
         for product, record in ledger.gone():
             yield chunk(records={product: record.to_json()})
             ledger.forget_checkpoint(product)

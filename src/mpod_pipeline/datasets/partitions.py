@@ -49,16 +49,22 @@ class Partitions(Mapping[str, Partition]):
         """
         if problem := what_is_wrong_with(product):
             raise ValueError(f"{product!r}: {problem}")
-        candidates = [self.folder / f"{product}{suffix}" for suffix in self.codec.suffixes]
-        return next((path for path in candidates if path.is_file()), candidates[0])
+        return self._find(product) or self.folder / f"{product}{self.codec.suffixes[0]}"
 
     def __getitem__(self, product: str) -> Partition:
-        if product not in self:
+        path = None if what_is_wrong_with(product) else self._find(product)
+        if path is None:
             raise KeyError(product)
-        return Partition(self.path(product), self.codec)
+        return Partition(path, self.codec)
 
     def __contains__(self, product: object) -> bool:
-        return isinstance(product, str) and not what_is_wrong_with(product) and self.path(product).is_file()
+        return (
+            isinstance(product, str) and not what_is_wrong_with(product) and self._find(product) is not None
+        )
+
+    def _find(self, product: str) -> Path | None:
+        candidates = (self.folder / f"{product}{suffix}" for suffix in self.codec.suffixes)
+        return next((path for path in candidates if path.is_file()), None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._products()))

@@ -1,0 +1,132 @@
+"""What the batch layer itself costs: the real pipeline over a catalog of 1,000 and of 10,000 products, with every
+stage's work replaced by one that costs nothing.
+
+    python benchmarks/batch.py [--products 1000 10000] [--real-seconds 70]
+
+For each size, in a process of its own: the first run (everything is made), the next night (nothing is), and
+`kedro status`. Photos, priors, catalog, hooks, records, MLflow and disk are the real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+STEPS = 100
+
+
+def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
+    """Work that gives the smallest artifacts at once."""
+    import numpy as np
+    import torch
+
+    pixel = np.zeros((1, 1, 4), np.uint8)
+    smallest = {
+        "cutouts": pixel,
+        "tokens": torch.zeros(1),
+        "outline_fields": {},
+        "outline_masks": {"mask": pixel},
+        "meshes": b"glTF",
+        "evaluations": {"psnr": 20.0},
+        "turntables": pixel,
+        "normals": pixel,
+    }
+
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Callable[..., None], *others: Any
+    ) -> dict[str, Any]:
+        if stage.has_losses:
+            for step in range(1, STEPS + 1):
+                report(step, STEPS, {"loss": 1 / step})
+        return {name: smallest[name] for name in stage.artifacts}
+
+    return work
+
+
+def free_stage(run_stage: Any, stage: Any, open_work: Any, **options: Any) -> Iterator[dict[str, Any]]:
+    return run_stage(stage, partial(nothing_for, stage), **options)
+
+
+def measure(folder: Path) -> None:
+    """Run the pipeline on the photos in ``folder``, and print seconds and memory as JSON."""
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    from mpod_pipeline.batch import run_stage
+    from mpod_pipeline.datasets.codecs import CODECS
+    from mpod_pipeline.pipelines import STAGES
+    from mpod_pipeline.settings import HOOKS
+
+    bootstrap_project(ROOT)
+    for stage in STAGES:
+        import_module(f"mpod_pipeline.pipelines.{stage}.nodes").run_stage = partial(free_stage, run_stage)
+    CODECS["outline_field"] = CODECS["json"]
+    params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace")}
+
+    def run() -> dict[str, float]:
+        started = perf_counter()
+        with KedroSession.create(ROOT, env="nightly", runtime_params=params) as session:
+            session.run(pipeline_names=["catalog_to_3d"])
+        stages = HOOKS[0].summary.stages
+        assert [*stages] == [*STAGES]
+        return {"run": perf_counter() - started, "stages": sum(row["seconds"] for row in stages.values())}
+
+    first = run()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"first": first, "next": run(), "memory_mb": memory}))
+
+
+def status_seconds(folder: Path) -> float:
+    started = perf_counter()
+    params = f"--params=photos={folder / 'photos'},workspace={folder / 'workspace'}"
+    subprocess.run(
+        [sys.executable, "-m", "kedro", "status", params], cwd=ROOT, check=True, capture_output=True
+    )
+    return perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--products", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--real-seconds", type=float, default=70.0, help="what a real product takes in all")
+    parser.add_argument("--folder", type=Path, help="measure one run on its photos (used by the benchmark)")
+    arguments = parser.parse_args()
+    if arguments.folder:
+        measure(arguments.folder)
+        return
+    for products in arguments.products:
+        with tempfile.TemporaryDirectory(prefix="batch-") as name:
+            folder = Path(name)
+            (folder / "photos").mkdir()
+            for number in range(products):
+                (folder / "photos" / f"product-{number:06}.jpg").write_bytes(b"%d" % number)
+            environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+            command = [sys.executable, __file__, "--folder", name]
+            done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            result = json.loads(done.stdout.splitlines()[-1])
+            print(f"{products:,} products, {result['memory_mb']:.0f} MB at the peak")
+            for name in ("first", "next"):
+                run, stages = result[name]["run"], result[name]["stages"]
+                part = stages / products / arguments.real_seconds
+                print(
+                    f"  {name} run: {run:.1f} s, its stages {stages:.1f} s: "
+                    f"{1000 * stages / products:.1f} ms a product in all stages together, "
+                    f"{part:.2%} of a real product's {arguments.real_seconds:.0f} s"
+                )
+            print(f"  kedro status: {status_seconds(folder):.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

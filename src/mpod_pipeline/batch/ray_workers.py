@@ -1,0 +1,239 @@
+"""Tasks on the processors of one machine or many, by Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mpod_pipeline.batch.isolation import Failure, Outcome, Task, Work, attempt
+from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
+from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.errors import SetupError
+
+try:
+    import ray
+    from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+except ImportError as error:
+    raise SetupError(
+        "batch.executor.kind is 'ray', and Ray is not installed: pip install 'mpod_pipeline[ray]'"
+    ) from error
+
+logger = logging.getLogger(__name__)
+
+#: A product during whose work so many workers died is taken to have killed them.
+DEATHS = 2
+#: How often the workers are asked which step they are at.
+ASK_EVERY_S = 1.0
+#: How often a run that waits for a free place in the cluster says so.
+COMPLAIN_EVERY_S = 60.0
+
+Step = tuple[int, int, dict[str, float]]
+
+
+class _Worker:
+    """A process with its own copy of the work, opened (its models loaded) when the first task comes."""
+
+    def __init__(self, open_work: Callable[[], Work]) -> None:
+        self._open_work = open_work
+        self._work: Work | None = None
+        self._step: Step | None = None
+
+    def ready(self) -> None:
+        """Answered as soon as the process is up."""
+
+    def do(self, task: Task, files: list[Path]) -> Outcome:
+        """files: what the driver sees on its disk, so that this machine must, too."""
+        if hidden := [path for path in files if not path.exists()]:
+            raise SetupError(
+                f"The machine {socket.gethostname()} does not see {hidden[0]}. Photos and workspace must lie under "
+                "the same path on all machines of the cluster."
+            )
+        if self._work is None:
+            self._work = self._open_work()
+        self._step = None
+        return attempt(self._work, task, self._note)
+
+    @ray.method(concurrency_group="asking")
+    def step(self) -> Step | None:
+        """The last step that the current task has told of."""
+        return self._step
+
+    def _note(self, step: int, total: int, losses: dict[str, float]) -> None:
+        self._step = (step, total, losses)
+
+
+class RayWorkers:
+    """An executor whose workers are Ray actors; outcomes come in the order in which they finish.
+
+    No more tasks are under way than there are workers, so at most one result a worker waits to be saved. A task
+    whose worker or machine died is done again by another; if that happens `DEATHS` times, the product has failed.
+    Raises SetupError if there is no cluster at the address, or no machine of it can hold a worker.
+    """
+
+    def __init__(
+        self,
+        chosen: ExecutorParameters,
+        resources: Resources,
+        open_work: Callable[[], Work],
+        progress: StageProgress,
+    ) -> None:
+        _connect(chosen.address)
+        self._limit = chosen.workers or _places(resources)
+        if not _places(resources):
+            raise SetupError(
+                f"No machine of the Ray cluster has {resources.num_cpus:g} CPUs and {resources.num_gpus:g} GPUs, "
+                "which batch.resources asks for."
+            )
+        # a thread of its own answers at which step the other one is
+        share = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
+        remote: Any = ray.remote
+        self._actor = remote(concurrency_groups={"asking": 1}, **share)(_Worker)
+        self._open_work = ray.put(open_work)
+        self._progress = progress
+        self._waiting: deque[Task] = deque()
+        self._starting: dict[Any, Any] = {}  # the answer to `ready`, the actor
+        self._idle: list[Any] = []
+        self._running: dict[
+            Any, tuple[Any, Task, float]
+        ] = {}  # the outcome to be, the actor, its task, since when
+        self._deaths: Counter[str] = Counter()
+        self._complained = time.monotonic()
+
+    def submit(self, task: Task) -> Iterator[Outcome]:
+        self._waiting.append(task)
+        if len(self._starting) + len(self._idle) + len(self._running) < self._limit and not self._idle:
+            self._start_worker()
+        self._assign()
+        while len(self._waiting) + len(self._running) > self._limit:
+            yield from self._wait()
+
+    def drain(self) -> Iterator[Outcome]:
+        while self._waiting or self._running:
+            yield from self._wait()
+
+    def __enter__(self) -> RayWorkers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let the workers go at once, and their share of the cluster with them."""
+        actors = [*self._starting.values(), *self._idle, *(actor for actor, *_ in self._running.values())]
+        for actor in actors:
+            ray.kill(actor)
+
+    def _start_worker(self) -> None:
+        actor = self._actor.remote(self._open_work)
+        self._starting[actor.ready.remote()] = actor
+
+    def _assign(self) -> None:
+        while self._waiting and self._idle:
+            task, actor = self._waiting.popleft(), self._idle.pop()
+            self._running[actor.do.remote(_absolute(task), _files(task))] = (actor, task, time.perf_counter())
+
+    def _wait(self) -> Iterator[Outcome]:
+        """Wait for something to happen, at most a moment, and see to it."""
+        self._assign()
+        happened, _ = ray.wait([*self._starting, *self._running], num_returns=1, timeout=ASK_EVERY_S)
+        for reference in happened:
+            if reference in self._starting:
+                self._welcome(reference)
+            else:
+                yield from self._take(reference)
+        if not happened:
+            self._ask_for_steps()
+            self._complain_if_stuck()
+
+    def _welcome(self, reference: Any) -> None:
+        actor = self._starting.pop(reference)
+        try:
+            ray.get(reference)
+        except RayActorError:
+            self._start_worker()
+        else:
+            self._idle.append(actor)
+            self._assign()
+
+    def _take(self, reference: Any) -> Iterator[Outcome]:
+        actor, task, since = self._running.pop(reference)
+        try:
+            outcome = ray.get(reference)
+        except (RayActorError, ObjectLostError) as error:
+            ray.kill(actor)
+            self._start_worker()
+            yield from self._after_a_death(task, time.perf_counter() - since, error)
+        except RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, Exception) else error) from error
+        else:
+            self._idle.append(actor)
+            self._assign()
+            yield outcome
+
+    def _after_a_death(self, task: Task, seconds: float, error: Exception) -> Iterator[Outcome]:
+        self._deaths[task.product] += 1
+        if self._deaths[task.product] < DEATHS:
+            logger.warning("The worker that had %s died; another one does it again.", task.product)
+            self._waiting.appendleft(task)
+        else:
+            message = f"{DEATHS} workers died while at work on it, one after the other."
+            yield Outcome(task.product, seconds, Failure("WorkerDied", message, str(error)))
+
+    def _ask_for_steps(self) -> None:
+        asked = {actor.step.remote(): task for actor, task, _ in self._running.values()}
+        answers = ray.wait([*asked], num_returns=len(asked), timeout=ASK_EVERY_S)[0] if asked else []
+        for reference in answers:
+            try:
+                step = ray.get(reference)
+            except RayActorError:
+                continue  # the task's own outcome tells
+            if step:
+                self._progress.report_for(asked[reference].product)(*step)
+
+    def _complain_if_stuck(self) -> None:
+        now = time.monotonic()
+        if self._running or now - self._complained < COMPLAIN_EVERY_S:
+            return
+        self._complained = now
+        logger.warning("No machine of the Ray cluster has room for a worker; waiting for one.")
+
+
+def _connect(address: str) -> None:
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    told = logger.isEnabledFor(logging.INFO)
+    options: dict[str, Any] = {"log_to_driver": told, "logging_level": "INFO" if told else "WARNING"}
+    if address == "local":
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, ValueError) as error:
+        raise SetupError(f"There is no Ray cluster at batch.executor.address={address}: {error}") from error
+
+
+def _places(resources: Resources) -> int:
+    """How many workers the cluster's machines can hold in all."""
+    places = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            asked = {"CPU": resources.num_cpus, "GPU": resources.num_gpus}
+            has = node["Resources"]
+            places += min(int(has.get(kind, 0) // share) for kind, share in asked.items() if share)
+    return places
+
+
+def _absolute(task: Task) -> Task:
+    """The task as it can be sent: the workers' current folder is another."""
+    if task.checkpoint is None:
+        return task
+    return replace(task, checkpoint=replace(task.checkpoint, path=task.checkpoint.path.absolute()))
+
+
+def _files(task: Task) -> list[Path]:
+    paths = [getattr(read, "path", None) for read in task.inputs.values()]
+    return [path for path in paths if path is not None and path.exists()]

@@ -1,0 +1,42 @@
+"""Work for Ray's workers, which import it by name: what a text asks for is what happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from mpod_pipeline.batch import Checkpoint, Report, Work
+from mpod_pipeline.errors import ProductError, SetupError
+
+
+def open_work(diary: Path) -> Work:
+    """diary: a folder where every opening and every attempt leaves a file."""
+    (diary / f"opened-{os.getpid()}-{time.time_ns()}").touch()
+
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
+        text = inputs["original"]
+        node = ray.get_runtime_context().get_node_id()
+        (diary / f"did-{text}-{node}-{time.time_ns()}").touch()
+        report(1, 2, {"loss": 2.0})
+        if text.startswith("slow"):
+            time.sleep(1)
+        if text == "unusable":
+            raise ProductError("It is unusable.")
+        if text == "misconfigured":
+            raise SetupError("There are no weights.")
+        if text == "bug":
+            raise TypeError("a bug")
+        if text == "killer":
+            os.kill(os.getpid(), signal.SIGKILL)
+        report(2, 2, {"loss": 1.0})
+        return {"copies": [text, seed]}
+
+    return work

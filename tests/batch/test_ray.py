@@ -1,0 +1,186 @@
+"""Stages done by Ray's workers, on a real cluster of two nodes in this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpod_pipeline.batch import BatchParameters, Stage, run_stage
+from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
+from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.parameters import Parameters
+from tests.batch.ray_toy import open_work
+
+ray = pytest.importorskip("ray")
+from ray.cluster_utils import Cluster  # noqa: E402
+
+STAGE = Stage("copy", artifacts=("copies",), code_version=1, has_losses=True)
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of one CPU each, and this process as their driver (on a head without CPUs)."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["PYTHONPATH"] = str(ROOT)  # the workers import this package's work
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+class Bench:
+    """A catalog of texts, copied by the workers and saved here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.originals = ProductPartitions(path=str(folder / "originals"), format="json")
+        self.copies = ProductPartitions(path=str(folder / "copies"), format="json")
+        self.records = ProductPartitions(path=str(folder / "records/copy"), format="json")
+        self.losses = ProductPartitions(path=str(folder / "losses"), format="json")
+        history = History(folder / "records", {"copies": self.copies.load()}, folder / "checkpoints")
+        self.history = history
+        self.diary = folder / "diary"
+        self.diary.mkdir()
+        self.saved: Counter[str] = Counter()
+
+    def chunks(self, **settings: Any) -> Iterator[dict[str, Any]]:
+        batch = BatchParameters.model_validate(
+            {
+                "seed": 0,
+                "max_failed_fraction": 1,
+                "products": None,
+                "force": False,
+                "checkpoint_every_seconds": None,
+                "executor": {"kind": "ray"},
+                **settings,
+            }
+        )
+        return run_stage(
+            STAGE,
+            partial(open_work, self.diary),
+            inputs={"original": self.originals.load()},
+            parameters=Parameters(),
+            batch=batch,
+            history=self.history,
+        )
+
+    def save(self, chunk: dict[str, Any]) -> None:
+        self.copies.save(chunk["copies"])
+        self.losses.save(chunk["losses"])
+        self.records.save(chunk["records"])
+        self.saved.update(list(chunk["copies"]))
+
+    def run(self, **settings: Any) -> None:
+        for chunk in self.chunks(**settings):
+            self.save(chunk)
+
+    def state(self, product: str) -> str:
+        records = self.records.load()
+        return str(records[product]()["state"]) if product in records else "none"
+
+    def attempts(self) -> Counter[str]:
+        return Counter(path.name.split("-")[1] for path in self.diary.glob("did-*"))
+
+
+@pytest.fixture
+def bench(cluster: Any, tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_products_are_made_once_with_models_opened_once_a_worker(bench: Bench) -> None:
+    texts = [f"slow{number}" if number < 2 else f"text{number}" for number in range(8)]
+    bench.originals.save({text: text for text in texts})
+    bench.run()
+    assert bench.saved == Counter(texts) == bench.attempts()
+    assert len(list(bench.diary.glob("opened-*"))) == 2
+    assert bench.losses.load()["text5"]() == {"loss": [[1, 2.0], [2, 1.0]]}
+    by_ray = {product: read() for product, read in bench.copies.load().items()}
+    bench.run(executor={"kind": "in_process"})  # who did the work is not part of the fingerprint
+    assert bench.saved == Counter(texts)
+    bench.run(executor={"kind": "in_process"}, force=True)
+    assert {product: read() for product, read in bench.copies.load().items()} == by_ray
+
+
+def test_a_failing_product_and_one_that_kills_its_worker_are_failures_of_their_own(bench: Bench) -> None:
+    bench.originals.save({"bad": "unusable", "killer": "killer", "mug": "mug", "shoe": "shoe"})
+    bench.run()
+    states = {product: bench.state(product) for product in ("bad", "killer", "mug", "shoe")}
+    assert states == {"bad": "failed", "killer": "failed", "mug": "made", "shoe": "made"}
+    record = bench.records.load()["killer"]()
+    assert (record["error"], bench.attempts()["killer"]) == ("WorkerDied", 2)
+    assert bench.records.load()["bad"]()["message"] == "It is unusable."
+
+
+@pytest.mark.parametrize(("text", "error"), [("misconfigured", SetupError), ("bug", TypeError)])
+def test_what_concerns_the_whole_run_stops_it(bench: Bench, text: str, error: type[Exception]) -> None:
+    bench.originals.save({"a": "a", "b": text, "c": "c", "d": "d", "e": "e"})
+    with pytest.raises(error, match="There are no weights" if error is SetupError else "a bug"):
+        bench.run()
+    assert bench.state("b") == "none"
+    assert bench.state("a") == "made"  # what was finished before is safe
+
+
+def test_few_results_are_under_way_while_nobody_takes_them(bench: Bench) -> None:
+    bench.originals.save({f"text{number}": f"text{number}" for number in range(12)})
+    chunks = bench.chunks()
+    for chunk in chunks:
+        bench.save(chunk)
+        if chunk["records"]:
+            break
+    time.sleep(1.0)
+    assert sum(bench.attempts().values()) <= 1 + 2 + 1  # the saved one, one a worker, and one just handed out
+    for chunk in chunks:
+        bench.save(chunk)
+    assert sum(bench.saved.values()) == 12
+
+
+def test_a_wish_that_no_machine_can_fulfil_is_told_before_any_work(bench: Bench) -> None:
+    bench.originals.save({"a": "a"})
+    with pytest.raises(SetupError, match="1 CPUs and 1 GPUs"):
+        bench.run(resources={"copy": {"num_gpus": 1}})
+    assert not bench.attempts()
+
+
+def test_a_node_that_goes_away_loses_no_product(bench: Bench, cluster: Any) -> None:
+    """The last test: it takes one of the cluster's nodes away."""
+    products = [f"slow{number}" for number in range(8)]
+    bench.originals.save({product: product for product in products})
+    nodes = {node.node_id: node for node in cluster.worker_nodes}
+    gone = False
+    for chunk in bench.chunks():
+        bench.save(chunk)
+        if chunk["records"] and not gone:
+            # the worker whose result this is waits for its next task; the other one is in the middle of its own
+            newest = max(bench.diary.glob("did-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+            cluster.remove_node(nodes[newest.name.split("-")[2]], allow_graceful=False)
+            gone = True
+    assert gone
+    assert {bench.state(product) for product in products} == {"made"}
+    assert bench.saved == Counter(products)
+    assert sum(bench.attempts().values()) > len(products)  # some work was under way there, and was done again
+
+
+def test_without_a_cluster_the_run_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mpod_pipeline.batch import ray_workers
+
+    monkeypatch.setattr(ray_workers.ray, "is_initialized", lambda: False)
+
+    def refused(**options: Any) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(ray_workers.ray, "init", refused)
+    chosen = ExecutorParameters(kind="ray", address="host:6379")
+    with pytest.raises(SetupError, match="address=host:6379: nobody there"):
+        ray_workers.RayWorkers(chosen, Resources(), partial(open_work, Path()), None)  # type: ignore[arg-type]
