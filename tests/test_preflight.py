@@ -11,6 +11,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
 from mpod_pipeline import preflight
+from mpod_pipeline.batch.parameters import BatchParameters, ExecutorParameters
 from mpod_pipeline.datasets import WeightsFolder
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.detail import DetailParameters
@@ -127,6 +128,26 @@ def test_without_a_gpu_the_gpus_environment_is_refused_never_moved_to_the_cpu(pr
     assert "hash encoding's maker 'cuda' needs a CUDA device" in message
 
 
+def test_where_rays_workers_have_the_gpus_only_the_files_are_looked_at(priors: Path, tmp_path: Path) -> None:
+    batch = BatchParameters(
+        seed=0,
+        max_failed_fraction=1,
+        products=None,
+        force=False,
+        checkpoint_every_seconds=None,
+        executor=ExecutorParameters(kind="ray"),
+    )
+    stage = node(
+        lambda *_: None, [*INPUTS["optimize_outline"], "params:batch"], "made", name="optimize_outline"
+    )
+    parameters = {"params:outline": OutlineParameters(maker="cuda"), "params:batch": batch}
+    weights = WeightsFolder(path=str(priors / "novel_view"), device="cuda")
+    check_run(Pipeline([stage]), catalog_of(priors, novel_view_prior=weights, **parameters))
+    absent = WeightsFolder(path=str(tmp_path / "nothing"), device="cuda")
+    with pytest.raises(SetupError, match="nothing"):
+        check_run(Pipeline([stage]), catalog_of(priors, novel_view_prior=absent, **parameters))
+
+
 def test_maker_and_device_have_to_agree(priors: Path) -> None:
     catalog = catalog_of(priors, **{"params:outline": OutlineParameters(maker="cuda")})
     with pytest.raises(SetupError, match=r"maker 'cuda'.*device 'cpu'"):
@@ -137,7 +158,7 @@ def test_memory_is_counted_before_it_runs_out() -> None:
     demand, weighs = DEMANDS["refine_detail"], int(2.2 * preflight.GIB)
     enough = 12 * preflight.GIB
     check_memory("refine_detail", demand, weighs, pictures=1, size=512, free=enough)
-    with pytest.raises(SetupError, match=r"needs about 16.5 GiB.*12.0 GiB are free.*detail.novel_views"):
+    with pytest.raises(SetupError, match=r"needs about 20.2 GiB.*12.0 GiB are free.*detail.novel_views"):
         check_memory("refine_detail", demand, weighs, pictures=8, size=512, free=enough)
 
 

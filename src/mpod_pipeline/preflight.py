@@ -12,6 +12,7 @@ from kedro.io import CatalogProtocol
 from kedro.io.core import DatasetError
 from kedro.pipeline import Pipeline
 
+from mpod_pipeline.batch import BatchParameters
 from mpod_pipeline.datasets import Weights
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
@@ -26,8 +27,8 @@ from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import Maker, draw_jitter, make_volume_renderer, render_rays
 
 GIB = 2**30
-#: What lies on a GPU beside weights and activations: CUDA's context, kernels' scratch space, field and mesh.
-BESIDE_GIB = 1.5
+#: What lies on a GPU beside weights and activations: CUDA's context, kernels' scratch space, field and grid.
+BESIDE_GIB = 2.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Demand:
     """What a stage asks of a GPU: its prior and settings, by name in the catalog, and the memory of its steps.
 
     gib_per_megapixel: of each picture that a step takes through the prior, of the prior's own size; worked out by
-    ``benchmarks/gpu_memory.py``. pictures: the setting that says how many these are.
+    ``benchmarks/gpu_memory.py``, for refine_detail with 0.4 GiB of rasterising at 1024² (30 faces of 13 bytes a pixel).
+    pictures: the setting that says how many these are.
     """
 
     prior: str
@@ -47,7 +49,7 @@ class Demand:
 DEMANDS = {
     "learn_tokens": Demand("text_to_image_prior", "params:textual_inversion", 3.0, "batch_size"),
     "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, "novel_views"),
-    "refine_detail": Demand("text_to_image_prior", "params:detail", 6.4, "novel_views"),
+    "refine_detail": Demand("text_to_image_prior", "params:detail", 8.0, "novel_views"),
 }
 PRIORS: dict[str, Callable[..., Any]] = {
     "text_to_image_prior": load_text_to_image_prior,
@@ -61,6 +63,9 @@ MODELS: dict[str, Callable[[Any], Any]] = {
 
 def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     """Open every weight and try every CUDA package that the nodes of ``pipeline`` use, and no other.
+
+    Where Ray's workers do the work, which may sit on other machines, only the files are looked at: what a worker's GPU
+    lacks, it says when it loads its models, before its first product.
 
     Raises one SetupError that names everything that is missing and what to do about it.
     """
@@ -82,9 +87,18 @@ def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[
     for name, load in PRIORS.items():
         if name in inputs:
             yield partial(_check_prior, name, load, pipeline, catalog)
+    if not _works_here(pipeline, catalog):
+        return
     for name, attempt in (("params:outline", try_volume_makers), ("params:detail", try_mesh_makers)):
         if name in inputs and catalog.load(name).maker == "cuda":
             yield partial(try_cuda, attempt)
+
+
+def _works_here(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
+    if "params:batch" not in pipeline.inputs():
+        return True
+    batch: BatchParameters = catalog.load("params:batch")
+    return batch.executor.kind == "in_process"
 
 
 def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -99,8 +113,9 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
                 f"{stage} works by the maker '{maker}', but its {name} is for the device '{weights.device}': set "
                 f"{demand.parameters.removeprefix('params:')}.maker, or the device in the catalog."
             )
-    free = free_memory(weights.device)
-    prior = load(weights.path, device=weights.device)
+    device = weights.device if _works_here(pipeline, catalog) else "cpu"
+    free = free_memory(device)
+    prior = load(weights.path, device=device)
     networks = [prior]
     if "refine_detail" in users and (controlnet := catalog.load("params:detail").controlnet):
         networks.append(load_mask_controlnet(controlnet, prior))
