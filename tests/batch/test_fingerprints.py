@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_folder, seed_of
+from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_files, seed_of
 
 
 def test_identity_is_the_contents_digest(tmp_path: Path) -> None:
@@ -31,9 +31,17 @@ def test_folders_are_identified_by_name_and_content(tmp_path: Path) -> None:
     (tmp_path / "unet/weights").write_bytes(b"w")
     (tmp_path / ".cache").mkdir()
     (tmp_path / ".cache/x").write_bytes(b"x")
-    files = identify_folder(tmp_path, {})
+    files = identify_files(tmp_path, {})
     assert list(files) == ["unet/weights"]
-    assert identify_folder(tmp_path, files)["unet/weights"] is files["unet/weights"]
+    assert identify_files(tmp_path, files)["unet/weights"] is files["unet/weights"]
+
+
+def test_a_single_file_is_identified_by_content_whatever_its_name(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).write_bytes(b"w")
+    one, other = (identify_files(tmp_path / name, {}) for name in ("one", "other"))
+    assert {k: v.sha256 for k, v in one.items()} == {k: v.sha256 for k, v in other.items()} != {}
+    assert identify_files(tmp_path / "absent", {}) == {}
 
 
 def test_fingerprints_do_not_depend_on_order_and_do_on_every_part() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from mpod_pipeline.batch import BatchParameters, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, ProductPartitions
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.parameters import Parameters
 
+NOTHING = Parameters()
 STAGE = Stage("copy", artifacts=("copies",), code_version=1)
 BATCH = BatchParameters(
     seed=0, max_failed_fraction=1, products=None, force=False, checkpoint_every_seconds=None
@@ -29,10 +30,28 @@ class Bench:
         self.history = History(folder / "records", {"copies": self.copies.load()}, folder / "checkpoints")
         self.worked: list[int] = []
 
-    def run(self, stage: Stage = STAGE, weights: list[Path] | None = None) -> Iterator[dict[str, Any]]:
-        def work(inputs: Mapping[str, Any], seed: int, *_: object) -> dict[str, Any]:
-            self.worked.append(inputs["original"])
-            return {"copies": inputs["original"]}
+    def run(
+        self,
+        stage: Stage = STAGE,
+        weights: list[Path] | None = None,
+        parameters: Parameters = NOTHING,
+        every: float | None = None,
+        interrupt: Exception | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """interrupt: raised by the work when its first half is in the checkpoint."""
+
+        def work(
+            inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+        ) -> dict[str, Any]:
+            half = checkpoint.load() if checkpoint else None
+            if half is None:
+                self.worked.append(inputs["original"])
+                half = {"copy": inputs["original"]}
+                if checkpoint:
+                    checkpoint.save(half)
+                if interrupt:
+                    raise interrupt
+            return {"copies": half["copy"]}
 
         def open_work() -> Work:
             return work
@@ -41,8 +60,8 @@ class Bench:
             stage,
             open_work,
             inputs={"original": self.originals.load()},
-            parameters=Parameters(),
-            batch=BATCH,
+            parameters=parameters,
+            batch=BATCH.model_copy(update={"checkpoint_every_seconds": every}),
             history=self.history,
             weights=weights or [],
         )
@@ -69,6 +88,73 @@ def test_changed_weights_redo_and_unchanged_ones_do_not(bench: Bench, tmp_path: 
     assert bench.run_and_save(weights=[weights]) == []
     (weights / "unet").write_bytes(b"22")
     assert bench.run_and_save(weights=[weights]) == [1]
+
+
+class CopierParameters(Parameters):
+    checkpoints: tuple[Path, ...]
+
+
+def test_weights_that_a_parameter_names_count_by_content_wherever_they_lie(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.originals.save({"a": 1})
+    for name, content in [("sam", b"1"), ("moved", b"1"), ("other", b"2")]:
+        (tmp_path / name).write_bytes(content)
+    sam, moved, other = (
+        CopierParameters(checkpoints=(tmp_path / name,)) for name in ("sam", "moved", "other")
+    )
+    assert bench.run_and_save(parameters=sam) == [1]
+    assert bench.run_and_save(parameters=moved) == []
+    assert bench.run_and_save(parameters=other) == [1]
+    (tmp_path / "other").write_bytes(b"33")
+    assert bench.run_and_save(parameters=other) == [1]
+
+
+def interrupt(bench: Bench, **options: Any) -> None:
+    """Begin product a, and stop half way through it."""
+    with pytest.raises(SetupError, match="the end"):
+        bench.run_and_save(every=0, interrupt=SetupError("the end"), **options)
+    assert list(bench.history.checkpoints.rglob("*.pt"))
+
+
+def test_work_that_was_interrupted_goes_on_from_its_checkpoint(bench: Bench) -> None:
+    bench.originals.save({"a": 1})
+    interrupt(bench)
+    assert bench.run_and_save(every=60) == []  # how often to write is no reason to start anew
+    assert bench.copies.load()["a"]() == 1
+    assert not list(bench.history.checkpoints.rglob("*.pt"))
+
+
+def test_a_checkpoint_of_other_work_is_not_gone_on_from(bench: Bench) -> None:
+    bench.originals.save({"a": 1})
+    interrupt(bench)
+    bench.originals.save({"a": 2})
+    assert bench.run_and_save(every=0) == [2]
+    assert bench.copies.load()["a"]() == 2
+
+
+def test_without_being_asked_nothing_is_kept_nor_gone_on_from(bench: Bench) -> None:
+    bench.originals.save({"a": 1})
+    interrupt(bench)
+    assert bench.run_and_save() == [1]
+    assert not list(bench.history.checkpoints.rglob("*.pt"))
+
+
+def test_a_failed_product_starts_anew(bench: Bench) -> None:
+    bench.originals.save({"a": 1})
+    assert bench.run_and_save(every=0, interrupt=ProductError("It is odd.")) == [1]
+    assert not list(bench.history.checkpoints.rglob("*.pt"))
+    assert bench.run_and_save(every=0) == [1]
+
+
+def test_a_product_that_is_gone_leaves_no_checkpoint(bench: Bench) -> None:
+    bench.originals.save({"a": 1, "b": 2})
+    bench.run_and_save()
+    bench.originals.save({"a": 3})
+    interrupt(bench)
+    bench.originals.save({"a": None})
+    assert bench.run_and_save(every=0) == []
+    assert not list(bench.history.checkpoints.rglob("*.pt"))
 
 
 def test_a_new_code_version_redoes(bench: Bench) -> None:

@@ -40,11 +40,13 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity | No
     return FileIdentity(sha256=digest.hexdigest(), size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
-def identify_folder(folder: Path, known: Mapping[str, FileIdentity]) -> dict[str, FileIdentity]:
-    """The identities of all files in a folder and below, by relative name; hidden files do not count."""
+def identify_files(place: Path, known: Mapping[str, FileIdentity]) -> dict[str, FileIdentity]:
+    """The identities of a file (whatever its name), or of all files in a folder and below, by relative name; hidden
+    ones do not count.
+    """
     identities = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
+    for path in [place] if place.is_file() else sorted(place.rglob("*")):
+        name = path.relative_to(place)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
             identity = identify(path, known.get(name.as_posix()))
             if identity:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from mpod_pipeline.atomic import whole_file
-from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_folder, seed_of
+from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_files, seed_of
 from mpod_pipeline.batch.isolation import Failure, Outcome, Task
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.records import Record, now, read_record
@@ -232,7 +233,7 @@ class Ledger:
                 "inputs": {
                     name: identity.sha256 if identity else None for name, identity in identities.items()
                 },
-                "parameters": self._parameters.model_dump(mode="json"),
+                "parameters": self._settings,
                 "weights": self._weights_fingerprint,
                 "seed": seed_of(self._batch.seed, self._stage.name, product),
             }
@@ -253,21 +254,37 @@ class Ledger:
         return path
 
     @cached_property
+    def _settings(self) -> Any:
+        """The parameters, as JSON has them."""
+        return to_jsonable_python(_with_contents(self._parameters.model_dump(), self._contents))
+
+    @cached_property
     def _weights_fingerprint(self) -> str:
-        """One text for all weights in use. Large files are read once; their identities are kept beside the
-        records.
+        """One text for all weights in use."""
+        return fingerprint({"weights": [self._contents(folder) for folder in self._weights]})
+
+    def _contents(self, place: Path) -> dict[str, str]:
+        """The digests of a file, or of a folder's files by name. Large files are read once; their identities are kept
+        beside the records.
         """
         store = self._history.folder / ".weights.json"
         known = _read_weights(store)
-        current = {
-            folder.as_posix(): identify_folder(folder, known.get(folder.as_posix(), {}))
-            for folder in self._weights
-        }
-        if any(known.get(folder) != files for folder, files in current.items()):
+        files = identify_files(place, known.get(place.as_posix(), {}))
+        if known.get(place.as_posix()) != files:
             with whole_file(store) as path:
-                path.write_bytes(_WEIGHTS.dump_json({**known, **current}))
-        contents = [{name: identity.sha256 for name, identity in files.items()} for files in current.values()]
-        return fingerprint({"weights": contents})
+                path.write_bytes(_WEIGHTS.dump_json({**known, place.as_posix(): files}))
+        return {name: identity.sha256 for name, identity in files.items()}
+
+
+def _with_contents(setting: Any, contents: Callable[[Path], dict[str, str]]) -> Any:
+    """A setting in which every path has given way to what lies there: weights count by content, not by place."""
+    if isinstance(setting, Path):
+        return contents(setting)
+    if isinstance(setting, dict):
+        return {name: _with_contents(value, contents) for name, value in setting.items()}
+    if isinstance(setting, list | tuple):
+        return [_with_contents(value, contents) for value in setting]
+    return setting
 
 
 _WEIGHTS = TypeAdapter(dict[str, dict[str, FileIdentity]])
