@@ -43,6 +43,14 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
+def run_toy(
+    configuration: str, nodes: list[str] | None = None, env: str | None = None, **params: Any
+) -> None:
+    bootstrap_project(TOY)
+    with KedroSession.create(TOY, env=env, runtime_params=params, conf_source=configuration) as session:
+        session.run(node_names=nodes)
+
+
 class Toy:
     """A folder of photos, a workspace, and runs on them."""
 
@@ -63,12 +71,22 @@ class Toy:
         """Run; the (stage, text) of all work that was done."""
         self._module.done.clear()
         self._module.opened.clear()
-        given = {"photos": str(self.photos), "workspace": str(self.workspace), **params}
-        with KedroSession.create(
-            TOY, env=env, runtime_params=given, conf_source=str(self._configuration)
-        ) as session:
-            session.run(node_names=nodes)
+        run_toy(**self.arguments, nodes=nodes, env=env, **params)
+        return self.done
+
+    @property
+    def done(self) -> list[tuple[str, str]]:
+        """The (stage, text) of all work of the last run, even if that was stopped."""
         return list(self._module.done)
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Those of `run_toy`, which may be called in another process."""
+        return {
+            "configuration": str(self._configuration),
+            "photos": str(self.photos),
+            "workspace": str(self.workspace),
+        }
 
     @property
     def opened(self) -> list[str]:

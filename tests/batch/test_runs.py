@@ -85,6 +85,16 @@ def test_a_damaged_artifact_is_made_again(toy: Toy, damage: str) -> None:
     assert json.loads(path.read_text()) == "mug"
 
 
+def test_a_damaged_artifact_is_the_later_stages_failure_until_it_is_made_again(toy: Toy) -> None:
+    toy.write(mug="mug", shoe="shoe")
+    toy.run()
+    (toy.workspace / "texts/mug.json").write_text('"m')
+    assert toy.run(nodes=["shout"], force=True) == [("shout", "shoe")]
+    assert [row[:3] for row in toy.failures()] == [["mug", "shout", "JSONDecodeError"]]
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+    assert (toy.failures(), toy.state("shout", "mug")) == ([], "made")
+
+
 def test_a_damaged_record_means_not_done(toy: Toy) -> None:
     toy.write(mug="mug")
     toy.run()
@@ -162,6 +172,16 @@ def test_a_photo_that_vanishes_is_no_error_and_may_come_back(toy: Toy) -> None:
     toy.write(mug="mug")
     assert toy.run() == []
     assert (toy.state("read", "mug"), toy.state("shout", "mug")) == ("made", "made")
+
+
+def test_photos_arrive_between_runs_whatever_their_ids(toy: Toy) -> None:
+    arrivals = [{"m": "m1"}, {"a": "a1", "z": "z1"}, {"10": "x1", "9": "x2"}, {"Z": "Z1", "ä": "ä1"}]
+    for photos in arrivals:
+        toy.write(**photos)
+        expected = {(stage, text) for stage in ("read", "shout") for text in photos.values()}
+        done = toy.run()
+        assert set(done) == expected and len(done) == len(expected)
+    assert toy.run() == []
 
 
 def test_products_and_force(toy: Toy) -> None:

@@ -1,5 +1,5 @@
-"""read: a photo's bytes as text. shout: the text in capitals. A text that is an error's name raises it in
-`shout`.
+"""read: a photo's bytes as text. shout: the text in capitals, in two steps with a checkpoint between. A text that is an
+error's name raises it in `shout`.
 """
 
 from __future__ import annotations
@@ -79,13 +79,16 @@ def _shouter(parameters: ShoutParameters) -> Work:
     ) -> dict[str, Any]:
         text = inputs["text"]
         done.append(("shout", text))
+        half = (checkpoint.load() if checkpoint else None) or {"text": text.upper()}
         report(1, 2, {"volume": 0.5})
+        if checkpoint:
+            checkpoint.save(half)
         report(2, 2, {"volume": 0.25})
         if text == "NoSpace":
             raise OSError(errno.ENOSPC, "No space left on device")
         if isinstance(getattr(builtins, text, None), type):
             raise getattr(builtins, text)("as asked")
-        return {"shouts": [text.upper() + parameters.mark, seed]}
+        return {"shouts": [half["text"] + parameters.mark, seed]}
 
     return work
 
