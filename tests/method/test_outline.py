@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.evaluation import draw_field
-from mpod_pipeline.method.outline import OutlineParameters, drawn_views, novel_cameras, optimize_outline
+from mpod_pipeline.method.outline import (
+    SMOOTHNESS_DISTANCE,
+    OutlineParameters,
+    OutlineWeights,
+    drawn_views,
+    novel_cameras,
+    optimize_outline,
+    smoothness_losses,
+)
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
@@ -52,6 +61,28 @@ def test_a_loss_that_is_no_number_is_the_products_failure(
     monkeypatch.setattr(novel_view, "predict", lambda noisy, *_: noisy * float("nan"))
     with pytest.raises(ProductError, match="step 1"):
         optimize_outline(cutout, novel_view, FAST, 0, lambda *_: None)
+
+
+class Ball:
+    """A ball of radius 1 whose colour grows along x."""
+
+    def normals(self, points: Tensor, step: float) -> Tensor:
+        return torch.nn.functional.normalize(points, dim=-1)
+
+    def colour(self, points: Tensor) -> Tensor:
+        return points[:, :1].expand(-1, 3)
+
+
+def test_smoothness_is_that_of_a_ball() -> None:
+    """On a unit ball normals turn by the way along the surface, which has two of the step's three directions."""
+    generator = torch.Generator().manual_seed(0)
+    surface = torch.nn.functional.normalize(torch.randn(500, 3, generator=generator), dim=-1)
+    weights = OutlineWeights(normal_smoothness=2.0, colour_smoothness=4.0)
+    losses = smoothness_losses(Ball(), surface, weights, generator)  # type: ignore[arg-type]
+    assert float(losses["normal_smoothness"]) == pytest.approx(2 * 2 * SMOOTHNESS_DISTANCE**2, rel=0.1)
+    mean_step = SMOOTHNESS_DISTANCE * (2 / torch.pi) ** 0.5
+    assert float(losses["colour_smoothness"]) == pytest.approx(4 * mean_step, rel=0.1)
+    assert smoothness_losses(Ball(), surface[:0], weights, generator) == {}  # type: ignore[arg-type]
 
 
 def test_novel_views_lie_all_round_within_the_elevations() -> None:

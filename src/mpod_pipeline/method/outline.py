@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,6 +29,12 @@ from mpod_pipeline.rendering.volume import (
 from mpod_pipeline.rendering.volume.interface import VolumeRenderer
 from mpod_pipeline.report import Report
 
+#: World units over which normals are taken: about a cell of the finest grid, below which there is nothing to see.
+NORMAL_STEP = 0.03
+#: The smoothness losses ask at so many points of the surface, and at others about so many world units away.
+SMOOTHNESS_POINTS = 1024
+SMOOTHNESS_DISTANCE = 0.02
+
 
 class OutlineWeights(Parameters):
     """Factors of the losses; means over pixels."""
@@ -35,6 +43,8 @@ class OutlineWeights(Parameters):
     mask: NonNegativeFloat = 80.0
     entropy: NonNegativeFloat = Field(0.5, description="opacity (1 - opacity): each ray sees all or nothing")
     sparsity: NonNegativeFloat = Field(0.0, description="mean opacity of novel views")
+    normal_smoothness: NonNegativeFloat = Field(5.0, description="turn of the normal between near points")
+    colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
 
 
 class OutlineParameters(Parameters):
@@ -136,6 +146,15 @@ def novel_cameras(p: OutlineParameters, generator: torch.Generator) -> Cameras:
     )
 
 
+@dataclass(frozen=True)
+class Views:
+    """What cameras saw."""
+
+    pictures: Tensor  # [B, R, R, 3] on white
+    opacity: Tensor  # [B, R, R]
+    surface: Tensor  # [M, 3], where rays that hit something did so; no gradient
+
+
 def render(
     field: OutlineField,
     cameras: Cameras,
@@ -143,8 +162,8 @@ def render(
     renderer: VolumeRenderer,
     step_size: float,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Pictures on white [B, R, R, 3] and opacities [B, R, R] of jittered rays, with gradients."""
+) -> Views:
+    """What cameras see of the field along jittered rays, with gradients."""
     rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in cameras.rays(resolution, resolution))
     out = render_rays(
         field,
@@ -156,7 +175,12 @@ def render(
         jitter=draw_jitter(rays_o, generator),
     )
     shape = (len(cameras), resolution, resolution)
-    return on_background(out.colour, out.opacity, 1.0).view(*shape, 3), out.opacity.view(shape)
+    hit = out.opacity.detach() > 0.5
+    return Views(
+        on_background(out.colour, out.opacity, 1.0).view(*shape, 3),
+        out.opacity.view(shape),
+        (rays_o + rays_d * out.depth.detach()[:, None])[hit],
+    )
 
 
 def reference_losses(
@@ -169,11 +193,11 @@ def reference_losses(
 ) -> dict[str, Tensor]:
     """``L_ref`` (Eq. 2) on colours over white, and the same on the mask."""
     camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
-    picture, opacity = render(field, camera, reference.mask.shape[-1], renderer, p.step_size, generator)
+    seen = render(field, camera, reference.mask.shape[-1], renderer, p.step_size, generator)
     target = reference.picture.permute(1, 2, 0).to(device)
     return {
-        "reference_colour": p.weights.colour * (picture[0] - target).square().mean(),
-        "reference_mask": p.weights.mask * (opacity[0] - reference.mask.to(device)).square().mean(),
+        "reference_colour": p.weights.colour * (seen.pictures[0] - target).square().mean(),
+        "reference_mask": p.weights.mask * (seen.opacity[0] - reference.mask.to(device)).square().mean(),
     }
 
 
@@ -190,8 +214,8 @@ def novel_view_losses(
 ) -> dict[str, Tensor]:
     """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on random novel views."""
     cameras = novel_cameras(p, generator)
-    pictures, opacity = render(field, cameras.to(device), resolution, renderer, p.step_size, generator)
-    latents = prior.encode(pictures.permute(0, 3, 1, 2))
+    seen = render(field, cameras.to(device), resolution, renderer, p.step_size, generator)
+    latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
     pose = prior.pose(condition, cameras.azimuth_deg, cameras.elevation_deg)
     timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(device)
 
@@ -201,6 +225,28 @@ def novel_view_losses(
     return {
         "sds": p.sds.weight
         * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
-        "entropy": p.weights.entropy * (opacity * (1 - opacity)).mean(),
-        "sparsity": p.weights.sparsity * opacity.mean(),
+        "entropy": p.weights.entropy * (seen.opacity * (1 - seen.opacity)).mean(),
+        "sparsity": p.weights.sparsity * seen.opacity.mean(),
+        **smoothness_losses(field, seen.surface, p.weights, generator),
+    }
+
+
+def smoothness_losses(
+    field: OutlineField, surface: Tensor, weights: OutlineWeights, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """How much normals and colours change over a short way along the surface, given some points [M, 3] of it.
+
+    Score distillation is noisy: without them all that the photo does not show is rough and grainy. The second is
+    nvdiffrec's smoothness of the albedo (Munkberg et al., CVPR 2022).
+    """
+    if len(surface) == 0:
+        return {}
+    chosen = torch.randint(len(surface), (SMOOTHNESS_POINTS,), generator=generator).to(surface.device)
+    here = surface[chosen]
+    near = here + SMOOTHNESS_DISTANCE * torch.randn(here.shape, generator=generator).to(here)
+    turn = (field.normals(here, NORMAL_STEP) - field.normals(near, NORMAL_STEP)).square().sum(dim=-1).mean()
+    change = (field.colour(here) - field.colour(near)).abs().mean()
+    return {
+        "normal_smoothness": weights.normal_smoothness * turn,
+        "colour_smoothness": weights.colour_smoothness * change,
     }
