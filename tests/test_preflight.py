@@ -158,7 +158,7 @@ def test_memory_is_counted_before_it_runs_out() -> None:
     demand, weighs = DEMANDS["refine_detail"], int(2.2 * preflight.GIB)
     enough = 12 * preflight.GIB
     check_memory("refine_detail", demand, weighs, pictures=1, size=512, free=enough)
-    with pytest.raises(SetupError, match=r"needs about 20.2 GiB.*12.0 GiB are free.*detail.novel_views"):
+    with pytest.raises(SetupError, match=r"needs about 20.7 GiB.*12.0 GiB are free.*detail.novel_views"):
         check_memory("refine_detail", demand, weighs, pictures=8, size=512, free=enough)
 
 

@@ -27,8 +27,9 @@ from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import Maker, draw_jitter, make_volume_renderer, render_rays
 
 GIB = 2**30
-#: What lies on a GPU beside weights and activations: CUDA's context, kernels' scratch space, field and grid.
-BESIDE_GIB = 2.0
+#: What lies on a GPU beside weights and activations: CUDA's context, field, grid and their optimiser's state, the two
+#: states that an optimisation keeps to go back to.
+BESIDE_GIB = 2.5
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,10 @@ class DMTet(nn.Module):
         """sdf: [V], positive inside."""
         super().__init__()
         self.cell, self.maker = grid.cell, maker
-        self.register_buffer("grid_vertices", grid.vertices)
-        self.register_buffer("tetrahedra", grid.tetrahedra)
-        self.register_buffer("boundary", grid.boundary)
+        # not part of the state: at full size they are most of it, and whoever makes the shape again makes them too
+        self.register_buffer("grid_vertices", grid.vertices, persistent=False)
+        self.register_buffer("tetrahedra", grid.tetrahedra, persistent=False)
+        self.register_buffer("boundary", grid.boundary, persistent=False)
         self.sdf = nn.Parameter(sdf.clone())  # [V]
         self.offsets = nn.Parameter(torch.zeros_like(grid.vertices))  # [V, 3]
 
