@@ -20,6 +20,7 @@ from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.method.sam import SamParameters
 from mpod_pipeline.method.segmentation import SegmentationParameters
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
+from mpod_pipeline.metrics.encoders import OpenClipParameters
 from mpod_pipeline.preflight import DEMANDS, check_memory, check_run, try_mesh_makers, try_volume_makers
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
@@ -76,17 +77,21 @@ def test_everything_that_is_missing_is_named_at_once_with_its_command(priors: Pa
             "params:segmentation": SegmentationParameters(
                 maker="sam", sam=SamParameters(checkpoint=tmp_path / "sam.pth")
             ),
-            "params:evaluation": EvaluationParameters(vgg19_weights=tmp_path / "vgg19.pth"),
+            "params:evaluation": EvaluationParameters(
+                vgg19_weights=tmp_path / "vgg19.pth",
+                open_clip=OpenClipParameters(model="RN50", pretrained=str(tmp_path / "clip.pt")),
+            ),
         },
     )
     with pytest.raises(SetupError) as caught:
         check_run(pipeline_of(*INPUTS), catalog)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert "hf download owner/sd --revision abc --include '*/*'" in str(caught.value)
     assert f"--local-dir '{tmp_path / 'sd'}'" in str(caught.value)
     assert "kedro run --pipeline=train_priors" in str(caught.value)
     assert f"curl --create-dirs -o '{tmp_path / 'sam.pth'}'" in str(caught.value)
+    assert "clip.pt' are neither a file nor a tag" in str(caught.value)
     assert "vgg19-dcbb9e9d.pth" in str(caught.value)
 
 
@@ -125,7 +130,7 @@ def test_without_a_gpu_the_gpus_environment_is_refused_never_moved_to_the_cpu(pr
         check_run(pipeline_of("learn_tokens", "optimize_outline", "refine_detail"), catalog)
     message = str(caught.value)
     assert message.count("sees no CUDA device") == 1  # said once for both priors
-    assert "hash encoding's maker 'cuda' needs a CUDA device" in message
+    assert message.count("makers 'cuda' need a CUDA device") == 1
 
 
 def test_where_rays_workers_have_the_gpus_only_the_files_are_looked_at(priors: Path, tmp_path: Path) -> None:
@@ -178,7 +183,9 @@ def test_the_cuda_package_of_stage_2_works() -> None:
     preflight.try_cuda(try_mesh_makers)
 
 
-def test_a_package_that_does_not_fit_the_gpu_is_named() -> None:
+def test_a_package_that_does_not_fit_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.torch.cuda, "is_available", lambda: True)
+
     def attempt(maker: str) -> None:
         raise RuntimeError("no kernel image is available for execution on the device")
 

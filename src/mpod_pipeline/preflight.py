@@ -56,10 +56,15 @@ PRIORS: dict[str, Callable[..., Any]] = {
     "text_to_image_prior": load_text_to_image_prior,
     "novel_view_prior": load_novel_view_prior,
 }
-MODELS: dict[str, Callable[[Any], Any]] = {
-    "params:segmentation": load_segmentation_models,
-    "params:evaluation": load_encoders,
-}
+#: What else is loaded by which settings, one by one, so that each can be found missing.
+MODELS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("params:segmentation", load_segmentation_models),
+    ("params:evaluation", lambda p: load_encoders(p.model_copy(update={"vgg19_weights": None}))),
+    (
+        "params:evaluation",
+        lambda p: p.vgg19_weights and load_encoders(p.model_copy(update={"open_clip": None})),
+    ),
+)
 
 
 def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -82,7 +87,7 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 
 def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[], object]]:
     inputs = pipeline.inputs()
-    for name, load in MODELS.items():
+    for name, load in MODELS:
         if name in inputs:
             yield partial(lambda load, name: load(catalog.load(name)), load, name)
     for name, load in PRIORS.items():
@@ -171,6 +176,8 @@ def check_memory(stage: str, demand: Demand, weighs: int, pictures: int, size: i
 
 def try_cuda(attempt: Callable[[Maker], None]) -> None:
     """Let the CUDA packages do a small piece of work; whatever they say becomes a SetupError."""
+    if not torch.cuda.is_available():
+        raise SetupError("The makers 'cuda' need a CUDA device, and PyTorch sees none here: see docs/gpu.md.")
     try:
         attempt("cuda")
     except SetupError:
