@@ -1,0 +1,190 @@
+"""The real road's wiring with work that costs nothing: who fails where, and what a changed setting redoes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from mpod_pipeline import preflight
+from mpod_pipeline.batch import Work
+from mpod_pipeline.batch.records import Record
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.hash_encoding import HashGridParameters
+from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.pipelines import STAGES
+
+ROOT = Path(__file__).parents[2]
+PRODUCTS = tuple("abcdefgh")
+#: Each stage with those that need what it makes.
+NEEDING = {
+    "segment": set(STAGES),
+    "learn_tokens": {"learn_tokens", "refine_detail", "evaluate"},
+    "optimize_outline": {"optimize_outline", "export_masks", "refine_detail", "evaluate"},
+    "export_masks": {"export_masks", "refine_detail", "evaluate"},
+    "refine_detail": {"refine_detail", "evaluate"},
+    "evaluate": {"evaluate"},
+}
+TINY = OutlineFieldParameters(
+    hash_grid=HashGridParameters(levels=1, log2_table_size=4, base_resolution=2, finest_resolution=2),
+    mlp_width=4,
+    occupancy_resolution=2,
+)
+#: What opens each stage's models.
+OPENERS = {
+    "segment": "_segmenter",
+    "learn_tokens": "_token_learner",
+    "optimize_outline": "_outliner",
+    "export_masks": "_mask_exporter",
+    "refine_detail": "_refiner",
+    "evaluate": "_evaluator",
+}
+
+
+def picture(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode().ljust(64)[:64], np.uint8).reshape(4, 4, 4)
+
+
+def tensor(text: str) -> torch.Tensor:
+    return torch.tensor(list(text.encode()), dtype=torch.float32)
+
+
+def field(text: str) -> OutlineField:
+    made = OutlineField(TINY)
+    with torch.no_grad():
+        made.network[0].bias.fill_(int(hashlib.sha256(text.encode()).hexdigest()[:5], 16))
+    return made
+
+
+#: How each artifact carries a text.
+CARRIERS: dict[str, Callable[[str], Any]] = {
+    "cutouts": picture,
+    "tokens": tensor,
+    "outline_fields": field,
+    "outline_masks": lambda text: {"text": np.array(text)},
+    "meshes": str.encode,
+    "evaluations": lambda text: {"likeness": float(len(text))},
+    "turntables": picture,
+    "normals": picture,
+}
+
+
+def told(value: Any) -> str:
+    """A text that differs where artifacts differ."""
+    if isinstance(value, OutlineField):
+        return str(value.network[0].bias.tolist())
+    return str(value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value)
+
+
+class Road:
+    """The project's pipeline on eight photos that say where their product fails; `worked`: the last run's work."""
+
+    def __init__(self, folder: Path) -> None:
+        self.photos, self.workspace = folder / "photos", folder / "workspace"
+        self.worked: list[tuple[str, str]] = []
+        self._troubles: dict[str, str] = {}
+        self.photos.mkdir()
+        for product in PRODUCTS:
+            self.photograph(product)
+
+    def photograph(self, product: str, fails_in: str = "") -> None:
+        (self.photos / f"{product}.jpg").write_text(f"{product} {fails_in}")
+        self._troubles[product] = fails_in
+
+    def opener(self, stage: str, artifacts: tuple[str, ...]) -> Callable[..., Work]:
+        def opener(*settings: Any) -> Work:
+            def work(inputs: Mapping[str, Any], seed: int, *_: object) -> dict[str, Any]:
+                product = self._products[(stage, seed)]
+                self.worked.append((stage, product))
+                if self._troubles[product] == stage:
+                    raise ProductError(f"It fails in {stage}.")
+                parts = [stage, str(settings[-1]), *(told(value) for value in inputs.values())]
+                digest = hashlib.sha256("/".join(parts).encode()).hexdigest()
+                return {name: CARRIERS[name](digest) for name in artifacts}
+
+            return work
+
+        return opener
+
+    @property
+    def _products(self) -> dict[tuple[str, int], str]:
+        from mpod_pipeline.batch.fingerprints import seed_of
+
+        return {(stage, seed_of(0, stage, product)): product for stage in STAGES for product in PRODUCTS}
+
+    def run(self, **params: Any) -> list[tuple[str, str]]:
+        self.worked.clear()
+        given = {"photos": str(self.photos), "workspace": str(self.workspace), **params}
+        with KedroSession.create(ROOT, runtime_params=given) as session:
+            session.run(pipeline_names=["catalog_to_3d"])
+        return list(self.worked)
+
+    def records(self) -> dict[tuple[str, str], Record]:
+        folder = self.workspace / "08_reporting/records"
+        records = (Record.model_validate_json(path.read_bytes()) for path in folder.glob("*/[!.]*.json"))
+        return {(record.stage, record.product): record for record in records}
+
+    def failures(self) -> list[list[str]]:
+        return pd.read_csv(self.workspace / "08_reporting/failures.csv").to_numpy().tolist()
+
+
+@pytest.fixture
+def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
+    road = Road(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent/mlflow.db")  # not what is tested
+    monkeypatch.setattr(preflight, "check_run", lambda *_: None)  # no model is opened
+    for stage, opener in OPENERS.items():
+        nodes = importlib.import_module(f"mpod_pipeline.pipelines.{stage}.nodes")
+        monkeypatch.setattr(nodes, opener, road.opener(stage, nodes.STAGE.artifacts))
+    bootstrap_project(ROOT)
+    yield road
+
+
+def test_each_stage_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Road) -> None:
+    for stage, product in zip(STAGES, PRODUCTS, strict=False):
+        shutil.rmtree(road.workspace, ignore_errors=True)
+        road.photograph(product, fails_in=stage)
+        road.run()
+        others = {(s, p) for s in STAGES for p in PRODUCTS if p != product}
+        unhurt = others | {(s, product) for s in STAGES if s not in NEEDING[stage]}
+        assert {key for key, record in road.records().items() if record.state == "made"} == unhurt
+        assert set(road.records()) == unhurt | {(stage, product)}
+        record = road.records()[stage, product]
+        assert (record.state, record.error, record.attempt) == ("failed", "ProductError", 1)
+        assert road.failures() == [[product, stage, "ProductError", f"It fails in {stage}."]]
+
+        untouched = {key: record for key, record in road.records().items() if key[1] != product}
+        road.photograph(product)
+        assert road.run() == [(s, product) for s in STAGES]
+        assert road.failures() == []
+        assert {key: record for key, record in road.records().items() if key[1] != product} == untouched
+        assert all(record.state == "made" for record in road.records().values())
+
+
+def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> None:
+    changes: list[tuple[str, str, Any]] = [
+        ("segment", "segmentation", {"size": 96}),
+        ("learn_tokens", "textual_inversion", {"steps": 7}),
+        ("optimize_outline", "outline", {"steps": 7}),
+        ("export_masks", "masks", {"resolution": 32}),
+        ("refine_detail", "detail", {"steps": 7}),
+        ("evaluate", "evaluation", {"azimuths": 3}),
+    ]
+    road.run()
+    params: dict[str, Any] = {}
+    for stage, section, change in changes:
+        before, params[section] = road.records(), change
+        redone = {(s, product) for s in NEEDING[stage] for product in PRODUCTS}
+        worked = road.run(**params)
+        assert set(worked) == redone and len(worked) == len(redone)
+        assert {key for key, record in road.records().items() if record != before[key]} == redone
