@@ -108,6 +108,10 @@ def test_weights_that_a_parameter_names_count_by_content_wherever_they_lie(
     assert bench.run_and_save(parameters=other) == [1]
     (tmp_path / "other").write_bytes(b"33")
     assert bench.run_and_save(parameters=other) == [1]
+    (tmp_path / "other").unlink()
+    (tmp_path / "sam").unlink()
+    assert bench.run_and_save(parameters=other) == [1]
+    assert bench.run_and_save(parameters=sam) == [1]  # nothing is known of either but its name
 
 
 def interrupt(bench: Bench, **options: Any) -> None:

@@ -1,7 +1,9 @@
 """The outline field: its start, its gradients, its file."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -140,10 +142,17 @@ def test_a_saved_field_renders_as_before(tmp_path: Path) -> None:
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     rough_field().save(tmp_path / "ball.safetensors")
     with safe_open(tmp_path / "ball.safetensors", framework="pt") as file:
-        metadata = file.metadata()
-    assert metadata["format_version"] == "1"
-    assert metadata["maker"] == "cpu"
-    assert OutlineFieldParameters.model_validate_json(metadata["settings"]) == SMALL
+        header = json.loads(file.metadata()["outline_field"])
+    assert (header["format_version"], header["maker"]) == (2, "cpu")
+    assert OutlineFieldParameters.model_validate(header["settings"]) == SMALL
+
+
+def test_equal_fields_are_equal_files(tmp_path: Path) -> None:
+    contents = set()
+    for _ in range(5):
+        rough_field().save(tmp_path / "ball.safetensors")
+        contents.add((tmp_path / "ball.safetensors").read_bytes())
+    assert len(contents) == 1
 
 
 def remove(path: Path) -> None:
@@ -163,19 +172,24 @@ def damage_metadata(path: Path) -> None:
 
 
 def damage_shape(path: Path) -> None:
-    _save_again(path, SMALL.model_copy(update={"mlp_width": 8}).model_dump_json())
+    _save_again(path, SMALL.model_copy(update={"mlp_width": 8}).model_dump())
 
 
 def damage_settings(path: Path) -> None:
-    _save_again(path, '{"bound": -1}')
+    _save_again(path, {"bound": -1})
 
 
 def damage_maker(path: Path) -> None:
-    _save_again(path, SMALL.model_dump_json(), maker="abacus")
+    _save_again(path, SMALL.model_dump(), maker="abacus")
 
 
-def _save_again(path: Path, settings: str, maker: str = "cpu") -> None:
-    save_file(load_file(path), path, {"format_version": "1", "maker": maker, "settings": settings})
+def damage_version(path: Path) -> None:
+    _save_again(path, SMALL.model_dump(), version=1)
+
+
+def _save_again(path: Path, settings: dict[str, Any], maker: str = "cpu", version: int = 2) -> None:
+    header = {"format_version": version, "maker": maker, "settings": settings}
+    save_file(load_file(path), path, {"outline_field": json.dumps(header)})
 
 
 DAMAGES = [
@@ -186,6 +200,7 @@ DAMAGES = [
     damage_shape,
     damage_settings,
     damage_maker,
+    damage_version,
 ]
 
 

@@ -279,7 +279,7 @@ class Ledger:
 def _with_contents(setting: Any, contents: Callable[[Path], dict[str, str]]) -> Any:
     """A setting in which every path has given way to what lies there: weights count by content, not by place."""
     if isinstance(setting, Path):
-        return contents(setting)
+        return contents(setting) or setting.as_posix()
     if isinstance(setting, dict):
         return {name: _with_contents(value, contents) for name, value in setting.items()}
     if isinstance(setting, list | tuple):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from math import sqrt
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -19,7 +20,9 @@ from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.rendering.volume import Maker, OccupancyGrid
 
 #: Version of the files that `OutlineField.save` writes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+#: The file's one entry of metadata. safetensors writes several in random order, and equal fields shall be equal files.
+HEADER = "outline_field"
 
 # Corners of a tetrahedron: the four directions in which `OutlineField.normals` looks.
 _TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
@@ -119,13 +122,13 @@ class OutlineField(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write all that is needed to render the field again: safetensors, with the settings as metadata."""
-        metadata = {
-            "format_version": str(FORMAT_VERSION),
+        header = {
+            "format_version": FORMAT_VERSION,
             "maker": self.maker,
-            "settings": self.settings.model_dump_json(),
+            "settings": self.settings.model_dump(mode="json"),
         }
         tensors = {name: tensor.detach().contiguous() for name, tensor in self._stored().items()}
-        save_file(tensors, path, metadata)
+        save_file(tensors, path, {HEADER: json.dumps(header)})
 
     @classmethod
     def load(cls, path: Path, maker: Maker | None = None) -> OutlineField:
@@ -135,12 +138,10 @@ class OutlineField(nn.Module):
         constructor.
         """
         try:
-            metadata, tensors = _read(path)
-            field = cls(
-                OutlineFieldParameters.model_validate_json(metadata["settings"]), maker or metadata["maker"]
-            )
+            header, tensors = _read(path)
+            field = cls(OutlineFieldParameters.model_validate(header["settings"]), maker or header["maker"])
             field._fill(tensors)
-        except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise ProductError(
                 f"The outline field {path.name} cannot be read ({error}); optimise the outline again."
             ) from error
@@ -163,9 +164,9 @@ class OutlineField(nn.Module):
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format_version") != str(FORMAT_VERSION):
-            raise RuntimeError(f"format version {metadata.get('format_version')}, not {FORMAT_VERSION}")
-        if metadata["maker"] not in get_args(Maker):
-            raise RuntimeError(f"unknown maker {metadata['maker']!r}")
-        return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads((file.metadata() or {})[HEADER])
+        if header["format_version"] != FORMAT_VERSION:
+            raise RuntimeError(f"format version {header['format_version']}, not {FORMAT_VERSION}")
+        if header["maker"] not in get_args(Maker):
+            raise RuntimeError(f"unknown maker {header['maker']!r}")
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
