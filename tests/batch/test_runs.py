@@ -300,6 +300,29 @@ def test_the_run_in_mlflow_tells_the_truth(toy: Toy, mlflow_store: str) -> None:
     assert client.search_runs([experiment.experiment_id], max_results=1)[0].info.status == "FAILED"
 
 
+def test_mlflow_follows_the_first_products_only(
+    toy: Toy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpod_pipeline.tracking.FOLLOWED", 2)
+    toy.write(a="a", b="b", c="c", d="d")
+    toy.run()
+    client = mlflow.MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("mpod_pipeline")
+    assert experiment
+    metrics = client.search_runs([experiment.experiment_id], max_results=1)[0].data.metrics
+    assert metrics["shout/made"] == 4
+    for kind in ("seconds/shout/{}", "loss/shout/{}/volume"):
+        assert [product for product in "abcd" if kind.format(product) in metrics] == ["a", "b"]
+
+
+def test_resources_of_a_stage_that_does_not_exist_are_refused(toy: Toy) -> None:
+    toy.write(mug="mug")
+    with pytest.raises(SetupError, match=r"batch\.resources names shuot"):
+        toy.run(batch={"resources": {"shuot": {"num_gpus": 1}}})
+    toy.run(batch={"resources": {"shout": {"num_gpus": 1}}})  # in this process nobody asks for them
+    assert toy.run(batch={"executor": {"workers": 3}}) == []  # and none of it is part of a fingerprint
+
+
 def test_an_mlflow_store_that_cannot_be_written_costs_a_warning(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
