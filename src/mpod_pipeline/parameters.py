@@ -1,9 +1,37 @@
 """The base of every settings model: immutable, and a misspelt name is an error."""
 
-from pydantic import BaseModel, ConfigDict
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Parameters(BaseModel):
     """Typed parameters of one step. Units stand in the names, bounds in the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults_beside_what_is_set(cls, values: Any) -> Any:
+        """A section's default belongs to where it stands: who sets one of its names keeps the others from there, and
+        not from the section's own class.
+        """
+        if not isinstance(values, dict):
+            return values
+        sections = {
+            name: _merge(field.default.model_dump(), values[name])
+            for name, field in cls.model_fields.items()
+            if isinstance(field.default, Parameters) and isinstance(values.get(name), dict)
+        }
+        return {**values, **sections}
+
+
+def _merge(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``defaults`` with ``values`` in their places, section by section."""
+    merged = dict(defaults)
+    for name, value in values.items():
+        known = defaults.get(name)
+        merged[name] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
