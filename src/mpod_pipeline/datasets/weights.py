@@ -12,9 +12,10 @@ from kedro.io import AbstractDataset
 
 from mpod_pipeline.errors import SetupError
 
-#: What a prior consists of, out of all that a repository on the Hugging Face hub may hold besides.
+#: What a prior consists of, out of all that a repository on the Hugging Face hub may hold besides. (Pickles too: some
+#: hold nothing else.)
 DOWNLOAD = (
-    "hf download {hub}{revision} --include '*/*' --exclude '*.bin' --exclude '*.fp16.*' "
+    "hf download {hub}{revision} --include '*/*' --exclude '*.fp16.*' "
     "--exclude '*.non_ema.*' --exclude 'safety_checker/*'{folder}"
 )
 
