@@ -255,6 +255,18 @@ def test_the_outline_is_the_same_after_a_kill(
     assert all(torch.equal(value, wanted[name]) for name, value in resumed.state_dict().items())
 
 
+def test_an_outline_with_far_too_large_steps_is_rescued_by_smaller_ones(
+    cutout: NDArray[np.uint8], novel_view: NovelViewPrior, caplog: pytest.LogCaptureFixture
+) -> None:
+    p = OUTLINE.model_copy(
+        update={"table_learning_rate": 5.0, "network_learning_rate": 2.5, "resolutions": (16,)}
+    )
+    told: list[float] = []
+    optimize_outline(cutout, novel_view, p, 0, lambda step, _, losses: told.append(sum(losses.values())))
+    assert "grew beyond measure" in caplog.text
+    assert told[-1] < told[0] < 0.2 * max(told)
+
+
 @pytest.mark.usefixtures("hasty")
 def test_the_mesh_is_the_same_after_a_kill(
     cutout: NDArray[np.uint8], text_to_image: TextToImagePrior, checkpoint: Checkpoint
