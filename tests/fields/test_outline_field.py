@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
-from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.fields.outline_field import FORMAT_VERSION, OutlineField, OutlineFieldParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, render_image, render_rays
 
@@ -89,10 +89,22 @@ def test_gradient_to_points_is_that_of_differences() -> None:
     assert close.float().mean() > 0.9
 
 
+def test_what_is_learnt_of_colours_leaves_the_density_alone() -> None:
+    field, points = rough_field(), points_in_the_box()
+    before = field.density(points).detach()
+    optimiser = torch.optim.Adam(field.parameters(), lr=0.1)
+    for _ in range(3):
+        optimiser.zero_grad()
+        (field.colour(points) - 0.9).square().mean().backward()
+        optimiser.step()
+    assert torch.equal(field.density(points), before)
+    assert (field.colour(points) - 0.9).abs().mean() < 0.3
+
+
 def test_one_seed_is_one_field() -> None:
     fields = [OutlineField(SMALL, seed=seed).state_dict() for seed in (1, 1, 2)]
     assert all(torch.equal(fields[0][name], fields[1][name]) for name in fields[0])
-    assert not torch.equal(fields[0]["network.0.weight"], fields[2]["network.0.weight"])
+    assert not torch.equal(fields[0]["network.density.0.weight"], fields[2]["network.density.0.weight"])
     assert not torch.equal(fields[0]["encoding.table"], fields[2]["encoding.table"])
 
 
@@ -143,7 +155,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     rough_field().save(tmp_path / "ball.safetensors")
     with safe_open(tmp_path / "ball.safetensors", framework="pt") as file:
         header = json.loads(file.metadata()["outline_field"])
-    assert (header["format_version"], header["maker"]) == (2, "cpu")
+    assert (header["format_version"], header["maker"]) == (FORMAT_VERSION, "cpu")
     assert OutlineFieldParameters.model_validate(header["settings"]) == SMALL
 
 

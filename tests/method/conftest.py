@@ -17,7 +17,7 @@ from mpod_pipeline.priors import (
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 SMALL_FIELD = OutlineFieldParameters(
-    hash_grid=HashGridParameters(levels=6, log2_table_size=12, finest_resolution=64),
+    hash_grid=HashGridParameters(levels=6, features_per_level=4, log2_table_size=12, finest_resolution=64),
     mlp_width=16,
     occupancy_resolution=16,
 )

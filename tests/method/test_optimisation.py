@@ -259,12 +259,12 @@ def test_an_outline_with_far_too_large_steps_is_rescued_by_smaller_ones(
     cutout: NDArray[np.uint8], novel_view: NovelViewPrior, caplog: pytest.LogCaptureFixture
 ) -> None:
     p = OUTLINE.model_copy(
-        update={"table_learning_rate": 5.0, "network_learning_rate": 2.5, "resolutions": (16,)}
+        update={"table_learning_rate": 8.0, "network_learning_rate": 2.0, "resolutions": (16,)}
     )
     told: list[float] = []
     optimize_outline(cutout, novel_view, p, 0, lambda step, _, losses: told.append(sum(losses.values())))
     assert "grew beyond measure" in caplog.text
-    assert told[-1] < told[0] < 0.2 * max(told)
+    assert told[-1] < 1.5 * told[0] < 0.3 * max(told)
 
 
 @pytest.mark.usefixtures("hasty")
