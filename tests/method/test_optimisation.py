@@ -259,7 +259,12 @@ def test_an_outline_with_far_too_large_steps_is_rescued_by_smaller_ones(
     cutout: NDArray[np.uint8], novel_view: NovelViewPrior, caplog: pytest.LogCaptureFixture
 ) -> None:
     p = OUTLINE.model_copy(
-        update={"table_learning_rate": 8.0, "network_learning_rate": 2.0, "resolutions": (16,)}
+        update={
+            "table_learning_rate": 8.0,
+            "network_learning_rate": 2.0,
+            "resolutions": (16,),
+            "colours_choose_depths": True,
+        }
     )
     told: list[float] = []
     optimize_outline(cutout, novel_view, p, 0, lambda step, _, losses: told.append(sum(losses.values())))

@@ -9,20 +9,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.evaluation import draw_field
 from mpod_pipeline.method.outline import (
     SMOOTHNESS_DISTANCE,
     OutlineParameters,
     OutlineWeights,
+    Views,
     drawn_views,
     novel_cameras,
     optimize_outline,
+    render,
     smoothness_losses,
 )
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.volume import make_volume_renderer
 from tests.method.conftest import SMALL_FIELD
 
 FAST = OutlineParameters(
@@ -61,6 +65,33 @@ def test_a_loss_that_is_no_number_is_the_products_failure(
     monkeypatch.setattr(novel_view, "predict", lambda noisy, *_: noisy * float("nan"))
     with pytest.raises(ProductError, match="step 1"):
         optimize_outline(cutout, novel_view, FAST, 0, lambda *_: None)
+
+
+def test_colours_choose_depths_only_where_told() -> None:
+    """The pictures are the same; the density's gradient is that of more or less of a ray's mean colour before white."""
+    field = OutlineField(SMALL_FIELD)
+    with torch.no_grad():
+        field.encoding.table.normal_(generator=torch.Generator().manual_seed(2))
+    field.occupancy.update(0, field.density, generator=torch.Generator().manual_seed(0))
+
+    def see(colours_choose_depths: bool) -> Views:
+        p = FAST.model_copy(update={"colours_choose_depths": colours_choose_depths})
+        generator = torch.Generator().manual_seed(1)
+        return render(field, Cameras.at(0.0, 0.0), 16, make_volume_renderer(), p, generator)
+
+    def gradient(pictures: Tensor) -> Tensor:
+        weight = field.network["density"][0].weight  # type: ignore[index]
+        (found,) = torch.autograd.grad(pictures.square().sum(), weight)
+        return found
+
+    silhouette, free = see(False), see(True)
+    torch.testing.assert_close(silhouette.pictures, free.pictures)
+    opacity = free.opacity[..., None]
+    mean = ((free.pictures - 1 + opacity) / opacity.clamp_min(1e-3)).detach()
+    expected = gradient(1 - opacity + opacity * mean)
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(gradient(silhouette.pictures), expected, rtol=0, atol=1e-4 * scale)
+    assert (gradient(see(True).pictures) - expected).abs().max() > 50 * 1e-4 * scale
 
 
 class Ball:

@@ -24,7 +24,6 @@ from mpod_pipeline.rendering.volume import (
     draw_jitter,
     make_volume_renderer,
     on_background,
-    render_rays,
 )
 from mpod_pipeline.rendering.volume.interface import VolumeRenderer
 from mpod_pipeline.report import Report
@@ -65,6 +64,10 @@ class OutlineParameters(Parameters):
         False, description="the prior is Stable-Zero123, whose pose vector says the photo's own elevation"
     )
     novel_views: PositiveInt = 2
+    colours_choose_depths: bool = Field(
+        False,
+        description="whether density also learns where along a ray a colour should be, as a NeRF's does",
+    )
     reference_probability: float | None = Field(
         None,
         ge=0,
@@ -160,24 +163,29 @@ def render(
     cameras: Cameras,
     resolution: int,
     renderer: VolumeRenderer,
-    step_size: float,
+    p: OutlineParameters,
     generator: torch.Generator,
 ) -> Views:
-    """What cameras see of the field along jittered rays, with gradients."""
+    """What cameras see of the field along jittered rays, with gradients.
+
+    Unless colours choose depths, the density's gradient is that of a silhouette: a ray sees more or less of the mean
+    colour along it, before white. With a prior that is vague about depth the other part of the gradient is noise.
+    """
     rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in cameras.rays(resolution, resolution))
-    out = render_rays(
-        field,
-        rays_o,
-        rays_d,
-        field.occupancy,
-        renderer,
-        step_size=step_size,
-        jitter=draw_jitter(rays_o, generator),
-    )
+    samples = renderer.march(rays_o, rays_d, field.occupancy, p.step_size, draw_jitter(rays_o, generator))
+    density, colour = field(samples.points(rays_o, rays_d))
+    if p.colours_choose_depths:
+        out = renderer.composite(density, colour, samples)
+        painted = out.colour
+    else:
+        out = renderer.composite(density, colour.detach(), samples)
+        painted = renderer.composite(density.detach(), colour, samples).colour
+        mean_colour = out.colour.detach() / out.opacity.detach().clamp_min(1e-3)[:, None]
+        painted = painted + (out.opacity - out.opacity.detach())[:, None] * mean_colour
     shape = (len(cameras), resolution, resolution)
     hit = out.opacity.detach() > 0.5
     return Views(
-        on_background(out.colour, out.opacity, 1.0).view(*shape, 3),
+        on_background(painted, out.opacity, 1.0).view(*shape, 3),
         out.opacity.view(shape),
         (rays_o + rays_d * out.depth.detach()[:, None])[hit],
     )
@@ -193,7 +201,7 @@ def reference_losses(
 ) -> dict[str, Tensor]:
     """``L_ref`` (Eq. 2) on colours over white, and the same on the mask."""
     camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
-    seen = render(field, camera, reference.mask.shape[-1], renderer, p.step_size, generator)
+    seen = render(field, camera, reference.mask.shape[-1], renderer, p, generator)
     target = reference.picture.permute(1, 2, 0).to(device)
     return {
         "reference_colour": p.weights.colour * (seen.pictures[0] - target).square().mean(),
@@ -214,7 +222,7 @@ def novel_view_losses(
 ) -> dict[str, Tensor]:
     """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on random novel views."""
     cameras = novel_cameras(p, generator)
-    seen = render(field, cameras.to(device), resolution, renderer, p.step_size, generator)
+    seen = render(field, cameras.to(device), resolution, renderer, p, generator)
     latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
     pose = prior.pose(condition, cameras.azimuth_deg, cameras.elevation_deg)
     timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(device)
