@@ -48,7 +48,7 @@ class DetailWeights(Parameters):
 class DetailParameters(Parameters):
     """Stage 2. Angles in degrees, lengths in world units."""
 
-    steps: PositiveInt = 150
+    steps: PositiveInt = 100
     maker: Literal["cpu", "cuda"] = "cpu"
     grid_resolution: PositiveInt = 56
     resolution: PositiveInt = 128

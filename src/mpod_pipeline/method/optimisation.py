@@ -6,7 +6,8 @@ import copy
 import logging
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -99,7 +100,8 @@ class Optimisation:
         if has_diverged(self._past):
             raise ProductError(f"{self._name} diverged at step {step + 1} (its loss grew beyond measure).")
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with in_one_order_on_cpu(loss.device):
+            loss.backward()
         if not _finite_gradients(self._module.parameters()):
             raise ProductError(f"{self._name} diverged at step {step + 1} (its gradient is not a number).")
         self._optimizer.step()
@@ -133,6 +135,19 @@ class Optimisation:
         self._module.load_state_dict(state["module"])
         # A copy, or the optimizer would go on in the tensors of the state.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+@contextmanager
+def in_one_order_on_cpu(device: torch.device) -> Iterator[None]:
+    """Gradients of rows that are used more than once are summed in one order, whatever the threads do: equal runs end
+    equal, killed or not. (On a GPU it would cost too much.)
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before or device.type == "cpu", warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def has_diverged(past: Sequence[dict[str, float]]) -> bool:

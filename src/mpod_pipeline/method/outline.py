@@ -49,7 +49,7 @@ class OutlineWeights(Parameters):
 class OutlineParameters(Parameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
-    steps: PositiveInt = 240
+    steps: PositiveInt = 180
     field: OutlineFieldParameters = OutlineFieldParameters(hash_grid=HashGridParameters(finest_resolution=96))
     maker: Maker = "cpu"
     resolutions: tuple[PositiveInt, ...] = Field(

@@ -35,7 +35,7 @@ TEMPLATES = tuple(
 class TextualInversionParameters(Parameters):
     """Everything but one embedding is frozen."""
 
-    steps: PositiveInt = 80
+    steps: PositiveInt = 40
     batch_size: PositiveInt = 4
     learning_rate: PositiveFloat = 0.02
     weight_decay: float = Field(0.01, ge=0)
