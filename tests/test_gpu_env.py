@@ -30,7 +30,7 @@ def test_the_papers_numbers(gpu: KedroContext) -> None:
     outline, detail = gpu.catalog.load("params:outline"), gpu.catalog.load("params:detail")
     assert (outline.steps, outline.resolutions) == (5000, (128,))
     assert (detail.steps, detail.resolution) == (5000, 1024)
-    assert outline.reference_probability == 0.25
+    assert outline.reference_probability == detail.reference_probability == 0.25
     rates = {outline.table_learning_rate, outline.network_learning_rate, detail.sdf_learning_rate}
     assert rates | {detail.table_learning_rate, detail.network_learning_rate} == {1e-3}
     camera = Cameras.at(0.0, 0.0)

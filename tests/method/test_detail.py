@@ -63,6 +63,31 @@ def test_the_road_from_field_to_scored_mesh(
     assert evaluation.turntable.shape == evaluation.normals.shape == (32, 9 * 32, 3)
 
 
+@pytest.mark.parametrize(("probability", "photo", "prior"), [(None, 4, 4), (1.0, 4, 0), (0.0, 0, 4)])
+def test_each_step_looks_where_it_is_told(
+    cutout: NDArray[np.uint8],
+    text_to_image: TextToImagePrior,
+    probability: float | None,
+    photo: int,
+    prior: int,
+) -> None:
+    field, losses = Ball(20.0), list[dict[str, float]]()
+    token = text_to_image.word_embedding("a")
+    p = FAST.model_copy(update={"reference_probability": probability})
+    refine_detail(
+        cutout,
+        token,
+        field,
+        export_masks(field, MASKS),
+        text_to_image,
+        p,
+        0,
+        lambda s, n, v: losses.append(v),
+    )
+    assert sum("reference_colour" in values for values in losses) == photo
+    assert sum("sds" in values for values in losses) == prior
+
+
 def test_which_columns_are_rectified(text_to_image: TextToImagePrior) -> None:
     prompt = text_to_image.encode_prompt("a photo of <e>", text_to_image.word_embedding("a"))
     only = rectified_columns(prompt, FAST)

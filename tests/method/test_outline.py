@@ -17,12 +17,12 @@ from mpod_pipeline.method.outline import (
     OutlineParameters,
     OutlineWeights,
     Views,
-    drawn_views,
     novel_cameras,
     optimize_outline,
     render,
     smoothness_losses,
 )
+from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
@@ -128,9 +128,8 @@ def test_novel_views_lie_all_round_within_the_elevations() -> None:
 
 def test_the_papers_draw_of_views_is_one_in_four() -> None:
     generator = torch.Generator().manual_seed(0)
-    p = OutlineParameters(reference_probability=0.25)
-    drawn = [drawn_views(p, generator) for _ in range(2000)]
+    drawn = [drawn_views(0.25, generator) for _ in range(2000)]
     assert all(photo != prior for photo, prior in drawn)
     # The standard deviation of the share is 0.01.
     assert np.mean([photo for photo, _ in drawn]) == pytest.approx(0.25, abs=0.04)
-    assert drawn_views(OutlineParameters(reference_probability=None), generator) == (True, True)
+    assert drawn_views(None, generator) == (True, True)

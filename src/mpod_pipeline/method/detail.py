@@ -25,6 +25,7 @@ from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
@@ -58,6 +59,12 @@ class DetailParameters(Parameters):
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     prompt: str = "A high-resolution DSLR image of <e>"
     novel_views: PositiveInt = 1
+    reference_probability: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
+    )
     sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0)
     mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
         "mrca",
@@ -115,10 +122,14 @@ def refine_detail(
 
     def losses_of(step: int) -> dict[str, Tensor]:
         mesh = shape.mesh()
-        losses = reference_losses(mesh, texture, reference, p)
-        losses |= novel_view_losses(
-            mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator, controlnet
-        )
+        with_photo, with_prior = drawn_views(p.reference_probability, generator)
+        losses: dict[str, Tensor] = {}
+        if with_photo:
+            losses |= reference_losses(mesh, texture, reference, p)
+        if with_prior:
+            losses |= novel_view_losses(
+                mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator, controlnet
+            )
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
         losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
         return losses

@@ -15,6 +15,7 @@ from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
@@ -101,7 +102,7 @@ def optimize_outline(
     def losses_of(step: int) -> dict[str, Tensor]:
         resolution = p.resolutions[step * len(p.resolutions) // p.steps]
         field.occupancy.update(step, field.density, generator=generator)
-        with_photo, with_prior = drawn_views(p, generator)
+        with_photo, with_prior = drawn_views(p.reference_probability, generator)
         losses: dict[str, Tensor] = {}
         if with_photo:
             losses |= reference_losses(field, references[resolution], renderer, p, generator, device)
@@ -128,14 +129,6 @@ def make_optimizer(field: OutlineField, p: OutlineParameters) -> torch.optim.Opt
         betas=(0.9, 0.99),
         eps=1e-15,
     )
-
-
-def drawn_views(p: OutlineParameters, generator: torch.Generator) -> tuple[bool, bool]:
-    """Whether this step looks from the photo's view, and from novel views."""
-    if p.reference_probability is None:
-        return True, True
-    photo = bool(torch.rand((), generator=generator) < p.reference_probability)
-    return photo, not photo
 
 
 def novel_cameras(p: OutlineParameters, generator: torch.Generator) -> Cameras:

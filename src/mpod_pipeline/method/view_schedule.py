@@ -1,0 +1,16 @@
+"""Which views a step of an optimisation looks at (paper section 4.2)."""
+
+from __future__ import annotations
+
+import torch
+
+
+def drawn_views(reference_probability: float | None, generator: torch.Generator) -> tuple[bool, bool]:
+    """Whether a step looks from the photo's view, and from novel views.
+
+    One of them: the photo's with this probability (the paper: 0.25). None: both, in every step.
+    """
+    if reference_probability is None:
+        return True, True
+    photo = bool(torch.rand((), generator=generator) < reference_probability)
+    return photo, not photo
