@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,23 +11,19 @@ import pygltflib
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-ROOT = Path(__file__).parents[1]
+from tests.command import ROOT, environment
+
 FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
 
 
 def kedro_run(photos: Path, workspace: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`kedro run` on the photos, as a user types it."""
-    environment = {
-        **os.environ,
-        "KEDRO_DISABLE_TELEMETRY": "1",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{workspace.parent / 'mlflow.db'}",
-    }
     params = f"--params=photos={photos},workspace={workspace},{FEW_STEPS}"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=catalog_to_3d", params, *options]
     return subprocess.run(
         command,
         cwd=ROOT,
-        env=environment,
+        env=environment(workspace.parent),
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +22,7 @@ from mpod_pipeline.pipelines.score_priors.nodes import (
 from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import SPLIT_SEEDS, ProductViews, photograph_product
-
-ROOT = Path(__file__).parents[2]
+from tests.command import ROOT, environment
 
 
 class Oracle:
@@ -82,16 +80,11 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
         ]
     )
     params = ",".join(f"score_priors.{one}" for one in few.split(","))
-    environment = {
-        **os.environ,
-        "KEDRO_DISABLE_TELEMETRY": "1",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
-    }
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=score_priors"]
     result = subprocess.run(
         [*command, f"--params=workspace={tmp_path},{params}"],
         cwd=ROOT,
-        env=environment,
+        env=environment(tmp_path),
         capture_output=True,
         text=True,
         check=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,20 +15,14 @@ from safetensors.torch import load_file
 
 from mpod_pipeline.datasets import WeightsFolder
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
-
-ROOT = Path(__file__).parents[2]
+from tests.command import ROOT, environment
 
 
 def train(workspace: Path, *options: str) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "KEDRO_DISABLE_TELEMETRY": "1",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{workspace / 'mlflow.db'}",
-    }
     params = f"--params=preset=two_minutes,workspace={workspace},priors={workspace / 'priors'}"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=train_priors", params, *options]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command, cwd=ROOT, env=environment(workspace), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
 
 

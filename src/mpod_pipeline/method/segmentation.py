@@ -64,7 +64,7 @@ def segment(
     transparent ones the nearest of them. Raises ProductError where no product can be told from its background.
     """
     if parameters.maker == "alpha" or (parameters.maker == "auto" and has_cutout(photo)):
-        return _cut_by_alpha(photo, parameters)
+        return cut_by_alpha(photo, parameters)
     opaque = on_white(photo)
     mask = find_product(opaque, parameters, models)
     # Some pixels more than the result will have.
@@ -100,7 +100,8 @@ def on_white(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (photo[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 
 
-def _cut_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters) -> NDArray[np.uint8]:
+def cut_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters) -> NDArray[np.uint8]:
+    """The maker ``alpha`` (see `segment`). Raises ProductError where the photo has no transparency that cuts out."""
     if not has_cutout(photo):
         raise ProductError(
             "The photo's own transparency does not cut a product out; give a photo with a transparent background."

@@ -56,10 +56,10 @@ def load_novel_view_prior(
     dtype = resolve_dtype(precision, device)
     processor = _part(CLIPImageProcessor.from_pretrained, folder, "feature_extractor")
     prior = NovelViewPrior(
-        _network(AutoencoderKL, folder, "vae", dtype),
-        _network(CLIPVisionModelWithProjection, folder, "image_encoder", dtype),
-        _network(UNet2DConditionModel, folder, "unet", dtype),
-        _network(CLIPCameraProjection, folder, "clip_camera_projection", dtype),
+        load_network(AutoencoderKL, folder, "vae", dtype),
+        load_network(CLIPVisionModelWithProjection, folder, "image_encoder", dtype),
+        load_network(UNet2DConditionModel, folder, "unet", dtype),
+        load_network(CLIPCameraProjection, folder, "clip_camera_projection", dtype),
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
         tuple(processor.image_mean),
         tuple(processor.image_std),
@@ -79,11 +79,11 @@ def load_text_to_image_prior(
     _check_parts(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
     dtype = resolve_dtype(precision, device)
     prior = TextToImagePrior(
-        _network(AutoencoderKL, folder, "vae", dtype),
+        load_network(AutoencoderKL, folder, "vae", dtype),
         _part(CLIPTokenizer.from_pretrained, folder, "tokenizer"),
         # tokens are learnt through the text encoder; it is small, and half precision would lose their gradients
-        _network(CLIPTextModel, folder, "text_encoder", torch.float32),
-        _network(UNet2DConditionModel, folder, "unet", dtype),
+        load_network(CLIPTextModel, folder, "text_encoder", torch.float32),
+        load_network(UNet2DConditionModel, folder, "unet", dtype),
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
     )
     _check_fit(folder, prior.unet, prior.vae.config.latent_channels, prior.token_dim)
@@ -98,7 +98,7 @@ def load_mask_controlnet(folder: str | Path, prior: TextToImagePrior) -> Control
     folder = Path(folder)
     if not folder.is_dir():
         raise SetupError(f"There is no ControlNet at {folder}; set detail.controlnet to its folder.")
-    network = _network(ControlNetModel, folder, "", prior.unet.dtype)
+    network = load_network(ControlNetModel, folder, "", prior.unet.dtype)
     config, unet = network.config, prior.unet.config
     shrinks = 2 ** (len(config.conditioning_embedding_out_channels) - 1)
     family = (config.cross_attention_dim, tuple(config.block_out_channels), config.in_channels, shrinks)
@@ -145,7 +145,7 @@ def _check_fit(folder: Path, unet: UNet2DConditionModel, channels: int, context_
         )
 
 
-def _network(cls: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
+def load_network(cls: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
     """A network with all of its weights: the libraries would draw at random what a file lacks.
 
     Files are safetensors, or pickles, which both libraries open as plain weights only.

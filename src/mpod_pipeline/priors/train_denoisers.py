@@ -24,6 +24,7 @@ from mpod_pipeline.priors.architecture import (
     make_unet,
 )
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
+from mpod_pipeline.priors.loading import load_network
 from mpod_pipeline.priors.novel_view import image_tokens, relative_pose
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.train_autoencoder import to_network
@@ -128,11 +129,10 @@ class TextDenoiser(nn.Module):
 
     @classmethod
     def of_folder(cls, folder: Path) -> TextDenoiser:
-        return cls(_part(UNet2DConditionModel, folder, "unet"), _part(CLIPTextModel, folder, "text_encoder"))
-
-
-def _part(cls: Any, folder: Path, name: str) -> Any:
-    return cls.from_pretrained(folder, subfolder=name, local_files_only=True).float()
+        return cls(
+            load_network(UNet2DConditionModel, folder, "unet", torch.float32),
+            load_network(CLIPTextModel, folder, "text_encoder", torch.float32),
+        )
 
 
 def train_text_to_image(
@@ -203,9 +203,9 @@ class NovelViewDenoiser(nn.Module):
     @classmethod
     def of_folder(cls, folder: Path) -> NovelViewDenoiser:
         return cls(
-            _part(UNet2DConditionModel, folder, "unet"),
-            _part(CLIPVisionModelWithProjection, folder, "image_encoder"),
-            _part(CLIPCameraProjection, folder, "clip_camera_projection"),
+            load_network(UNet2DConditionModel, folder, "unet", torch.float32),
+            load_network(CLIPVisionModelWithProjection, folder, "image_encoder", torch.float32),
+            load_network(CLIPCameraProjection, folder, "clip_camera_projection", torch.float32),
         )
 
 

@@ -7,7 +7,6 @@ on the CPU, so every device sees the same batches.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.loading import cpu_has_bfloat16
 from mpod_pipeline.report import Report
@@ -110,18 +110,11 @@ def fit(
                 "averages": averages,
                 "losses": losses,
             }
-            save_whole(state, checkpoint)
+            with whole_file(checkpoint) as path:
+                torch.save(state, path)
         report(step + 1, p.steps, {"loss": value})
 
     with torch.no_grad():
         for parameter, average in zip(trained, averages, strict=True):
             parameter.copy_(average)
     return network.eval()
-
-
-def save_whole(state: dict[str, object], path: Path) -> None:
-    """Write aside and rename, so that a kill leaves the old checkpoint or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, aside)
-    aside.replace(path)

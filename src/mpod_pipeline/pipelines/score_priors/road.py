@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpod_pipeline.geometry.export import TexturedMesh
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.detail import refine_detail
-from mpod_pipeline.method.evaluation import Encoders, evaluate, load_encoders
+from mpod_pipeline.method.evaluation import Encoders, Evaluation, evaluate, load_encoders
 from mpod_pipeline.method.masks import export_masks
-from mpod_pipeline.method.matting import extend_colours, frame
 from mpod_pipeline.method.outline import optimize_outline
+from mpod_pipeline.method.segmentation import SegmentationParameters, cut_by_alpha
 from mpod_pipeline.method.textual_inversion import learn_token
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
@@ -57,22 +56,17 @@ class Road:
         )
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """scores: of `evaluate`; ``kind_top5`` and ``true_kind_top5`` where ImageNet knows the kind; seconds a stage."""
-
-    scores: dict[str, float]
-    turntable: NDArray[np.uint8]
-    normals: NDArray[np.uint8]
-
-
 def reconstruct(
     family: str, product_seed: int, road: Road, p: RoadParameters, seed: int, report: Report
-) -> Reconstruction:
-    """Photograph a product of a split, go all stages with the photo, and score the mesh against the true one."""
+) -> Evaluation:
+    """Photograph a product of a split, go all stages with the photo, and score the mesh against the true one.
+
+    To the scores of `evaluate` it adds ``kind_top5`` and ``true_kind_top5``, where ImageNet knows the kind, and the
+    seconds of each stage.
+    """
     scene, elevation = scene_of(family, product_seed)
     photo = scene.photograph(Cameras.at(0.0, elevation), 512)[0]
-    cutout = frame(extend_colours(photo), size=512, share=0.8)
+    cutout = cut_by_alpha(photo, SegmentationParameters())
     seen_from = {"photo_elevation_deg": elevation}
     seconds: dict[str, float] = {}
 
@@ -114,7 +108,7 @@ def reconstruct(
     if family in IMAGENET_KINDS:
         scores["kind_top5"] = share_recognised(mesh, family, road.classifier)
         scores["true_kind_top5"] = share_recognised(truth, family, road.classifier)
-    return Reconstruction(scores, evaluation.turntable, evaluation.normals)
+    return replace(evaluation, scores=scores)
 
 
 def share_recognised(mesh: TexturedMesh, family: str, classifier: EfficientNetLite0) -> float:
