@@ -190,9 +190,9 @@ def try_cuda(attempt: Callable[[Maker], None]) -> None:
 
 
 def try_volume_makers(maker: Maker) -> None:
-    """Hash encoding, marching and compositing, forward and backward, on some rays."""
+    """Hash encoding, networks, marching and compositing, forward and backward, on some rays."""
     grid = HashGridParameters(levels=2, log2_table_size=8, finest_resolution=32)
-    field = OutlineField(OutlineFieldParameters(hash_grid=grid, mlp_width=4, occupancy_resolution=8), maker)
+    field = OutlineField(OutlineFieldParameters(hash_grid=grid, mlp_width=16, occupancy_resolution=8), maker)
     device = next(field.network.parameters()).device
     rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in Cameras.at(0.0, 0.0).to(device).rays(8, 8))
     renderer, jitter = make_volume_renderer(maker), draw_jitter(rays_o)

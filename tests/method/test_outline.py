@@ -80,8 +80,7 @@ def test_colours_choose_depths_only_where_told() -> None:
         return render(field, Cameras.at(0.0, 0.0), 16, make_volume_renderer(), p, generator)
 
     def gradient(pictures: Tensor) -> Tensor:
-        weight = field.network["density"][0].weight  # type: ignore[index]
-        (found,) = torch.autograd.grad(pictures.square().sum(), weight)
+        (found,) = torch.autograd.grad(pictures.square().sum(), field.network["density"].hidden)
         return found
 
     silhouette, free = see(False), see(True)
@@ -91,7 +90,7 @@ def test_colours_choose_depths_only_where_told() -> None:
     expected = gradient(1 - opacity + opacity * mean)
     scale = float(expected.abs().max())
     torch.testing.assert_close(gradient(silhouette.pictures), expected, rtol=0, atol=1e-4 * scale)
-    assert (gradient(see(True).pictures) - expected).abs().max() > 50 * 1e-4 * scale
+    assert (gradient(see(True).pictures) - expected).abs().max() > 10 * 1e-4 * scale
 
 
 class Ball:

@@ -62,7 +62,7 @@ def tensor(text: str) -> torch.Tensor:
 def field(text: str) -> OutlineField:
     made = OutlineField(TINY)
     with torch.no_grad():
-        made.network["density"][0].bias.fill_(int(hashlib.sha256(text.encode()).hexdigest()[:5], 16))
+        made.network["density"].output.fill_(int(hashlib.sha256(text.encode()).hexdigest()[:5], 16))
     return made
 
 
@@ -82,7 +82,7 @@ CARRIERS: dict[str, Callable[[str], Any]] = {
 def told(value: Any) -> str:
     """A text that differs where artifacts differ."""
     if isinstance(value, OutlineField):
-        return str(value.network["density"][0].bias.tolist())
+        return str(value.network["density"].output[0, 0].tolist())
     return str(value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value)
 
 

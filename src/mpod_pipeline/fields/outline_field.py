@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from math import sqrt
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,11 +15,12 @@ from torch.nn import functional as F
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
+from mpod_pipeline.fields.mlp import make_mlp
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.rendering.volume import Maker, OccupancyGrid
 
 #: Version of the files that `OutlineField.save` writes.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 #: The file's one entry of metadata. safetensors writes several in random order, and equal fields shall be equal files.
 HEADER = "outline_field"
 
@@ -55,9 +55,6 @@ class OutlineField(nn.Module):
 
     density = softplus(network + blob_scale * (1 - |x| / blob_radius)): a soft ball at the start, as Magic3D
     has it.
-
-    The networks have one hidden layer and work in float32: bfloat16 would leave too few digits for differences
-    between near points.
     """
 
     def __init__(self, settings: OutlineFieldParameters, maker: Maker = "cpu", *, seed: int = 0) -> None:
@@ -69,28 +66,17 @@ class OutlineField(nn.Module):
         self.settings = settings
         self.maker: Maker = maker
         self.encoding = make_hash_encoding(settings.hash_grid, maker, seed=seed)
-        self.network = nn.ModuleDict({"density": self._make_network(1), "albedo": self._make_network(3)})
+        inputs = self.encoding.output_dim // 2
+        self.network = nn.ModuleDict(
+            {
+                "density": make_mlp(inputs, 1, settings.mlp_width, maker, seed=seed),
+                "albedo": make_mlp(inputs, 3, settings.mlp_width, maker, seed=seed + 1),
+            }
+        )
         self.occupancy = OccupancyGrid(
             settings.occupancy_resolution, settings.bound, settings.occupancy_threshold
         )
-        self._draw_network(seed)
         self.to("cuda" if maker == "cuda" else "cpu")
-
-    def _make_network(self, outputs: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Linear(self.encoding.output_dim // 2, self.settings.mlp_width),
-            nn.ReLU(),
-            nn.Linear(self.settings.mlp_width, outputs),
-        )
-
-    @torch.no_grad()
-    def _draw_network(self, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        for layer in self.network.modules():
-            if isinstance(layer, nn.Linear):
-                limit = 1 / sqrt(layer.in_features)
-                layer.weight.uniform_(-limit, limit, generator=generator)
-                layer.bias.uniform_(-limit, limit, generator=generator)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density [M] per world unit and albedo [M, 3] in [0, 1] at points [M, 3]. Differentiable once."""
@@ -160,9 +146,13 @@ class OutlineField(nn.Module):
         return field
 
     def _stored(self) -> dict[str, Tensor]:
-        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        networks = {
+            f"{name}.{matrix}": getattr(network, matrix)
+            for name, network in self.network.items()
+            for matrix in ("hidden", "output")
+        }
         occupancy = {f"occupancy.{name}": tensor for name, tensor in self.occupancy.state_dict().items()}
-        return {"table": self.encoding.table, **network, **occupancy}
+        return {"table": self.encoding.table, **networks, **occupancy}
 
     @torch.no_grad()
     def _fill(self, tensors: dict[str, Tensor]) -> None:

@@ -8,26 +8,11 @@ the result.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.hash_encoding.interface import HashEncoding, HashGridParameters, initial_table
-
-
-def _tinycudann() -> Any:
-    if not torch.cuda.is_available():
-        raise SetupError("The hash encoding's maker 'cuda' needs a CUDA device; choose the maker 'cpu'.")
-    try:
-        import tinycudann
-    except (ImportError, OSError) as error:
-        raise SetupError(
-            f"The hash encoding's maker 'cuda' needs tinycudann, built for this GPU ({error}): see "
-            "docs/gpu.md, or choose the maker 'cpu'."
-        ) from error
-    return tinycudann
+from mpod_pipeline.fields.tinycudann_package import load_tinycudann
 
 
 class TinyCudaHashEncoding(HashEncoding):
@@ -46,7 +31,9 @@ class TinyCudaHashEncoding(HashEncoding):
         }
         self.output_dim = parameters.output_dim
         self.features_per_level = parameters.features_per_level
-        self.encoding = _tinycudann().Encoding(n_input_dims=3, encoding_config=config, seed=seed)
+        self.encoding = load_tinycudann("hash encoding").Encoding(
+            n_input_dims=3, encoding_config=config, seed=seed
+        )
         with torch.no_grad():
             self.table.copy_(initial_table(parameters, seed))
 
