@@ -21,6 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from mpod_pipeline.priors.latents import encode_pictures
+
 GIB = 2**30
 HALF = torch.float16
 
@@ -111,18 +113,24 @@ def peak(networks: list[nn.Module], step: Callable[[], None]) -> tuple[float, fl
 
 
 def distillation(
-    vae: AutoencoderKL, network: UNet2DConditionModel, size: int, batch: int, context: Tensor
+    vae: AutoencoderKL,
+    network: UNet2DConditionModel,
+    size: int,
+    batch: int,
+    context: Tensor,
+    slicing: bool,
 ) -> Callable[[], None]:
     """One SDS step: encode with a gradient, predict with guidance and without one."""
 
     def step() -> None:
+        vae.use_slicing = slicing
         pictures = torch.rand(batch, 3, size, size, requires_grad=True)
-        latents = vae.encode(pictures.to(HALF)).latent_dist.mode()
+        latents = encode_pictures(vae, pictures)
         with torch.no_grad():
             channels = network.config.in_channels // 4
-            x = torch.cat([latents] * channels, dim=1).repeat(2, 1, 1, 1)
+            x = torch.cat([latents.to(HALF)] * channels, dim=1).repeat(2, 1, 1, 1)
             network(x, torch.zeros(2 * batch), encoder_hidden_states=context.expand(2 * batch, -1, -1))
-        latents.float().square().mean().backward()
+        latents.square().mean().backward()
 
     return step
 
@@ -154,7 +162,7 @@ def text_layers(text: CLIPTextModel, embeddings: Tensor) -> Tensor:
 
 
 def main() -> None:
-    print(f"{'stage':<34}{'batch':>6}{'weights':>9}{'peak':>7}  GiB")
+    print(f"{'stage':<36}{'':<8}{'batch':>6}{'weights':>9}{'peak':>7}  GiB")
     with FakeTensorMode():
         vae = in_dtype(autoencoder, HALF)
         novel = [
@@ -166,14 +174,11 @@ def main() -> None:
             "Stable Diffusion 1.5": (512, unet(4, 768), text_encoder(768, 12, 12), 768),
             "Stable Diffusion 2.1": (768, unet(4, 1024, (5, 10, 20, 20)), text_encoder(1024, 23, 16), 1024),
         }
-        for batch in (1, 2, 4, 8):
-            context = torch.rand(1, 1, 768, dtype=HALF)
-            report(
-                "optimize_outline, Zero-1-to-3",
-                batch,
-                novel,
-                distillation(vae, novel[1], 256, batch, context),
-            )
+        for slicing, batches in ((False, (1, 2, 4, 8)), (True, (8, 64))):
+            for batch in batches:
+                context = torch.rand(1, 1, 768, dtype=HALF)
+                step = distillation(vae, novel[1], 256, batch, context, slicing)
+                report("optimize_outline, Zero-1-to-3", batch, novel, step, slicing)
         for name, (size, _, _, width) in families.items():
             heads = 8 if width == 768 else (5, 10, 20, 20)
             network = in_dtype(lambda width=width, heads=heads: unet(4, width, heads), HALF)
@@ -181,15 +186,18 @@ def main() -> None:
             for batch in (1, 2, 4):
                 step = inversion(vae, network, text, size, batch)
                 report(f"learn_tokens, {name}", batch, [vae, network, text], step)
-            for batch in (1, 2, 4):
-                context = torch.rand(1, 77, width, dtype=HALF)
-                step = distillation(vae, network, size, batch, context)
-                report(f"refine_detail, {name}", batch, [vae, network, text], step)
+            for slicing, batches in ((False, (1, 2, 4)), (True, (8, 32))):
+                for batch in batches:
+                    context = torch.rand(1, 77, width, dtype=HALF)
+                    step = distillation(vae, network, size, batch, context, slicing)
+                    report(f"refine_detail, {name}", batch, [vae, network, text], step, slicing)
 
 
-def report(stage: str, batch: int, networks: list[nn.Module], step: Callable[[], None]) -> None:
+def report(
+    stage: str, batch: int, networks: list[nn.Module], step: Callable[[], None], slicing: bool = False
+) -> None:
     weights, total = peak(networks, step)
-    print(f"{stage:<34}{batch:>6}{weights:>9.2f}{total:>7.2f}")
+    print(f"{stage:<36}{'sliced' if slicing else '':<8}{batch:>6}{weights:>9.2f}{total:>7.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,19 +38,26 @@ class Demand:
 
     gib_per_megapixel: of each picture that a step takes through the prior, of the prior's own size; worked out by
     ``benchmarks/gpu_memory.py``, for refine_detail with 0.4 GiB of rasterising at 1024² (30 faces of 13 bytes a pixel).
+    sliced_gib_per_megapixel: of each picture after the first, where the autoencoder works picture by picture.
     pictures: the setting that says how many these are.
     """
 
     prior: str
     parameters: str
     gib_per_megapixel: float
+    sliced_gib_per_megapixel: float
     pictures: str
+
+    def step_gib(self, pictures: int, size: int, vae_slicing: bool) -> float:
+        """Of a step with so many pictures of ``size`` pixels square."""
+        further = self.sliced_gib_per_megapixel if vae_slicing else self.gib_per_megapixel
+        return (self.gib_per_megapixel + (pictures - 1) * further) * (size / 1024) ** 2
 
 
 DEMANDS = {
-    "learn_tokens": Demand("text_to_image_prior", "params:textual_inversion", 3.0, "batch_size"),
-    "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, "novel_views"),
-    "refine_detail": Demand("text_to_image_prior", "params:detail", 8.0, "novel_views"),
+    "learn_tokens": Demand("text_to_image_prior", "params:textual_inversion", 3.0, 3.0, "batch_size"),
+    "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, 0.5, "novel_views"),
+    "refine_detail": Demand("text_to_image_prior", "params:detail", 8.0, 2.1, "novel_views"),
 }
 PRIORS: dict[str, Callable[..., Any]] = {
     "text_to_image_prior": load_text_to_image_prior,
@@ -130,7 +137,8 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
     weighs = sum(p.numel() * p.element_size() for network in networks for p in network.parameters())
     for stage, demand in users.items():
         pictures = getattr(catalog.load(demand.parameters), demand.pictures)
-        check_memory(stage, demand, weighs, pictures, prior.image_size, free)
+        step_gib = demand.step_gib(pictures, prior.image_size, weights.vae_slicing)
+        check_memory(stage, demand, weighs, pictures, step_gib, free)
     del prior, networks
     torch.cuda.empty_cache()
 
@@ -158,18 +166,14 @@ def free_memory(device: str) -> int | None:
     return torch.cuda.mem_get_info(torch.device(device))[0]
 
 
-def check_memory(stage: str, demand: Demand, weighs: int, pictures: int, size: int, free: int) -> None:
-    """Raise SetupError unless a stage's weights (bytes) and steps fit into the free bytes of its GPU.
-
-    pictures: how many a step takes through the prior, of ``size`` pixels square.
-    """
-    step = demand.gib_per_megapixel * pictures * (size / 1024) ** 2
-    need = weighs / GIB + step + BESIDE_GIB
+def check_memory(stage: str, demand: Demand, weighs: int, pictures: int, step_gib: float, free: int) -> None:
+    """Raise SetupError unless a stage's weights (bytes) and steps of so many pictures fit into a GPU's free bytes."""
+    need = weighs / GIB + step_gib + BESIDE_GIB
     if need * GIB > free:
         settings = demand.parameters.removeprefix("params:")
         raise SetupError(
-            f"{stage} needs about {need:.1f} GiB of the GPU (weights {weighs / GIB:.1f}, {pictures} pictures of "
-            f"{size} x {size} pixels {step:.1f}, other {BESIDE_GIB}), and {free / GIB:.1f} GiB are free: make "
+            f"{stage} needs about {need:.1f} GiB of the GPU (weights {weighs / GIB:.1f}, a step of {pictures} pictures "
+            f"{step_gib:.1f}, other {BESIDE_GIB}), and {free / GIB:.1f} GiB are free: make "
             f"{settings}.{demand.pictures} smaller, or see docs/gpu.md."
         )
 

@@ -54,3 +54,8 @@ def test_a_local_folder_names_the_command_that_fills_it(cache: Path) -> None:
         WeightsFolder(path=str(folder), hub="owner/prior", revision=REVISION).load()
     folder.mkdir()
     assert WeightsFolder(path=str(folder), hub="owner/prior", revision=REVISION).load().path == folder
+
+
+def test_slicing_of_the_autoencoder_is_the_catalogs_choice(tmp_path: Path) -> None:
+    assert not WeightsFolder(path=str(tmp_path)).load().vae_slicing
+    assert WeightsFolder(path=str(tmp_path), vae_slicing=True).load().vae_slicing

@@ -55,6 +55,32 @@ def test_plain_float16_would_lose_such_a_gradient(vae: AutoencoderKL) -> None:
     assert x.grad is not None and (x.grad == 0).float().mean() > 0.5
 
 
+def kept_bytes(vae: AutoencoderKL, x: Tensor) -> tuple[int, Tensor]:
+    """What autograd keeps of an encoding for its way back, and the gradient."""
+    storages: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        latents = encode_pictures(vae, x)
+        kept = sum(storages.values())
+    latents.square().mean().backward()
+    assert x.grad is not None
+    return kept, x.grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_slicing_keeps_less_and_gives_the_same_gradient(vae: AutoencoderKL, dtype: torch.dtype) -> None:
+    whole, sliced = copy.deepcopy(vae).to(dtype), copy.deepcopy(vae).to(dtype)
+    sliced.enable_slicing()
+    much, expected = kept_bytes(whole, pictures())
+    little, gradient = kept_bytes(sliced, pictures())
+    assert (gradient - expected).norm() < (1e-5 if dtype == torch.float32 else 1e-2) * expected.norm()
+    assert little < 0.1 * much
+
+
 def test_no_gradient_is_a_gradient_of_zeros(vae: AutoencoderKL) -> None:
     x = pictures()
     (encode_pictures(vae, x) * 0).sum().backward()

@@ -25,10 +25,12 @@ class Weights:
     """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it.
 
     sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
+    vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time.
     """
 
     path: Path
     device: str
+    vae_slicing: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict)
 
     def verify(self) -> None:
@@ -50,8 +52,8 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
     """A folder in diffusers' format: ``path``, or else the hub client's own cache of the repository ``hub``.
 
     hub, revision: the repository on the Hugging Face hub and its commit, from which a folder that is missing comes.
-    A run never downloads: it says the command that does. sha256: see `Weights`. device: where the network is to
-    be, as PyTorch names it.
+    A run never downloads: it says the command that does. device: where the network is to be, as PyTorch names it.
+    sha256, vae_slicing: see `Weights`.
 
     Raises SetupError if the folder does not exist.
     """
@@ -64,6 +66,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         revision: str | None = None,
         sha256: dict[str, str] | None = None,
         device: str = "cpu",
+        vae_slicing: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         if path is None and (hub is None or revision is None):
@@ -72,6 +75,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         self.hub, self.revision = hub, revision
         self.sha256 = sha256 or {}
         self.device = device
+        self.vae_slicing = vae_slicing
         self.metadata = metadata
 
     @property
@@ -82,7 +86,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
     def load(self) -> Weights:
         if not self._exists():
             raise SetupError(f"There are no weights at {self._path or self.hub}; get them by: {self.command}")
-        return Weights(self.path, self.device, self.sha256)
+        return Weights(self.path, self.device, self.vae_slicing, self.sha256)
 
     @property
     def command(self) -> str:

@@ -43,11 +43,13 @@ def load_novel_view_prior(
     device: str = "cpu",
     precision: Precision = "auto",
     absolute_elevation: bool = False,
+    vae_slicing: bool = False,
 ) -> NovelViewPrior:
     """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``). Raises SetupError naming what is missing.
 
     absolute_elevation: the weights are Stable-Zero123 (``ashawkey/stable-zero123-diffusers``), whose configs are those
-    of Zero-1-to-3 to the letter, and whose pose vector is another.
+    of Zero-1-to-3 to the letter, and whose pose vector is another. vae_slicing: encode picture by picture, which takes
+    less memory and more time (see `encode_pictures`).
     """
     folder = Path(folder)
     _check_parts(
@@ -65,6 +67,7 @@ def load_novel_view_prior(
         tuple(processor.image_std),
         absolute_elevation,
     )
+    prior.vae.use_slicing = vae_slicing
     _check_fit(
         folder, prior.unet, 2 * prior.vae.config.latent_channels, prior.camera_projection.embedding_dim
     )
@@ -72,9 +75,16 @@ def load_novel_view_prior(
 
 
 def load_text_to_image_prior(
-    folder: str | Path, *, device: str = "cpu", precision: Precision = "auto"
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    precision: Precision = "auto",
+    vae_slicing: bool = False,
 ) -> TextToImagePrior:
-    """A Stable Diffusion pipeline folder (1.x, 2.x). Raises SetupError naming what is missing."""
+    """A Stable Diffusion pipeline folder (1.x, 2.x). Raises SetupError naming what is missing.
+
+    vae_slicing: encode picture by picture, which takes less memory and more time (see `encode_pictures`).
+    """
     folder = Path(folder)
     _check_parts(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
     dtype = resolve_dtype(precision, device)
@@ -86,6 +96,7 @@ def load_text_to_image_prior(
         load_network(UNet2DConditionModel, folder, "unet", dtype),
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
     )
+    prior.vae.use_slicing = vae_slicing
     _check_fit(folder, prior.unet, prior.vae.config.latent_channels, prior.token_dim)
     return on_device(prior, device).to(memory_format=torch.channels_last)
 

@@ -36,7 +36,7 @@ def learn_tokens(
 
 
 def _token_learner(weights: Weights, parameters: TextualInversionParameters) -> Work:
-    prior = load_text_to_image_prior(weights.path, device=weights.device)
+    prior = load_text_to_image_prior(weights.path, device=weights.device, vae_slicing=weights.vae_slicing)
 
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
