@@ -62,7 +62,7 @@ SHADOW_EVIDENCE = 2.0
 #: Steps at which ways to the border are told apart, Lab units a coarse pixel.
 BARRIER_LEVELS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
 #: A shadow's tint, by light that the product throws into it: chroma, Lab units.
-SHADOW_TINT = 15.0
+SHADOW_TINT = 11.0
 #: Coarse pixels that a way to the border is wide, and over which an edge spreads.
 WAY_WIDTH = 3
 EDGE_WIDTH = 5
