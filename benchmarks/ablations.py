@@ -2,6 +2,7 @@
 
     python benchmarks/ablations.py outline --products 6
     python benchmarks/ablations.py detail --products 6
+    python benchmarks/ablations.py priors --products 6
 
 Prints a Markdown table; every product's scores are kept under ``--results`` as they come, and are not made again, so
 that it can be stopped and gone on with. The tables in docs/ablations.md were made by it.
@@ -60,7 +61,22 @@ DETAIL: Choices = {
     "no Laplacian": {"detail.weights.laplacian": 0.0},
 }
 
+#: Whose denoisers lead; "untrained" has networks of the same shapes, drawn at random.
+UNTRAINED = "untrained"
+PRIORS: Choices = {"shipped": {}, UNTRAINED: {}}
+
+SCORES = [
+    "psnr",
+    "silhouette_iou",
+    "chamfer",
+    "photo_psnr",
+    "similarity_efficientnet_lite0",
+    "mvc_efficientnet_lite0",
+    "cx_efficientnet_lite0",
+]
+
 STAGES = {
+    "priors": (PRIORS, {}, ["outline_psnr", "outline_silhouette_iou", *SCORES]),
     "outline": (
         OUTLINE,
         QUICK_DETAIL,
@@ -69,16 +85,7 @@ STAGES = {
     "detail": (
         DETAIL,
         {},
-        [
-            "psnr",
-            "silhouette_iou",
-            "chamfer",
-            "photo_psnr",
-            "similarity_efficientnet_lite0",
-            "mvc_efficientnet_lite0",
-            "cx_efficientnet_lite0",
-            "seconds_refine_detail",
-        ],
+        [*SCORES, "seconds_refine_detail"],
     ),
 }
 
@@ -95,12 +102,29 @@ def with_choices(choices: dict[str, Any]) -> RoadParameters:
     return RoadParameters.model_validate(settings)
 
 
+def forget(road: Road, seed: int) -> None:
+    """Draw the denoisers' weights, and those of what conditions them, at random; the autoencoders stay."""
+    torch.manual_seed(seed)
+    novel_view, text_to_image = road.novel_view, road.text_to_image
+    for network in (
+        novel_view.unet,
+        novel_view.image_encoder,
+        novel_view.camera_projection,
+        text_to_image.unet,
+        text_to_image.text_encoder,
+    ):
+        for layer in network.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+
+
 def scores_of(
-    member: tuple[str, int], choices: dict[str, Any], road: Road, seed: int, results: Path
+    member: tuple[str, int], name: str, choices: dict[str, Any], road: Road, seed: int, results: Path
 ) -> dict[str, float]:
     """The scores of one product with these choices, from disk where they were made before."""
     parameters = with_choices(choices)
-    settings = json.dumps([member, seed, parameters.model_dump(mode="json")], sort_keys=True)
+    prior = UNTRAINED if name == UNTRAINED else "shipped"
+    settings = json.dumps([member, prior, seed, parameters.model_dump(mode="json")], sort_keys=True)
     file = results / f"{member[0]}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
     if not file.exists():
         made = reconstruct(*member, road, parameters, seed, lambda *_: None)
@@ -132,8 +156,10 @@ def main() -> None:
     print("| choice |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
     for name in arguments.only or choices:
+        if name == UNTRAINED:
+            forget(road, arguments.seed)
         scores = [
-            scores_of(member, always | choices[name], road, arguments.seed, arguments.results)
+            scores_of(member, name, always | choices[name], road, arguments.seed, arguments.results)
             for member in tqdm(members, desc=name, leave=False)
         ]
         mean = pd.DataFrame(scores).mean()

@@ -35,7 +35,7 @@ def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None
     assert is_watertight(mesh)
     # The field is a step; marching finds it within a cell of 0.05.
     assert float(radius.min()) > RADIUS - 0.05 and float(radius.max()) < RADIUS + 0.05
-    _, opacity = render(mesh, field, Cameras.at(90.0, 0.0), FAST)
+    _, opacity, _ = render(mesh, field, Cameras.at(90.0, 0.0), FAST)
     seen = opacity[0].detach().numpy() > 0.5
     assert (seen & masks.mask[1]).sum() / (seen | masks.mask[1]).sum() > 0.95
 

@@ -13,7 +13,6 @@ from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.evaluation import draw_field
 from mpod_pipeline.method.outline import (
-    SMOOTHNESS_DISTANCE,
     OutlineParameters,
     OutlineWeights,
     Views,
@@ -93,26 +92,11 @@ def test_colours_choose_depths_only_where_told() -> None:
     assert (gradient(see(True).pictures) - expected).abs().max() > 10 * 1e-4 * scale
 
 
-class Ball:
-    """A ball of radius 1 whose colour grows along x."""
-
-    def normals(self, points: Tensor, step: float) -> Tensor:
-        return torch.nn.functional.normalize(points, dim=-1)
-
-    def colour(self, points: Tensor) -> Tensor:
-        return points[:, :1].expand(-1, 3)
-
-
-def test_smoothness_is_that_of_a_ball() -> None:
-    """On a unit ball normals turn by the way along the surface, which has two of the step's three directions."""
-    generator = torch.Generator().manual_seed(0)
-    surface = torch.nn.functional.normalize(torch.randn(500, 3, generator=generator), dim=-1)
-    weights = OutlineWeights(normal_smoothness=2.0, colour_smoothness=4.0)
-    losses = smoothness_losses(Ball(), surface, weights, generator)  # type: ignore[arg-type]
-    assert float(losses["normal_smoothness"]) == pytest.approx(2 * 2 * SMOOTHNESS_DISTANCE**2, rel=0.1)
-    mean_step = SMOOTHNESS_DISTANCE * (2 / torch.pi) ** 0.5
-    assert float(losses["colour_smoothness"]) == pytest.approx(4 * mean_step, rel=0.1)
-    assert smoothness_losses(Ball(), surface[:0], weights, generator) == {}  # type: ignore[arg-type]
+def test_nothing_seen_has_no_smoothness() -> None:
+    assert (
+        smoothness_losses(OutlineField(SMALL_FIELD), torch.zeros(0, 3), OutlineWeights(), torch.Generator())
+        == {}
+    )
 
 
 def test_novel_views_lie_all_round_within_the_elevations() -> None:

@@ -25,6 +25,7 @@ from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.controlnet import MaskControl
@@ -42,7 +43,8 @@ class DetailWeights(Parameters):
     colour: NonNegativeFloat = 400.0
     mask: NonNegativeFloat = 80.0
     novel_view_mask: NonNegativeFloat = Field(80.0, description="L_nvm, Eq. 9")
-    normal_consistency: NonNegativeFloat = 5.0
+    colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
+    normal_consistency: NonNegativeFloat = 50.0
     laplacian: NonNegativeFloat = 3000.0
 
 
@@ -156,24 +158,27 @@ def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -
     )
 
 
-def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters) -> tuple[Tensor, Tensor]:
-    """Pictures on white [B, R, R, 3] and soft opacities [B, R, R].
+def render(
+    mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures on white [B, R, R, 3], soft opacities [B, R, R], and the points of the surface that are seen [M, 3].
 
     Colour is asked where the surface is, without a gradient to where: silhouettes move the shape, pixels paint it.
     """
     raster = rasterize(mesh.vertices, mesh.faces, mesh.vertices.detach(), cameras, p.resolution, p.maker)
     seen = raster.opacity.detach() > 0
+    surface = raster.attributes[seen].detach()
     colour = torch.ones_like(raster.attributes)
-    colour[seen] = texture.colour(raster.attributes[seen].detach())
+    colour[seen] = texture.colour(surface)
     opacity = raster.opacity
-    return colour * opacity[..., None] + 1 - opacity[..., None], opacity
+    return colour * opacity[..., None] + 1 - opacity[..., None], opacity, surface
 
 
 def reference_losses(
     mesh: Mesh, texture: OutlineField, reference: Reference, p: DetailParameters
 ) -> dict[str, Tensor]:
     """``L_ref`` (Eq. 2) on colours over white, and on the mask."""
-    picture, opacity = render(
+    picture, opacity, _ = render(
         mesh, texture, Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device), p
     )
     target = reference.picture.permute(1, 2, 0).to(picture)
@@ -201,7 +206,7 @@ def novel_view_losses(
         torch.from_numpy(masks.azimuth_deg)[view], torch.from_numpy(masks.elevation_deg)[view]
     )
     outline = torch.from_numpy(masks.mask)[view].to(mesh.vertices)  # [B, H, W]
-    pictures, opacity = render(mesh, texture, cameras.to(mesh.vertices.device), p)
+    pictures, opacity, surface = render(mesh, texture, cameras.to(mesh.vertices.device), p)
     target = torch.nn.functional.interpolate(outline[:, None], (p.resolution, p.resolution), mode="area")[
         :, 0
     ]
@@ -218,11 +223,16 @@ def novel_view_losses(
     def predict(noisy: Tensor, t: Tensor) -> Tensor:
         return prior.predict(noisy, t, [prompt], nothing, p.sds.guidance_scale, token_mask, control)
 
-    return {
+    losses = {
         "novel_view_mask": p.weights.novel_view_mask * mask_loss(opacity, target),
         "sds": p.sds.weight
         * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
     }
+    if len(surface):
+        losses["colour_smoothness"] = p.weights.colour_smoothness * colour_change(
+            texture, *neighbours(surface, generator)
+        )
+    return losses
 
 
 def rectified_columns(prompt: Prompt, p: DetailParameters) -> Tensor:

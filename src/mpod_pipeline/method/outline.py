@@ -15,6 +15,7 @@ from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
 from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
@@ -28,12 +29,6 @@ from mpod_pipeline.rendering.volume import (
 )
 from mpod_pipeline.rendering.volume.interface import VolumeRenderer
 from mpod_pipeline.report import Report
-
-#: World units over which normals are taken: about a cell of the finest grid, below which there is nothing to see.
-NORMAL_STEP = 0.03
-#: The smoothness losses ask at so many points of the surface, and at others about so many world units away.
-SMOOTHNESS_POINTS = 1024
-SMOOTHNESS_DISTANCE = 0.02
 
 
 class OutlineWeights(Parameters):
@@ -51,7 +46,9 @@ class OutlineParameters(Parameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
     steps: PositiveInt = 180
-    field: OutlineFieldParameters = OutlineFieldParameters(hash_grid=HashGridParameters(finest_resolution=96))
+    field: OutlineFieldParameters = OutlineFieldParameters(
+        hash_grid=HashGridParameters(finest_resolution=96), blob_radius=0.85
+    )
     maker: Maker = "cpu"
     resolutions: tuple[PositiveInt, ...] = Field(
         (48, 64), min_length=1, description="one after another, in equal shares of the steps"
@@ -59,6 +56,11 @@ class OutlineParameters(Parameters):
     step_size: PositiveFloat = 0.04
     table_learning_rate: PositiveFloat = 0.01
     network_learning_rate: PositiveFloat = 0.005
+    adam_epsilon: PositiveFloat = Field(
+        1e-5,
+        description="gradients of the grid far below this move nothing: inside a body there are no others, and what "
+        "they would hollow out sinks in",
+    )
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     elevation_deg: tuple[float, float] = (-10.0, 50.0)
     absolute_elevation: bool = Field(
@@ -123,11 +125,14 @@ def optimize_outline(
 def make_optimizer(field: OutlineField, p: OutlineParameters) -> torch.optim.Optimizer:
     return torch.optim.Adam(
         [
-            {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate},
-            {"params": list(field.network.parameters()), "lr": p.network_learning_rate},
+            {
+                "params": list(field.encoding.parameters()),
+                "lr": p.table_learning_rate,
+                "eps": p.adam_epsilon,
+            },
+            {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
         ],
         betas=(0.9, 0.99),
-        eps=1e-15,
     )
 
 
@@ -235,19 +240,11 @@ def novel_view_losses(
 def smoothness_losses(
     field: OutlineField, surface: Tensor, weights: OutlineWeights, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """How much normals and colours change over a short way along the surface, given some points [M, 3] of it.
-
-    Score distillation is noisy: without them all that the photo does not show is rough and grainy. The second is
-    nvdiffrec's smoothness of the albedo (Munkberg et al., CVPR 2022).
-    """
+    """The smoothness of normals and colours at the surface [M, 3]; none where nothing is seen."""
     if len(surface) == 0:
         return {}
-    chosen = torch.randint(len(surface), (SMOOTHNESS_POINTS,), generator=generator).to(surface.device)
-    here = surface[chosen]
-    near = here + SMOOTHNESS_DISTANCE * torch.randn(here.shape, generator=generator).to(here)
-    turn = (field.normals(here, NORMAL_STEP) - field.normals(near, NORMAL_STEP)).square().sum(dim=-1).mean()
-    change = (field.colour(here) - field.colour(near)).abs().mean()
+    here, near = neighbours(surface, generator)
     return {
-        "normal_smoothness": weights.normal_smoothness * turn,
-        "colour_smoothness": weights.colour_smoothness * change,
+        "normal_smoothness": weights.normal_smoothness * normal_turn(field, here, near),
+        "colour_smoothness": weights.colour_smoothness * colour_change(field, here, near),
     }

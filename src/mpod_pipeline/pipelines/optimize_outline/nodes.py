@@ -15,7 +15,7 @@ from mpod_pipeline.priors import load_novel_view_prior
 STAGE = Stage(
     "optimize_outline",
     artifacts=("outline_fields",),
-    code_version=4,
+    code_version=5,
     made_by={"cutout": "segment"},
     has_losses=True,
 )
@@ -42,7 +42,10 @@ def optimize_outline(
 
 def _outliner(weights: Weights, parameters: OutlineParameters) -> Work:
     prior = load_novel_view_prior(
-        weights.path, device=weights.device, absolute_elevation=parameters.absolute_elevation
+        weights.path,
+        device=weights.device,
+        absolute_elevation=parameters.absolute_elevation,
+        vae_slicing=weights.vae_slicing,
     )
 
     def work(

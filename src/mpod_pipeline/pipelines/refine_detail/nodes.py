@@ -17,7 +17,7 @@ from mpod_pipeline.priors import load_mask_controlnet, load_text_to_image_prior
 STAGE = Stage(
     "refine_detail",
     artifacts=("meshes",),
-    code_version=1,
+    code_version=2,
     made_by={
         "cutout": "segment",
         "token": "learn_tokens",
@@ -51,7 +51,7 @@ def refine_detail(
 
 
 def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
-    prior = load_text_to_image_prior(weights.path, device=weights.device)
+    prior = load_text_to_image_prior(weights.path, device=weights.device, vae_slicing=weights.vae_slicing)
     controlnet = load_mask_controlnet(parameters.controlnet, prior) if parameters.controlnet else None
 
     def work(
