@@ -1,17 +1,20 @@
 """How well products are cut out: intersection over union with known masks, and seconds a photo.
 
-    python benchmarks/segmentation.py FOLDER [--maker embedded]
+    python benchmarks/segmentation.py [FOLDER] [--maker embedded]
 
-FOLDER holds a folder for each photo, with `image.png` and `mask.png` (white where the product is).
+FOLDER holds a folder for each photo, with `image.png` and `mask.png` (white where the product is). Without one, the
+photos are rendered: 26 products of the validation split on white and on grey paper, with a shadow.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mpod_pipeline.errors import ProductError
@@ -22,13 +25,32 @@ from mpod_pipeline.method.segmentation import (
     load_segmentation_models,
     on_white,
 )
+from mpod_pipeline.synthesis.shop import GREY, WHITE, shop_photo, true_mask
+from mpod_pipeline.synthesis.views import scene_of, split_members
+
+Sample = tuple[str, NDArray[np.uint8], NDArray[np.bool_]]  # name, photo [H, W, 3], mask [H, W]
+
+
+def photos_of(folder: Path) -> Iterator[Sample]:
+    for path in sorted(folder.glob("*/image.png")):
+        photo = on_white(decode_photo(path.read_bytes()))
+        height, width = photo.shape[:2]
+        mask = np.array(Image.open(path.with_name("mask.png")).convert("L").resize((width, height))) > 127
+        yield path.parent.name, photo, mask
+
+
+def rendered_photos() -> Iterator[Sample]:
+    for i, (family, seed) in enumerate(split_members("validation", 26)):
+        scene, elevation = scene_of(family, seed)
+        backdrop = (WHITE, GREY)[i % 2]
+        yield family, shop_photo(scene, elevation, backdrop), true_mask(scene, elevation, backdrop)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--maker", choices=["embedded", "sam"], default="embedded")
     parser.add_argument("--sam-checkpoint", type=Path)
     parser.add_argument("--sam-model-type", default="vit_h")
@@ -39,21 +61,16 @@ def main() -> None:
     )
     models = load_segmentation_models(parameters)
     scores = []
-    for image_path in sorted(arguments.folder.glob("*/image.png")):
-        photo = on_white(decode_photo(image_path.read_bytes()))
-        height, width = photo.shape[:2]
-        truth = (
-            np.array(Image.open(image_path.with_name("mask.png")).convert("L").resize((width, height))) > 127
-        )
+    for name, photo, truth in photos_of(arguments.folder) if arguments.folder else rendered_photos():
         start = time.perf_counter()
         try:
             mask = find_product(photo, parameters, models)
         except ProductError as error:
-            print(f"{image_path.parent.name}: {error}")
+            print(f"{name}: {error}")
             mask = np.zeros_like(truth)
         seconds = time.perf_counter() - start
         scores.append((mask & truth).sum() / max(1, (mask | truth).sum()))
-        print(f"{image_path.parent.name:24s} IoU {scores[-1]:.3f}  {seconds:5.2f} s")
+        print(f"{name:24s} IoU {scores[-1]:.3f}  {seconds:5.2f} s")
     if not scores:
         raise SystemExit(f"no */image.png in {arguments.folder}")
     print(f"{'mean':24s} IoU {np.mean(scores):.3f}  lowest {np.min(scores):.3f}")

@@ -314,7 +314,7 @@ def test_barriers_stand_round_edges_and_not_round_shadows() -> None:
     lab[..., 0] -= 20 * np.exp(-(((x - 70) / 15) ** 2) - ((y - 50) / 15) ** 2)
     lab[40:60, 15:35, 0] = 70
     barrier = barrier_to_border(lab)
-    assert barrier[50, 25] >= 4 and barrier[50, 70] <= 1.5 and barrier[5, 5] == 0.5
+    assert barrier[50, 25] >= 4 and barrier[50, 70] <= 1.5 and barrier[5, 5] == 0.25
 
 
 def test_signed_distance_is_half_a_pixel_beside_the_border() -> None:

@@ -59,15 +59,15 @@ PLAIN_DEVIATION = 5.0
 BACKDROP_EVIDENCE = 3.0
 #: Log-odds that what looks like a shadow, and fades into the backdrop, is none of the product.
 SHADOW_EVIDENCE = 2.0
-#: Steps at which ways to the border are told apart, Lab units a coarse pixel.
-BARRIER_LEVELS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
+#: Steps at which ways to the border are told apart, Lab units a pixel.
+BARRIER_LEVELS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
 #: A shadow's tint, by light that the product throws into it: chroma, Lab units.
 SHADOW_TINT = 11.0
-#: Coarse pixels that a way to the border is wide, and over which an edge spreads.
-WAY_WIDTH = 3
-EDGE_WIDTH = 5
-#: A shadow's border changes by less than this from one coarse pixel to the next, Lab units.
-FADING_CONTRAST = 4.0
+#: Pixels that a way to the border is wide, and over which an edge spreads.
+WAY_WIDTH = 9
+EDGE_WIDTH = 13
+#: A shadow's border changes by less than this from one pixel to the next, Lab units.
+FADING_CONTRAST = 2.5
 #: Backdrop that is added round photos before a plain one, a share of the long side: a product may fill its photo.
 MARGIN = 0.15
 #: Smaller deviations (Lab units) from a smooth backdrop are paper, noise and compression.
@@ -290,7 +290,7 @@ class Evidence:
     colour_memberships: FloatArray  # [h w, K]
     texture_memberships: FloatArray  # [h w, K']
     backdrop: FloatArray | None  # Lab, of any resolution, where the photo has a plain one
-    barrier: FloatArray  # [h, w], the contrast that parts a pixel from the border
+    barrier: FloatArray  # [H, W], the contrast that parts a pixel of the picture from its border
 
     def agree(self) -> FloatArray:
         """Probability of foreground [h, w], in practice 0 or 1 nearly everywhere."""
@@ -321,7 +321,8 @@ class Evidence:
         surface = cv2.resize(self.backdrop, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(
             np.float32
         )
-        fading = np.exp(-((cv2.resize(self.barrier, lab.shape[1::-1]) / FADING_CONTRAST) ** 2))
+        barrier = cv2.resize(self.barrier, lab.shape[1::-1], interpolation=cv2.INTER_AREA)
+        fading = np.exp(-((barrier / FADING_CONTRAST) ** 2))
         against, shadow = backdrop_evidence(lab, surface)
         shadow = shadow * fading
         return (1 - shadow) * colours + shadow * np.minimum(colours, -SHADOW_EVIDENCE) + against
@@ -403,7 +404,7 @@ def gather_evidence(
         colour_memberships=colours.memberships(colour_pixels),
         texture_memberships=Clusters.of(texture_pixels, TEXTURE_CLUSTERS).memberships(texture_pixels),
         backdrop=backdrop,
-        barrier=barrier_to_border(lab),
+        barrier=barrier_to_border(to_lab(picture)),
     )
 
 

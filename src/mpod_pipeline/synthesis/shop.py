@@ -24,14 +24,25 @@ class Backdrop:
     frame: int = 1000  # pixels of the camera's square frame, in which the product fills 80%
     shadow: float = 0.35
 
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Row and column of the photo at which the camera's frame begins."""
+        (width, height), (x, y) = self.size, self.centre
+        return round(y * height - self.frame / 2), round(x * width - self.frame / 2)
+
+
+WHITE = Backdrop(centre=(0.46, 0.53), frame=1050)
+GREY = Backdrop(
+    size=(1000, 1100), paper=(206, 207, 210), centre=(0.54, 0.52), frame=900, falloff=0.1, shadow=0.45
+)
+
 
 def shop_photo(scene: Scene, elevation_deg: float, backdrop: Backdrop) -> NDArray[np.uint8]:
     """The product from azimuth 0 in front of paper, [H, W, 3]."""
     width, height = backdrop.size
     camera = Cameras.at(0.0, elevation_deg)
     product = scene.photograph(camera, backdrop.frame)[0].astype(np.float32) / 255
-    left = round(backdrop.centre[0] * width - backdrop.frame / 2)
-    top = round(backdrop.centre[1] * height - backdrop.frame / 2)
+    top, left = backdrop.corner
 
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     distance = np.hypot((x / width - 0.5), (y / height - 0.45))
@@ -49,6 +60,14 @@ def shop_photo(scene: Scene, elevation_deg: float, backdrop: Backdrop) -> NDArra
     )
     grain = np.random.default_rng(0).normal(0, 0.004, picture.shape)
     return (np.clip(picture * (1 - alpha) + colour + grain, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def true_mask(scene: Scene, elevation_deg: float, backdrop: Backdrop) -> NDArray[np.bool_]:
+    """Where the product is in its `shop_photo`, [H, W]."""
+    width, height = backdrop.size
+    alpha = scene.photograph(Cameras.at(0.0, elevation_deg), backdrop.frame)[0][..., 3].astype(np.float32)
+    mask: NDArray[np.bool_] = _paste(alpha, (height, width), *backdrop.corner) > 127
+    return mask
 
 
 def _contact_shadow(scene: Scene, camera: Cameras, frame: int) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from mpod_pipeline.geometry.export import to_glb
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
 from mpod_pipeline.synthesis.product import make_product, place
-from mpod_pipeline.synthesis.shop import Backdrop, shop_photo
+from mpod_pipeline.synthesis.shop import GREY, WHITE, shop_photo
 from mpod_pipeline.synthesis.studio import Scene, set_scene
 
 #: Seeds of the "samples" split.
@@ -22,10 +22,6 @@ YAW_DEG = 4.0
 def make_samples(photo_elevation_deg: float) -> dict[str, Any]:
     """A JPEG on white, a PNG on grey, and a PNG with alpha; the table of products; and the ground truth."""
     trainer, mug, lamp = (_scene(family, seed, photo_elevation_deg) for family, seed in (TRAINER, MUG, LAMP))
-    white = Backdrop(centre=(0.46, 0.53), frame=1050)
-    grey = Backdrop(
-        size=(1000, 1100), paper=(206, 207, 210), centre=(0.54, 0.52), frame=900, falloff=0.1, shadow=0.45
-    )
     products = pd.DataFrame(
         [
             ("blue-trainer", "Trainer with orange stripes, women's", "Shoes", "blue-trainer.jpg"),
@@ -36,8 +32,8 @@ def make_samples(photo_elevation_deg: float) -> dict[str, Any]:
     )
     alpha = lamp.photograph(Cameras.at(0.0, photo_elevation_deg), 900)[0]
     return {
-        "trainer": Image.fromarray(shop_photo(trainer, photo_elevation_deg, white)),
-        "mug": Image.fromarray(shop_photo(mug, photo_elevation_deg, grey)),
+        "trainer": Image.fromarray(shop_photo(trainer, photo_elevation_deg, WHITE)),
+        "mug": Image.fromarray(shop_photo(mug, photo_elevation_deg, GREY)),
         "lamp": Image.fromarray(alpha),
         "products": products,
         "ground_truth": {
