@@ -53,7 +53,7 @@ class OutlineParameters(Parameters):
     resolutions: tuple[PositiveInt, ...] = Field(
         (48, 64), min_length=1, description="one after another, in equal shares of the steps"
     )
-    step_size: PositiveFloat = 0.04
+    step_size: PositiveFloat = 0.05
     table_learning_rate: PositiveFloat = 0.01
     network_learning_rate: PositiveFloat = 0.005
     adam_epsilon: PositiveFloat = Field(
