@@ -51,7 +51,7 @@ class DetailWeights(Parameters):
 class DetailParameters(Parameters):
     """Stage 2. Angles in degrees, lengths in world units."""
 
-    steps: PositiveInt = 100
+    steps: PositiveInt = 80
     maker: Literal["cpu", "cuda"] = "cpu"
     grid_resolution: PositiveInt = 56
     resolution: PositiveInt = 128

@@ -45,7 +45,7 @@ class OutlineWeights(Parameters):
 class OutlineParameters(Parameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
-    steps: PositiveInt = 180
+    steps: PositiveInt = 160
     field: OutlineFieldParameters = OutlineFieldParameters(
         hash_grid=HashGridParameters(finest_resolution=96), blob_radius=0.85
     )
