@@ -155,7 +155,8 @@ def main() -> None:
     print(f"\n{len(members)} products of the test split: {', '.join(family for family, _ in members)}\n")
     print("| choice |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
-    for name in arguments.only or choices:
+    # The untrained networks take the others' place, so they come last.
+    for name in sorted(arguments.only or choices, key=UNTRAINED.__eq__):
         if name == UNTRAINED:
             forget(road, arguments.seed)
         scores = [

@@ -37,8 +37,9 @@ class Demand:
     """What a stage asks of a GPU: its prior and settings, by name in the catalog, and the memory of its steps.
 
     gib_per_megapixel: of each picture that a step takes through the prior, of the prior's own size; worked out by
-    ``benchmarks/gpu_memory.py``, for refine_detail with 0.4 GiB of rasterising at 1024² (30 faces of 13 bytes a pixel).
-    sliced_gib_per_megapixel: of each picture after the first, where the autoencoder works picture by picture.
+    ``benchmarks/gpu_memory.py``. sliced_gib_per_megapixel: of each after the first, where the autoencoder works picture
+    by picture. rendering_gib: of drawing one picture at conf/gpu's resolution: about 30 samples a ray of 0.8 KB at
+    128², or 30 faces a pixel of 13 bytes at 1024².
     pictures: the setting that says how many these are.
     """
 
@@ -46,18 +47,20 @@ class Demand:
     parameters: str
     gib_per_megapixel: float
     sliced_gib_per_megapixel: float
+    rendering_gib: float
     pictures: str
 
     def step_gib(self, pictures: int, size: int, vae_slicing: bool) -> float:
         """Of a step with so many pictures of ``size`` pixels square."""
         further = self.sliced_gib_per_megapixel if vae_slicing else self.gib_per_megapixel
-        return (self.gib_per_megapixel + (pictures - 1) * further) * (size / 1024) ** 2
+        prior = (self.gib_per_megapixel + (pictures - 1) * further) * (size / 1024) ** 2
+        return prior + pictures * self.rendering_gib
 
 
 DEMANDS = {
-    "learn_tokens": Demand("text_to_image_prior", "params:textual_inversion", 3.0, 3.0, "batch_size"),
-    "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, 0.5, "novel_views"),
-    "refine_detail": Demand("text_to_image_prior", "params:detail", 8.0, 2.1, "novel_views"),
+    "learn_tokens": Demand("text_to_image_prior", "params:textual_inversion", 3.0, 3.0, 0.0, "batch_size"),
+    "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, 0.5, 0.4, "novel_views"),
+    "refine_detail": Demand("text_to_image_prior", "params:detail", 6.4, 0.5, 0.4, "novel_views"),
 }
 PRIORS: dict[str, Callable[..., Any]] = {
     "text_to_image_prior": load_text_to_image_prior,
@@ -102,9 +105,10 @@ def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[
             yield partial(_check_prior, name, load, pipeline, catalog)
     if not _works_here(pipeline, catalog):
         return
-    for name, attempt in (("params:outline", try_volume_makers), ("params:detail", try_mesh_makers)):
-        if name in inputs and catalog.load(name).maker == "cuda":
-            yield partial(try_cuda, attempt)
+    if "params:outline" in inputs and (outline := catalog.load("params:outline")).maker == "cuda":
+        yield partial(try_cuda, partial(try_volume_makers, mlp_width=outline.field.mlp_width))
+    if "params:detail" in inputs and catalog.load("params:detail").maker == "cuda":
+        yield partial(try_cuda, try_mesh_makers)
 
 
 def _works_here(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
@@ -193,10 +197,12 @@ def try_cuda(attempt: Callable[[Maker], None]) -> None:
         ) from error
 
 
-def try_volume_makers(maker: Maker) -> None:
+def try_volume_makers(maker: Maker, mlp_width: int = 16) -> None:
     """Hash encoding, networks, marching and compositing, forward and backward, on some rays."""
     grid = HashGridParameters(levels=2, log2_table_size=8, finest_resolution=32)
-    field = OutlineField(OutlineFieldParameters(hash_grid=grid, mlp_width=16, occupancy_resolution=8), maker)
+    field = OutlineField(
+        OutlineFieldParameters(hash_grid=grid, mlp_width=mlp_width, occupancy_resolution=8), maker
+    )
     device = next(field.network.parameters()).device
     rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in Cameras.at(0.0, 0.0).to(device).rays(8, 8))
     renderer, jitter = make_volume_renderer(maker), draw_jitter(rays_o)

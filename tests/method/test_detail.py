@@ -51,7 +51,7 @@ def test_the_road_from_field_to_scored_mesh(
         cutout, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v)
     )
     assert len(losses) == 4
-    assert {"reference_colour", "novel_view_mask", "sds", "laplacian"} <= set(losses[0])
+    assert {"reference_colour", "novel_view_mask", "sds", "laplacian", "colour_smoothness"} <= set(losses[0])
     shape = Mesh(torch.from_numpy(made.vertices), torch.from_numpy(made.faces).long())
     assert float(shape.volume()) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.15)
 

@@ -92,6 +92,20 @@ def test_colours_choose_depths_only_where_told() -> None:
     assert (gradient(see(True).pictures) - expected).abs().max() > 10 * 1e-4 * scale
 
 
+def test_smoothness_is_weighted() -> None:
+    field, surface = OutlineField(SMALL_FIELD), torch.rand(50, 3, generator=torch.Generator().manual_seed(0))
+    one, other = (
+        smoothness_losses(field, surface, weights, torch.Generator().manual_seed(1))
+        for weights in (
+            OutlineWeights(normal_smoothness=1.0, colour_smoothness=1.0),
+            OutlineWeights(normal_smoothness=2.0, colour_smoothness=4.0),
+        )
+    )
+    assert float(one["normal_smoothness"]) > 0 and float(one["colour_smoothness"]) > 0
+    torch.testing.assert_close(other["normal_smoothness"], 2 * one["normal_smoothness"])
+    torch.testing.assert_close(other["colour_smoothness"], 4 * one["colour_smoothness"])
+
+
 def test_nothing_seen_has_no_smoothness() -> None:
     assert (
         smoothness_losses(OutlineField(SMALL_FIELD), torch.zeros(0, 3), OutlineWeights(), torch.Generator())

@@ -76,3 +76,12 @@ def test_configs_are_read_from_the_folder(novel_view_folder: Path, tmp_path: Pat
     config = folder / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"prediction_type": "epsilon"}))
     assert load_novel_view_prior(folder).schedule.prediction_type == "epsilon"
+
+
+def test_slicing_is_the_loaders_to_switch(novel_view_folder: Path, text_to_image_folder: Path) -> None:
+    for load, folder in (
+        (load_novel_view_prior, novel_view_folder),
+        (load_text_to_image_prior, text_to_image_folder),
+    ):
+        assert not load(folder).vae.use_slicing
+        assert load(folder, vae_slicing=True).vae.use_slicing

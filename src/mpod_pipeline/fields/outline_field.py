@@ -33,7 +33,9 @@ class OutlineFieldParameters(Parameters):
 
     bound: float = Field(default=1.0, gt=0, description="half the edge of the box that the field fills")
     hash_grid: HashGridParameters = HashGridParameters()
-    mlp_width: int = Field(default=32, ge=4, le=256)
+    mlp_width: int = Field(
+        default=32, ge=4, le=256, description="of the networks; with the maker 'cuda' 16, 32, 64 or 128"
+    )
     blob_scale: float = Field(
         default=10.0, ge=0, description="added at the centre to the density before softplus"
     )

@@ -60,7 +60,7 @@ class DetailParameters(Parameters):
     network_learning_rate: PositiveFloat = 1e-3
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     prompt: str = "A high-resolution DSLR image of <e>"
-    novel_views: PositiveInt = 1
+    novel_views: PositiveInt = Field(1, description="a step; at most as many as masks were exported")
     reference_probability: float | None = Field(
         None,
         ge=0,

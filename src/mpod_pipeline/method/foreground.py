@@ -59,7 +59,7 @@ PLAIN_DEVIATION = 5.0
 BACKDROP_EVIDENCE = 3.0
 #: Log-odds that what looks like a shadow, and fades into the backdrop, is none of the product.
 SHADOW_EVIDENCE = 2.0
-#: Steps at which ways to the border are told apart, Lab units a pixel.
+#: Steps at which ways to the border are told apart, Lab units a pixel of a picture of FINE_SIDE at most, as the next.
 BARRIER_LEVELS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
 #: A shadow's tint, by light that the product throws into it: chroma, Lab units.
 SHADOW_TINT = 11.0

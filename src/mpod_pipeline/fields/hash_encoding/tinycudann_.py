@@ -43,5 +43,7 @@ class TinyCudaHashEncoding(HashEncoding):
         return params.view(-1, self.features_per_level)
 
     def forward(self, points: Tensor) -> Tensor:  # [N, 3] -> [N, output_dim]
+        if len(points) == 0:  # its kernels are not launched on nothing
+            return points.new_zeros(0, self.output_dim)
         encoded: Tensor = self.encoding(points.clamp(0, 1))
         return encoded.float()
