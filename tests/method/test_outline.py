@@ -80,7 +80,7 @@ def test_colours_choose_depths_only_where_told() -> None:
 
     def gradient(pictures: Tensor) -> Tensor:
         (found,) = torch.autograd.grad(pictures.square().sum(), field.network["density"].hidden)
-        return found
+        return found[:, :-1]  # by the features: the constant input's share would drown it
 
     silhouette, free = see(False), see(True)
     torch.testing.assert_close(silhouette.pictures, free.pictures)
@@ -89,7 +89,7 @@ def test_colours_choose_depths_only_where_told() -> None:
     expected = gradient(1 - opacity + opacity * mean)
     scale = float(expected.abs().max())
     torch.testing.assert_close(gradient(silhouette.pictures), expected, rtol=0, atol=1e-4 * scale)
-    assert (gradient(see(True).pictures) - expected).abs().max() > 10 * 1e-4 * scale
+    assert (gradient(see(True).pictures) - expected).abs().max() > 50 * 1e-4 * scale
 
 
 def test_smoothness_is_weighted() -> None:

@@ -290,7 +290,9 @@ class Evidence:
     colour_memberships: FloatArray  # [h w, K]
     texture_memberships: FloatArray  # [h w, K']
     backdrop: FloatArray | None  # Lab, of any resolution, where the photo has a plain one
-    barrier: FloatArray  # [H, W], the contrast that parts a pixel of the picture from its border
+    barrier: (
+        FloatArray | None
+    )  # [H, W], what parts a pixel of the picture from its border, before a plain backdrop
 
     def agree(self) -> FloatArray:
         """Probability of foreground [h, w], in practice 0 or 1 nearly everywhere."""
@@ -316,7 +318,7 @@ class Evidence:
         return np.clip(self.colour_memberships @ ratios, -MAX_EVIDENCE, MAX_EVIDENCE)
 
     def _pixel_evidence(self, lab: FloatArray, colours: FloatArray) -> FloatArray:
-        if self.backdrop is None:
+        if self.backdrop is None or self.barrier is None:
             return colours
         surface = cv2.resize(self.backdrop, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(
             np.float32
@@ -404,7 +406,7 @@ def gather_evidence(
         colour_memberships=colours.memberships(colour_pixels),
         texture_memberships=Clusters.of(texture_pixels, TEXTURE_CLUSTERS).memberships(texture_pixels),
         backdrop=backdrop,
-        barrier=barrier_to_border(to_lab(picture)),
+        barrier=barrier_to_border(to_lab(picture)) if backdrop is not None else None,
     )
 
 
