@@ -1,12 +1,13 @@
 """Sharing work out: everything once, whatever the number of threads, and errors come back."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
-from mpod_pipeline.rendering.threads import share_out
+from mpod_pipeline.rendering.threads import for_each, share_out
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
@@ -39,6 +40,29 @@ def test_an_error_of_one_part_is_raised(threads: int) -> None:
 
     with pytest.raises(ValueError, match="item 50"):
         share_out(work, 100, largest=7)
+
+
+def test_results_come_in_the_items_order(threads: int) -> None:
+    def work(item: int) -> int:
+        time.sleep(0.001 * (item % 3))
+        return item * item
+
+    assert for_each(work, range(20)) == [i * i for i in range(20)]
+
+
+def test_after_an_error_no_thread_goes_on(threads: int) -> None:
+    begun = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.005)
+        raise ValueError(f"item {item}")
+
+    with pytest.raises(ValueError, match="item"):
+        for_each(work, range(50))
+    count = len(begun)
+    time.sleep(0.02)
+    assert len(begun) == count <= threads
 
 
 def test_gradients_do_not_depend_on_the_number_of_threads() -> None:

@@ -2,17 +2,23 @@
 
 Kernels without the GIL on these threads, rather than Numba's own parallel loops: OpenMP's threads wait by
 spinning, which beside PyTorch's threads or other work costs more than the kernels do, and they do not survive
-a fork.
+a fork. PyTorch's threads spin too, for some milliseconds after any operation that woke them (one on more than 32,768
+numbers, a product of matrices), and hold up a kernel that follows: around kernels, small work is numpy's.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @cache
@@ -25,17 +31,43 @@ def thread_pool(threads: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=thread_pool.cache_clear)
 
 
+def for_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The results of ``work(item)``, in the items' order, on as many threads as PyTorch has, the caller's among them.
+
+    A thread takes the next item when it is through with its last: to wake one costs a kernel's time, and the caller
+    need not wait for it. Returns, or raises an item's error, when no thread works any more.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(items) < 2:
+        return [work(item) for item in items]
+    left = deque(enumerate(items))
+    results: dict[int, Result] = {}
+
+    def take() -> None:
+        while left:
+            try:
+                number, item = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            results[number] = work(item)
+
+    pool = thread_pool(threads)
+    helpers = [pool.submit(take) for _ in range(min(threads, len(items)) - 1)]
+    try:
+        take()
+    finally:
+        left.clear()
+        wait(helpers)
+    for helper in helpers:
+        helper.result()
+    return [results[number] for number in range(len(items))]
+
+
 def share_out(work: Callable[[int, int], object], n_items: int, largest: int) -> None:
     """Call work(first, end) for parts of range(n_items) of at most `largest` items, on several threads.
 
-    As many threads as PyTorch has. Returns when all is done. The parts must not write to the same memory.
+    The parts must not write to the same memory.
     """
-    threads = torch.get_num_threads()
-    size = max(1, min(largest, -(-n_items // threads)))
+    size = max(1, min(largest, -(-n_items // torch.get_num_threads())))
     parts = [(first, min(first + size, n_items)) for first in range(0, n_items, size)]
-    if threads == 1 or len(parts) == 1:
-        for first, end in parts:
-            work(first, end)
-    else:
-        for _ in thread_pool(threads).map(lambda part: work(*part), parts):
-            pass
+    for_each(lambda part: work(*part), parts)

@@ -177,8 +177,9 @@ class _HashEncode(torch.autograd.Function):
         kernels = _kernels(table.shape[1])
         gradient = gradient.contiguous()
         point_grad = table_grad = None
+        # Zeros of numpy's: PyTorch's own threads, once awake, would hinder the kernels'.
         if ctx.needs_input_grad[0]:
-            point_grad = torch.zeros_like(points)
+            point_grad = torch.from_numpy(np.zeros(points.shape, np.float32))
             work = partial(
                 kernels.point_gradient,
                 points.numpy(),
@@ -189,7 +190,7 @@ class _HashEncode(torch.autograd.Function):
             )
             share_out(work, len(points), _POINTS_AT_ONCE)
         if ctx.needs_input_grad[1]:
-            table_grad = torch.zeros_like(table)
+            table_grad = torch.from_numpy(np.zeros(table.shape, np.float32))
             # A thread has a whole level, so no two of them ever write the same entry, and the order of
             # additions, hence the result, is always the same.
             work = partial(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 
-from mpod_pipeline.rendering.threads import thread_pool
-
 #: A band of fewer pixels is not worth a thread.
 PIXELS_PER_BAND = 1 << 14
-
-Result = TypeVar("Result")
 
 
 class Band(NamedTuple):
@@ -29,11 +24,3 @@ def bands(views: int, size: int) -> list[Band]:
     count = max(1, min(wanted, size * size // PIXELS_PER_BAND))
     edges = [size * i // count for i in range(count + 1)]
     return [Band(view, edges[i], edges[i + 1]) for view in range(views) for i in range(count)]
-
-
-def for_each(work: Callable[[Band], Result], tasks: list[Band]) -> list[Result]:
-    """Do the work of every band; the results in the order of the bands."""
-    threads = torch.get_num_threads()
-    if threads == 1 or len(tasks) == 1:
-        return [work(task) for task in tasks]
-    return list(thread_pool(threads).map(work, tasks))

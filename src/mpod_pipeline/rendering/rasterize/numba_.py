@@ -3,8 +3,9 @@
 The gradient by vertices: moving them by ``dv`` (homogeneous, see zbuffer.py) moves the surface point in a
 pixel by ``D = sum_j b_j dv_j`` and its barycentrics by ``db = b (n . D) - V^-1 D`` with ``n = 1^T V^-1``.
 With a gradient g by b, vertex j therefore gets ``b_j sum_i (g . b - g_i) V^-1_i``. Over the pixels of a
-face only ``sum b_j (g . b)`` and, per channel, ``sum b_j dL/dA`` need be kept: the rest follows once per
-face, as g_i is the channels' sum of attribute i times dL/dA, and g . b that of the picture times dL/dA.
+face only ``sum b_j (g . b)`` and, per channel, ``sum b_j dL/dA`` are needed: the rest follows once per
+face, as g_i is the channels' sum of attribute i times dL/dA, and g . b that of the picture times dL/dA. And
+b over depth being ``V^-1 (x, y, 1)``, pixels need add no more than depth times (x, y, 1) times these.
 """
 
 # Numba infers the types of its kernels.
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.rasterize.bands import Band, bands, for_each
+from mpod_pipeline.rendering.rasterize.bands import Band, bands
 from mpod_pipeline.rendering.rasterize.raster import Raster
 from mpod_pipeline.rendering.rasterize.silhouettes import (
     COVERED,
@@ -30,16 +31,23 @@ from mpod_pipeline.rendering.rasterize.silhouettes import (
     blend,
     find_silhouettes,
 )
-from mpod_pipeline.rendering.rasterize.zbuffer import barycentrics, fill_zbuffer, set_up_planes
+from mpod_pipeline.rendering.rasterize.zbuffer import (
+    JIT,
+    barycentrics,
+    fill_zbuffer,
+    set_up_planes,
+)
+from mpod_pipeline.rendering.threads import for_each
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def _rasterize_one(points, faces, height, width):
     planes = np.empty((len(faces), 3, 3))
-    set_up_planes(points, faces, planes)
+    order = np.empty(len(faces), np.int32)
+    towards, drawn = set_up_planes(points, faces, planes, order)
     face_index = np.full((height, width), -1, np.int64)
     depth = np.zeros((height, width), np.float32)
-    fill_zbuffer(points, faces, planes, 0, height, face_index, depth)
+    fill_zbuffer(points, faces, planes, order, towards, drawn, 0, height, face_index, depth)
     barycentric = np.zeros((height, width, 3), np.float32)
     for row in range(height):
         y = 1.0 - (row + 0.5) * 2.0 / height
@@ -70,38 +78,24 @@ def rasterize_numpy(
     return face_index, barycentric, depth
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures):
-    """Write depth, hard opacity and pictures of the covered pixels of rows [top, bottom).
-
-    Attributes over depth are linear on screen too: one line per channel serves a run of pixels of one face.
-    """
+    """Write depth, hard opacity and pictures of the covered pixels of rows [top, bottom)."""
     height, width = face_index.shape
-    channels = attributes.shape[1]
-    lines = np.empty((channels, 2))
+    step = 2.0 / width
     for row in range(top, bottom):
         y = 1.0 - (row + 0.5) * 2.0 / height
-        current, slope, start = -1, 0.0, 0.0
         for column in range(width):
             f = face_index[row, column]
             if f < 0:
                 continue
-            if f != current:
-                current, plane = f, planes[f]
-                a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                ea, eb = plane[0, 1] * y + plane[0, 2], plane[1, 1] * y + plane[1, 2]
-                ec = plane[2, 1] * y + plane[2, 2]
-                slope, start = plane[0, 0] + plane[1, 0] + plane[2, 0], ea + eb + ec
-                for k in range(channels):
-                    at_a, at_b, at_c = attributes[a, k], attributes[b, k], attributes[c, k]
-                    lines[k, 0] = plane[0, 0] * at_a + plane[1, 0] * at_b + plane[2, 0] * at_c
-                    lines[k, 1] = ea * at_a + eb * at_b + ec * at_c
-            x = (column + 0.5) * 2.0 / width - 1.0
-            d = 1.0 / (slope * x + start)
+            ba, bb, bc, d = barycentrics(planes[f], (column + 0.5) * step - 1.0, y)
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             opacity[row, column] = 1.0
             depth[row, column] = d
-            for k in range(channels):
-                pictures[row, column, k] = (lines[k, 0] * x + lines[k, 1]) * d
+            for k in range(attributes.shape[1]):
+                value = ba * attributes[a, k] + bb * attributes[b, k] + bc * attributes[c, k]
+                pictures[row, column, k] = value
 
 
 def _allocate(views: int, size: int, channels: int, face_count: int) -> list[NDArray]:
@@ -128,57 +122,71 @@ def _allocate(views: int, size: int, channels: int, face_count: int) -> list[NDA
     return parts
 
 
-@njit(nogil=True, cache=True)
-def _fill_band(points, faces, attributes, planes, face_index, pictures, opacity, depth, top, bottom):
-    """Rows [top, bottom) of one view, from its points [V, 3] and planes."""
+@njit(**JIT)
+def _fill_band(
+    points,
+    faces,
+    attributes,
+    planes,
+    order,
+    towards,
+    drawn,
+    face_index,
+    pictures,
+    opacity,
+    depth,
+    top,
+    bottom,
+):
+    """Rows [top, bottom) of one view, from its points [V, 3], planes and order."""
     face_index[top:bottom] = -1
     depth[top:bottom] = 0.0
     opacity[top:bottom] = 0.0
     pictures[top:bottom] = 0.0
-    fill_zbuffer(points, faces, planes, top, bottom, face_index, depth)
+    fill_zbuffer(points, faces, planes, order, towards, drawn, top, bottom, face_index, depth)
     _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _collect(sums, plane, x, y, picture, gradient):
-    """Add a pixel's gradient to its face's sums [3, 1 + C]: of b_j (g . b), and of b_j dL/dA per channel."""
-    ba, bb, bc, _ = barycentrics(plane, x, y)
+@njit(inline="always", **JIT)
+def _collect(sums, f, plane, x, y, pictures, gradients, row, column):
+    """Add a pixel to its face's sums [F, 1 + C, 3]: of depth times (x, y, 1) times (g . b, dL/dA per channel)."""
+    depth = barycentrics(plane, x, y)[3]
     mean = 0.0
-    for k in range(len(gradient)):
-        g = gradient[k]
-        mean += g * picture[k]
-        sums[0, k + 1] += ba * g
-        sums[1, k + 1] += bb * g
-        sums[2, k + 1] += bc * g
-    sums[0, 0] += ba * mean
-    sums[1, 0] += bb * mean
-    sums[2, 0] += bc * mean
+    for k in range(gradients.shape[2]):
+        g = gradients[row, column, k] * depth
+        mean += g * pictures[row, column, k]
+        sums[f, k + 1, 0] += g * x
+        sums[f, k + 1, 1] += g * y
+        sums[f, k + 1, 2] += g
+    sums[f, 0, 0] += mean * x
+    sums[f, 0, 1] += mean * y
+    sums[f, 0, 2] += mean
 
 
-@njit(nogil=True, cache=True)
-def _distribute(faces, planes, attributes, sums, grad_homogeneous, grad_attributes):
-    """Give the sums of all faces [F, 3, 1 + C] to their vertices: [V, 3] (by v) and [V, C]."""
-    channels = attributes.shape[1]
-    for f in range(len(faces)):
-        for j in range(3):
-            seen = sums[f, j, 0] != 0.0
-            for k in range(channels):
-                seen |= sums[f, j, k + 1] != 0.0
-            if not seen:
-                continue
-            vertex = faces[f, j]
-            for k in range(channels):
-                grad_attributes[vertex, k] += sums[f, j, k + 1]
-            for i in range(3):
-                weight = sums[f, j, 0]
-                for k in range(channels):
-                    weight -= attributes[faces[f, i], k] * sums[f, j, k + 1]
-                grad_homogeneous[vertex, 0] += weight * planes[f, i, 0]
-                grad_homogeneous[vertex, 1] += weight * planes[f, i, 1]
-                grad_homogeneous[vertex, 2] += weight * planes[f, i, 2]
+@njit(inline="always", **JIT)
+def _distribute(face, plane, attributes, sums, grad_homogeneous, grad_attributes):
+    """Give a face's sums to its vertices' gradients, [V, 3] (by v) and [V, C].
+
+    Row j of a plane times the sums' (x, y, 1) makes them sums of b_j times (g . b, dL/dA per channel).
+    """
+    for j in range(3):
+        vertex = face[j]
+        weights = plane[j]
+        common = weights[0] * sums[0, 0] + weights[1] * sums[0, 1] + weights[2] * sums[0, 2]
+        weight_a, weight_b, weight_c = common, common, common
+        for k in range(attributes.shape[1]):
+            g = weights[0] * sums[k + 1, 0] + weights[1] * sums[k + 1, 1] + weights[2] * sums[k + 1, 2]
+            grad_attributes[vertex, k] += g
+            weight_a -= attributes[face[0], k] * g
+            weight_b -= attributes[face[1], k] * g
+            weight_c -= attributes[face[2], k] * g
+        for i in range(3):
+            grad_homogeneous[vertex, i] += (
+                weight_a * plane[0, i] + weight_b * plane[1, i] + weight_c * plane[2, i]
+            )
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def _backward_band(
     faces, planes, attributes, face_index, pictures, grad_pictures, integers, start, top, bottom
 ):
@@ -188,72 +196,88 @@ def _backward_band(
     """
     height, width = face_index.shape
     count, channels = attributes.shape
-    sums = np.zeros((len(faces), 3, 1 + channels))
+    sums = np.zeros((len(faces), 1 + channels, 3))
+    seen = np.zeros(len(faces), np.bool_)
+    step = 2.0 / width
     for row in range(top, bottom):
         y = 1.0 - (row + 0.5) * 2.0 / height
         for column in range(width):
             f = face_index[row, column]
             if f >= 0:
-                x = (column + 0.5) * 2.0 / width - 1.0
-                _collect(sums[f], planes[f], x, y, pictures[row, column], grad_pictures[row, column])
+                seen[f] = True
+                x = (column + 0.5) * step - 1.0
+                _collect(sums, f, planes[f], x, y, pictures, grad_pictures, row, column)
     for k in range(len(integers)):  # soft pixels outside show their covered neighbour's surface
         pixel, covered = integers[k, PIXEL] - start, integers[k, COVERED] - start
         if integers[k, PIXEL] < 0 or covered < top * width or covered >= bottom * width:
             continue
-        f = face_index[covered // width, covered % width]
-        x = (covered % width + 0.5) * 2.0 / width - 1.0
-        y = 1.0 - (covered // width + 0.5) * 2.0 / height
-        row, column = pixel // width, pixel % width
-        _collect(sums[f], planes[f], x, y, pictures[row, column], grad_pictures[row, column])
+        row, column = covered // width, covered % width
+        f = face_index[row, column]
+        x, y = (column + 0.5) * step - 1.0, 1.0 - (row + 0.5) * 2.0 / height
+        _collect(sums, f, planes[f], x, y, pictures, grad_pictures, pixel // width, pixel % width)
     grad_homogeneous = np.zeros((count, 3))
     grad_attributes = np.zeros((count, channels))
-    _distribute(faces, planes, attributes, sums, grad_homogeneous, grad_attributes)
+    for f in range(len(faces)):
+        if seen[f]:
+            _distribute(faces[f], planes[f], attributes, sums[f], grad_homogeneous, grad_attributes)
     return grad_homogeneous, grad_attributes
+
+
+def _numpy(gradient: Tensor | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A gradient as an array; zeros for that of an output which nobody used."""
+    if gradient is None:
+        return np.zeros(shape, np.float32)
+    array: NDArray[np.float32] = gradient.contiguous().numpy()
+    return array
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, points: Tensor, attributes: Tensor, faces: Tensor, size: int
+        ctx: Any, vertices: Tensor, attributes: Tensor, faces: Tensor, cameras: Cameras, size: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        views, channels = len(points), attributes.shape[1]
-        at, corners, values = points.numpy(), faces.to(torch.int32).contiguous().numpy(), attributes.numpy()
+        views, channels = len(cameras), attributes.shape[1]
+        points = cameras.project(vertices)
+        at, corners, values = points.numpy(), faces.numpy().astype(np.int32), attributes.numpy()
         planes, face_index, pictures, opacity, depth = _allocate(views, size, channels, len(corners))
+        order = np.empty((views, len(corners)), np.int32)
         tasks = bands(views, size)
 
-        def set_up(band: Band) -> None:
-            set_up_planes(at[band.view], corners, planes[band.view])
+        def set_up(band: Band) -> tuple[int, int]:
+            towards, drawn = set_up_planes(at[band.view], corners, planes[band.view], order[band.view])
+            return towards, drawn
 
         def fill(band: Band) -> None:
             v, top, bottom = band
             outputs = face_index[v], pictures[v], opacity[v], depth[v]
-            _fill_band(at[v], corners, values, planes[v], *outputs, top, bottom)
+            _fill_band(at[v], corners, values, planes[v], order[v], *counts[v], *outputs, top, bottom)
 
         def outline(band: Band) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
             v, top, bottom = band
             integers, floats = find_silhouettes(at[v], corners, face_index[v], v, top, bottom)
             return integers, floats
 
-        for_each(set_up, [band for band in tasks if band.top == 0])
+        counts = for_each(set_up, [band for band in tasks if band.top == 0])
         for_each(fill, tasks)
         found = for_each(outline, tasks)
         integers, floats = (np.concatenate(records) for records in zip(*found, strict=True))
         blend(integers, floats, opacity.reshape(-1), pictures.reshape(-1, channels))
         shown, soft = torch.from_numpy(pictures), torch.from_numpy(opacity)
         index, distance = torch.from_numpy(face_index), torch.from_numpy(depth)
-        ctx.save_for_backward(points, attributes, shown)
-        ctx.kept = corners, planes, face_index, integers, floats
+        ctx.save_for_backward(attributes, shown)
+        ctx.kept = at, cameras, corners, planes, face_index, integers, floats
         ctx.mark_non_differentiable(index, distance)
+        ctx.set_materialize_grads(False)
         return shown, soft, index, distance
 
     @staticmethod
     def backward(  # type: ignore[override]
-        ctx: Any, grad_pictures: Tensor, grad_opacity: Tensor, *_: Tensor
-    ) -> tuple[Tensor, Tensor, None, None]:
-        points, values, pictures = (tensor.numpy() for tensor in ctx.saved_tensors)
-        corners, planes, face_index, integers, floats = ctx.kept
-        gradient = grad_pictures.contiguous().numpy()
+        ctx: Any, grad_pictures: Tensor | None, grad_opacity: Tensor | None, *_: None
+    ) -> tuple[Tensor, Tensor, None, None, None]:
+        values, pictures = (tensor.numpy() for tensor in ctx.saved_tensors)
+        points, cameras, corners, planes, face_index, integers, floats = ctx.kept
         views, size, _ = face_index.shape
+        gradient = _numpy(grad_pictures, pictures.shape)
         tasks = bands(views, size)
 
         def collect(band: Band) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -266,18 +290,19 @@ class _Rasterize(torch.autograd.Function):
             np.stack(parts) for parts in zip(*for_each(collect, tasks), strict=True)
         )
         homogeneous = by_vertices.reshape(views, len(tasks) // views, -1, 3).sum(axis=1)
-        x, y, d = np.moveaxis(points, -1, 0)
-        gx, gy, gd = np.moveaxis(homogeneous, -1, 0)
-        grad_points = np.stack([gx * d, gy * d, gx * x + gy * y + gd], axis=-1)  # v = (x d, y d, d)
-        opacity = grad_opacity.contiguous().numpy().reshape(-1)
-        backward_blend(points, integers, floats, size, size, opacity, grad_points)
+        opacity = _numpy(grad_opacity, face_index.shape).reshape(-1)
+        backward_blend(points, integers, floats, size, size, opacity, homogeneous)
+        by_world = np.einsum("bvi,bij->vj", homogeneous, cameras.image_axes().double().numpy())
         by_attributes = by_attributes.sum(axis=0)
-        return torch.from_numpy(grad_points).float(), torch.from_numpy(by_attributes).float(), None, None
+        return torch.from_numpy(by_world).float(), torch.from_numpy(by_attributes).float(), None, None, None
 
 
 def rasterize(
     vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int
 ) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``."""
-    points = cameras.project(vertices.float()).contiguous()
-    return Raster(*_Rasterize.apply(points, attributes.float().contiguous(), faces, resolution))
+    return Raster(
+        *_Rasterize.apply(
+            vertices.float().contiguous(), attributes.float().contiguous(), faces, cameras, resolution
+        )
+    )

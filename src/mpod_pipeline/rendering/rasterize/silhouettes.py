@@ -23,7 +23,7 @@ from math import ceil, floor
 import numpy as np
 from numba import njit
 
-from mpod_pipeline.rendering.rasterize.zbuffer import NEAR, TILE
+from mpod_pipeline.rendering.rasterize.zbuffer import JIT, NEAR, TILE
 
 # A crossing found, as rows of two arrays: [pixel whose opacity changes, covered pixel, edge's start, edge's
 # end, axis (0: the pair lies in a row)], and [change of opacity, position on the edge (0 start, 1 end),
@@ -33,33 +33,54 @@ PIXEL, COVERED, START, END, AXIS = range(5)
 CHANGE, POSITION, SLOPE, SIGN = range(4)
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
+def _mark_tiles(face_index, top, bottom, tiles):
+    """Mark the tiles [rows / TILE, W / TILE] with a pixel of which it or its right or lower neighbour is covered.
+
+    Of a covered and an uncovered pixel the face numbers differ in their sign, and so their exclusive or is negative.
+    """
+    height, width = face_index.shape
+    change = np.empty(width, face_index.dtype)
+    for row in range(top, bottom):
+        here, below = face_index[row], face_index[min(row + 1, height - 1)]
+        change[width - 1] = here[width - 1] ^ below[width - 1]
+        for column in range(width - 1):
+            change[column] = (here[column] ^ below[column]) | (here[column] ^ here[column + 1])
+        for tile in range(tiles.shape[1]):
+            either = change[tile * TILE]
+            for column in range(tile * TILE + 1, min(tile * TILE + TILE, width)):
+                either |= change[column]
+            if either < 0:
+                tiles[(row - top) // TILE, tile] = True
+
+
+@njit(**JIT)
 def _number_pairs(face_index, top, bottom, pairs, tiles):
     """Number the pairs with one covered pixel: pairs [rows, W, 2] (with the right, the lower), else -1.
 
-    Marks the tiles [rows / TILE, W / TILE] that have such pairs. Returns their number.
+    Only in marked tiles; elsewhere ``pairs`` stays as it is. Returns their number.
     """
     height, width = face_index.shape
     count = 0
     for row in range(top, bottom):
         here, below = face_index[row], face_index[min(row + 1, height - 1)]
-        for column in range(width):
-            covered = here[column] >= 0
-            right = covered != (here[min(column + 1, width - 1)] >= 0)
-            lower = covered != (below[column] >= 0)
-            if right or lower:
-                tiles[(row - top) // TILE, column // TILE] = True
-                if right:
+        for tile in range(tiles.shape[1]):
+            if not tiles[(row - top) // TILE, tile]:
+                continue
+            for column in range(tile * TILE, min(tile * TILE + TILE, width)):
+                covered = here[column] >= 0
+                pairs[row - top, column] = -1
+                if covered != (here[min(column + 1, width - 1)] >= 0):
                     pairs[row - top, column, 0] = count
                     count += 1
-                if lower:
+                if covered != (below[column] >= 0):
                     pairs[row - top, column, 1] = count
                     count += 1
     return count
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _cross_edge(axis, p0, q0, p1, q1, a, b, face_index, top, bottom, pairs, edges, crossings):
+@njit(inline="always", **JIT)
+def _cross_edge(axis, p0, q0, p1, q1, a, b, face_index, top, bottom, pairs, tiles, edges, crossings):
     """Intersect an edge with the lines through pixel centres along an axis; keep a pair's outermost crossing.
 
     (p, q): pixel coordinates of the edge's ends along the axis and across it. edges [S, 2] and crossings
@@ -76,6 +97,8 @@ def _cross_edge(axis, p0, q0, p1, q1, a, b, face_index, top, bottom, pairs, edge
         row, column = (line, before) if axis == 0 else (before, line)
         if row < top or row >= bottom or column < 0 or column >= face_index.shape[1]:
             continue
+        if not tiles[(row - top) // TILE, column // TILE]:
+            continue
         pair = pairs[row - top, column, axis]
         if pair < 0:
             continue
@@ -86,7 +109,7 @@ def _cross_edge(axis, p0, q0, p1, q1, a, b, face_index, top, bottom, pairs, edge
             edges[pair, 0], edges[pair, 1] = a, b
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always", **JIT)
 def _has_pair(pairs, tiles, row_0, row_1, column_0, column_1):
     """Whether a box of pixels has a numbered pair; most boxes are told by their tiles."""
     for i in range(row_0 // TILE, row_1 // TILE + 1):
@@ -99,7 +122,7 @@ def _has_pair(pairs, tiles, row_0, row_1, column_0, column_1):
     return False
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def _cross_faces(points, faces, face_index, top, bottom, pairs, tiles, edges, crossings):
     """The outermost crossing of every numbered pair of rows [top, bottom), over the edges of all faces."""
     height, width = face_index.shape
@@ -124,11 +147,15 @@ def _cross_faces(points, faces, face_index, top, bottom, pairs, tiles, edges, cr
         for i in range(3):
             j = (i + 1) % 3
             u, v = faces[f, i], faces[f, j]
-            _cross_edge(0, x[i], y[i], x[j], y[j], u, v, face_index, top, bottom, pairs, edges, crossings)
-            _cross_edge(1, y[i], x[i], y[j], x[j], u, v, face_index, top, bottom, pairs, edges, crossings)
+            _cross_edge(
+                0, x[i], y[i], x[j], y[j], u, v, face_index, top, bottom, pairs, tiles, edges, crossings
+            )
+            _cross_edge(
+                1, y[i], x[i], y[j], x[j], u, v, face_index, top, bottom, pairs, tiles, edges, crossings
+            )
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def _record(view, face_index, top, pairs, tiles, edges, crossings, integers, floats):
     """Turn the crossings of numbered pairs into records. PIXEL is -1 where there is nothing to blend."""
     height, width = face_index.shape
@@ -160,15 +187,16 @@ def _record(view, face_index, top, pairs, tiles, edges, crossings, integers, flo
                 floats[pair, SIGN] = 1.0 if covered_here else -1.0
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def find_silhouettes(points, faces, face_index, view, top, bottom):
     """Records of the crossings in rows [top, bottom) of a view: integers [S, 5], floats [S, 4].
 
     points: [V, 3]. face_index: [H, W] of the whole view. Pixels are numbered through all views.
     """
     rows, width = bottom - top, face_index.shape[1]
-    pairs = np.full((rows, width, 2), -1, np.int32)
+    pairs = np.empty((rows, width, 2), np.int32)
     tiles = np.zeros(((rows + TILE - 1) // TILE, (width + TILE - 1) // TILE), np.bool_)
+    _mark_tiles(face_index, top, bottom, tiles)
     count = _number_pairs(face_index, top, bottom, pairs, tiles)
     integers = np.empty((count, 5), np.int64)
     floats = np.empty((count, 4), np.float32)
@@ -180,7 +208,7 @@ def find_silhouettes(points, faces, face_index, view, top, bottom):
     return integers, floats
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def blend(integers, floats, opacity, pictures):
     """Apply the records to hard opacity [B H W] and pictures [B H W, C], in place.
 
@@ -207,9 +235,12 @@ def blend(integers, floats, opacity, pictures):
             opacity[pixel] = min(max(opacity[pixel], 0.0), 1.0)
 
 
-@njit(nogil=True, cache=True)
-def backward_blend(points, integers, floats, height, width, grad_opacity, grad_points):
-    """Add to grad_points [B, V, 3] (by NDC) what grad_opacity [B H W] wants of the outline's edges."""
+@njit(**JIT)
+def backward_blend(points, integers, floats, height, width, grad_opacity, grad_homogeneous):
+    """Add what grad_opacity [B H W] wants of the outline's edges to grad_homogeneous [B, V, 3].
+
+    That is the gradient by (x d, y d, d), of which points [B, V, 3] hold x, y (NDC) and the depth d.
+    """
     for k in range(len(integers)):
         pixel = integers[k, PIXEL]
         if pixel < 0:
@@ -219,11 +250,13 @@ def backward_blend(points, integers, floats, height, width, grad_opacity, grad_p
             continue
         view = pixel // (height * width)
         position, slope = floats[k, POSITION], floats[k, SLOPE]
-        along, across = (0, 1) if integers[k, AXIS] == 0 else (1, 0)
-        to_ndc_along = 0.5 * width if along == 0 else -0.5 * height
-        to_ndc_across = -0.5 * height if along == 0 else 0.5 * width
         for end in range(2):
             vertex = integers[k, START + end]
-            weight = gradient * (position if end == 1 else 1.0 - position)
-            grad_points[view, vertex, along] += weight * to_ndc_along
-            grad_points[view, vertex, across] -= weight * slope * to_ndc_across
+            along = gradient * (position if end == 1 else 1.0 - position)
+            across = -along * slope
+            in_x, in_y = (along, across) if integers[k, AXIS] == 0 else (across, along)
+            x, y, depth = points[view, vertex]
+            by_x, by_y = in_x * 0.5 * width / depth, in_y * -0.5 * height / depth
+            grad_homogeneous[view, vertex, 0] += by_x
+            grad_homogeneous[view, vertex, 1] += by_y
+            grad_homogeneous[view, vertex, 2] -= by_x * x + by_y * y

@@ -12,6 +12,7 @@ at its edges, positive inside, and sum to 1 / t. ``planes`` [F, 3, 3] holds them
 from __future__ import annotations
 
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -22,11 +23,18 @@ NEAR = 0.01
 INSIDE = -1e-9
 #: Side of the squares of pixels that share a farthest depth.
 TILE = 8
+#: Divisions by zero are ours to avoid; Python's check at each costs a branch.
+JIT: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
-@njit(nogil=True, cache=True)
-def set_up_planes(points, faces, planes):
-    """Invert V for all faces; planes of dropped and of edge-on faces are 0."""
+@njit(**JIT)
+def set_up_planes(points, faces, planes, order):
+    """Invert V for all faces; planes of dropped and of edge-on faces are 0.
+
+    Fills ``order`` [F] with the numbers of those that turn counter-clockwise to the camera, then of those that
+    turn clockwise. Returns how many there are of the first, and of both.
+    """
+    towards, away = 0, len(faces)
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         da, db, dc = np.float64(points[a, 2]), np.float64(points[b, 2]), np.float64(points[c, 2])
@@ -39,15 +47,24 @@ def set_up_planes(points, faces, planes):
         if determinant == 0.0 or min(da, db, dc) < NEAR:
             plane[:] = 0.0
             continue
+        if determinant > 0.0:
+            order[towards] = f
+            towards += 1
+        else:
+            away -= 1
+            order[away] = f
         scale = 1.0 / determinant
         plane[0, 0], plane[0, 1], plane[0, 2] = plane[0, 0] * scale, plane[0, 1] * scale, plane[0, 2] * scale
         plane[1, 0], plane[1, 1] = (cy * da - dc * ay) * scale, (dc * ax - cx * da) * scale
         plane[1, 2] = (cx * ay - cy * ax) * scale
         plane[2, 0], plane[2, 1] = (ay * db - da * by) * scale, (da * bx - ax * db) * scale
         plane[2, 2] = (ax * by - ay * bx) * scale
+    drawn = towards + len(faces) - away
+    order[towards:drawn] = order[away:].copy()
+    return towards, drawn
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always", **JIT)
 def _clip_span(first, last, value, step, per):
     """The columns of [first, last] where ``value + column * step`` is not negative."""
     if step > 0.0:
@@ -57,8 +74,8 @@ def _clip_span(first, last, value, step, per):
     return first, last if value >= INSIDE else first - 1
 
 
-@njit(nogil=True, cache=True)
-def fill_zbuffer(points, faces, planes, top, bottom, face_index, inverse_depth):
+@njit(**JIT)
+def fill_zbuffer(points, faces, planes, order, towards, drawn, top, bottom, face_index, inverse_depth):
     """Nearest face at the pixel centres of rows [top, bottom). Buffers [H, W] come set to -1 and 0.
 
     Faces that turn counter-clockwise to the camera go first: of a closed mesh they hide all the others, which
@@ -67,30 +84,29 @@ def fill_zbuffer(points, faces, planes, top, bottom, face_index, inverse_depth):
     height, width = face_index.shape
     half_w, half_h = 0.5 * width, 0.5 * height
     tiles = np.zeros(((bottom - top + TILE - 1) // TILE, (width + TILE - 1) // TILE), np.float32)
-    for turn in range(2):
-        if turn == 1:
+    for i in range(drawn):
+        if i == towards:
             _find_farthest(inverse_depth, top, bottom, tiles)
-        for f in range(faces.shape[0]):
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            xa, xb, xc = points[a, 0], points[b, 0], points[c, 0]
-            ya, yb, yc = points[a, 1], points[b, 1], points[c, 1]
-            if ((xb - xa) * (yc - ya) > (yb - ya) * (xc - xa)) == (turn == 1):
+        f = order[i]
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ya, yb, yc = points[a, 1], points[b, 1], points[c, 1]
+        row_0 = max(top, ceil((1.0 - max(ya, yb, yc)) * half_h - 0.5))
+        row_1 = min(bottom - 1, floor((1.0 - min(ya, yb, yc)) * half_h - 0.5))
+        if row_0 > row_1:
+            continue
+        xa, xb, xc = points[a, 0], points[b, 0], points[c, 0]
+        column_0 = max(0, ceil((1.0 + min(xa, xb, xc)) * half_w - 0.5))
+        column_1 = min(width - 1, floor((1.0 + max(xa, xb, xc)) * half_w - 0.5))
+        if column_0 > column_1:
+            continue
+        if i >= towards:
+            nearness = 1.0 / min(points[a, 2], points[b, 2], points[c, 2])
+            if _hidden(tiles, row_0 - top, row_1 - top, column_0, column_1, nearness):
                 continue
-            row_0 = max(top, ceil((1.0 - max(ya, yb, yc)) * half_h - 0.5))
-            row_1 = min(bottom - 1, floor((1.0 - min(ya, yb, yc)) * half_h - 0.5))
-            least_depth = min(points[a, 2], points[b, 2], points[c, 2])
-            if row_0 > row_1 or least_depth < NEAR:
-                continue
-            column_0 = max(0, ceil((1.0 + min(xa, xb, xc)) * half_w - 0.5))
-            column_1 = min(width - 1, floor((1.0 + max(xa, xb, xc)) * half_w - 0.5))
-            if column_0 > column_1:
-                continue
-            if turn == 1 and _hidden(tiles, row_0 - top, row_1 - top, column_0, column_1, 1.0 / least_depth):
-                continue
-            _draw(planes[f], f, row_0, row_1, column_0, column_1, face_index, inverse_depth)
+        _draw(planes[f], f, row_0, row_1, column_0, column_1, face_index, inverse_depth)
 
 
-@njit(nogil=True, cache=True)
+@njit(**JIT)
 def _find_farthest(inverse_depth, top, bottom, tiles):
     """The least nearness in every tile of rows [top, bottom)."""
     width = inverse_depth.shape[1]
@@ -104,7 +120,7 @@ def _find_farthest(inverse_depth, top, bottom, tiles):
             tile_row[tile] = least
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always", **JIT)
 def _hidden(tiles, row_0, row_1, column_0, column_1, nearness):
     """Whether all is nearer, in the tiles of a box of pixels, than a face of this nearness at most."""
     for i in range(row_0 // TILE, row_1 // TILE + 1):
@@ -114,7 +130,7 @@ def _hidden(tiles, row_0, row_1, column_0, column_1, nearness):
     return True
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always", **JIT)
 def _draw(plane, f, row_0, row_1, column_0, column_1, face_index, inverse_depth):
     """Draw a face into a box of pixels, row by row between its edges."""
     height, width = face_index.shape
@@ -141,7 +157,7 @@ def _draw(plane, f, row_0, row_1, column_0, column_1, face_index, inverse_depth)
                 face_index[row, column] = f
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always", **JIT)
 def barycentrics(plane, x, y):
     """Perspective-correct barycentrics of the pixel at NDC (x, y) in a face, and its depth."""
     ea = plane[0, 0] * x + plane[0, 1] * y + plane[0, 2]
