@@ -39,8 +39,8 @@ OUTLINE: Choices = {
     "noise 0.5-0.95 to 0.2-0.5": {"outline.sds.end": (0.2, 0.5)},
     "w(t) = sigma^2": {"outline.sds.weighting": "sigma_squared", "outline.sds.weight": 80.0},
     "w(t) = 1": {"outline.sds.weighting": "uniform", "outline.sds.weight": 80.0},
-    "90 steps": {"outline.steps": 90},
-    "360 steps": {"outline.steps": 360},
+    "80 steps": {"outline.steps": 80},
+    "320 steps": {"outline.steps": 320},
     "photo in 25% of the steps": {"outline.reference_probability": 0.25},
     "no entropy": {"outline.weights.entropy": 0.0},
     "entropy x 10": {"outline.weights.entropy": 5.0},
@@ -57,7 +57,7 @@ DETAIL: Choices = {
     "no SDS": {"detail.sds.weight": 0.0},
     "SDS weight 10": {"detail.sds.weight": 10.0},
     "guidance 15": {"detail.sds.guidance_scale": 15.0},
-    "50 steps": {"detail.steps": 50},
+    "40 steps": {"detail.steps": 40},
     "no Laplacian": {"detail.weights.laplacian": 0.0},
 }
 

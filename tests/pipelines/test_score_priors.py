@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mpod_pipeline.pipelines.score_priors.nodes import (
     TRAINED_FAMILIES,
+    grid,
     linear_classifier,
     members_of,
     road_products,
@@ -23,16 +24,6 @@ from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import SPLIT_SEEDS, ProductViews, photograph_product
 from tests.command import ROOT, environment
-
-
-class Oracle:
-    """A prior that knows the answer."""
-
-    def __init__(self, answer: Tensor) -> None:
-        self.answer = answer
-
-    def sample(self, *_: object, **__: object) -> Tensor:
-        return self.answer
 
 
 def _views() -> ProductViews:
@@ -46,12 +37,19 @@ def _pictures(views: ProductViews) -> Tensor:
 def test_the_true_views_score_best_and_the_photo_scores_like_copying() -> None:
     views = _views()
     truth = _pictures(views)
-    best = score_product(Oracle(truth[1:]), views, 1, 1.0, 0)  # type: ignore[arg-type]
+    best = score_product(truth[1:], views)
     assert best["psnr"] == np.inf
     assert best["silhouette_iou"] > 0.93  # white highlights are taken for paper, pale edges for product
-    copied = score_product(Oracle(truth[:1].expand(4, -1, -1, -1)), views, 1, 1.0, 0)  # type: ignore[arg-type]
+    copied = score_product(truth[:1].expand(4, -1, -1, -1), views)
     assert copied["psnr"] == pytest.approx(copied["copied_psnr"])
     assert copied["copied_psnr"] == best["copied_psnr"] < 25
+
+
+def test_a_grid_is_read_like_a_page() -> None:
+    pictures = torch.arange(6.0).div(5)[:, None, None, None].expand(6, 3, 2, 2)
+    page = grid([pictures[:3], pictures[3:]])
+    assert page.shape == (4, 6, 3)
+    assert page[::2, ::2, 0].tolist() == [[0, 51, 102], [153, 204, 255]]
 
 
 def test_scored_products_are_of_the_test_split_and_of_different_families() -> None:
@@ -93,4 +91,6 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "08_reporting/priors/prior_scores.csv")
     assert table["value"].notna().all()
     assert all(name in result.stdout for name in table["score"])
+    samples = [path.name for path in (tmp_path / "08_reporting/priors").glob("*_samples/*.png")]
+    assert sorted(samples) == ["captions.png", "compounds.png", "held-out_family.png", "trained_families.png"]
     assert len(list((tmp_path / "08_reporting/priors/turntables").glob("*.png"))) == 1

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mpod_pipeline.priors.training import TrainingParameters, fit, learning_rate, step_generator
+from mpod_pipeline.priors.architecture import make_unet
+from mpod_pipeline.priors.muon import Muon, orthogonalize
+from mpod_pipeline.priors.training import (
+    TrainingParameters,
+    fit,
+    learning_rate,
+    make_optimizers,
+    step_generator,
+)
+from tests.priors.tiny import TINY
 
 
 def _loss(net: nn.Module, step: int) -> Tensor:
@@ -27,7 +36,7 @@ class KilledError(Exception):
 
 
 def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
-    p = TrainingParameters(steps=40, learning_rate=0.05, warmup_steps=5, checkpoint_every=10)
+    p = TrainingParameters(steps=40, learning_rate=0.5, warmup_steps=5, decay_steps=30, checkpoint_every=10)
     straight: list[float] = []
     whole = fit(_net(), _loss, p, tmp_path / "a.pt", lambda s, n, losses: straight.append(losses["loss"]))
 
@@ -66,3 +75,45 @@ def test_the_learning_rate_warms_up_and_cools_down() -> None:
     assert learning_rate(p, 0) == pytest.approx(0.1)
     assert learning_rate(p, 50) == 1.0
     assert learning_rate(p, 99) == pytest.approx(0.1 + 0.9 / 20)
+
+
+def test_orthogonal_steps_have_singular_values_of_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.randn(24, 200, generator=generator)
+    for matrix in (wide, wide.T, 1e-6 * wide):
+        values = torch.linalg.svdvals(orthogonalize(matrix))
+        assert values.min() > 0.6 and values.max() < 1.25  # the quintic's own band
+    u, _, vh = torch.linalg.svd(wide, full_matrices=False)
+    assert (
+        torch.nn.functional.cosine_similarity(orthogonalize(wide).flatten(), (u @ vh).flatten(), dim=0) > 0.97
+    )
+
+
+def test_directions_without_a_gradient_get_no_step() -> None:
+    """Rank 3 of 16: rounding must not be blown up into steps (the tail of the spectrum is zero)."""
+    generator = torch.Generator().manual_seed(0)
+    low_rank = torch.randn(16, 3, generator=generator) @ torch.randn(3, 40, generator=generator)
+    values = torch.linalg.svdvals(orthogonalize(low_rank))
+    assert values[2] > 0.6 and values[3] < 1e-3
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_convolution_is_stepped_as_a_matrix(memory_format: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, gradient = (torch.randn(8, 5, 3, 3, generator=generator) for _ in range(2))
+    q = nn.Parameter(weight.clone(memory_format=memory_format))
+    q.grad = gradient.to(memory_format=memory_format)
+    Muon([q], lr=0.1, weight_decay=0.5).step()
+    matrix = gradient.permute(0, 2, 3, 1).reshape(8, 45)
+    change = orthogonalize(matrix).view(8, 3, 3, 5).permute(0, 3, 1, 2)
+    torch.testing.assert_close(q.detach(), weight * 0.95 - 0.1 * 0.2 * 45**0.5 * change, atol=1e-5, rtol=1e-4)
+
+
+def test_every_weight_has_one_optimizer() -> None:
+    network = make_unet(TINY, 4)
+    optimizers = make_optimizers(network, TrainingParameters(steps=1))
+    groups = [{id(q) for group in o.param_groups for q in group["params"]} for o in optimizers]
+    assert not groups[0] & groups[1]
+    assert groups[0] | groups[1] == {id(q) for q in network.parameters()}
+    assert id(network.mid_block.resnets[0].conv1.weight) in groups[0]
+    assert id(network.conv_in.weight) in groups[1]

@@ -16,7 +16,7 @@ class ArchitectureParameters(Parameters):
     image_size: PositiveInt = 128
     latent_channels: PositiveInt = 4
     autoencoder_channels: tuple[int, ...] = (16, 48, 96)
-    unet_channels: tuple[int, ...] = (64, 128, 192)
+    unet_channels: tuple[int, ...] = (32, 64, 128, 192)
     attention_heads: PositiveInt = 4
     context_dim: PositiveInt = Field(
         192, description="width of text and image tokens (the U-Net's cross-attention)"
@@ -24,7 +24,7 @@ class ArchitectureParameters(Parameters):
     text_layers: PositiveInt = 3
     text_length: PositiveInt = 32
     image_layers: PositiveInt = 3
-    patch_size: PositiveInt = 8
+    patch_size: PositiveInt = 16
 
 
 def make_autoencoder(p: ArchitectureParameters) -> AutoencoderKL:
@@ -42,15 +42,20 @@ def make_autoencoder(p: ArchitectureParameters) -> AutoencoderKL:
 
 
 def make_unet(p: ArchitectureParameters, in_channels: int) -> UNet2DConditionModel:
-    """``attention_head_dim`` is the *number* of heads in this class, whatever its name says."""
+    """A thin level at the latents' own size, which only convolves; below it self- and cross-attention at each.
+
+    ``attention_head_dim`` is the *number* of heads in this class, whatever its name says.
+    """
+    attending = len(p.unet_channels) - 1
     return UNet2DConditionModel(
         sample_size=p.image_size // 2 ** (len(p.autoencoder_channels) - 1),
         in_channels=in_channels,
         out_channels=p.latent_channels,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * attending,
+        up_block_types=("CrossAttnUpBlock2D",) * attending + ("UpBlock2D",),
         block_out_channels=p.unet_channels,
         layers_per_block=1,
+        norm_num_groups=8,
         cross_attention_dim=p.context_dim,
         attention_head_dim=p.attention_heads,
     )

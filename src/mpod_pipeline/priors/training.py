@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.loading import cpu_has_bfloat16
+from mpod_pipeline.priors.muon import Muon
 from mpod_pipeline.report import Report
 
 
@@ -61,6 +62,23 @@ def learning_rate(p: TrainingParameters, step: int) -> float:
     return p.learning_rate * warm * cool
 
 
+def make_optimizers(network: nn.Module, p: TrainingParameters) -> list[torch.optim.Optimizer]:
+    """Muon for what multiplies features by features; AdamW for biases, norms, embeddings and first and last layers."""
+    edges = ("conv_in.", "conv_out.", "embedding", "time_emb")
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            inner = parameter.ndim > 1 and not any(edge in name for edge in edges)
+            (matrices if inner else others).append(parameter)
+    return [
+        Muon(matrices, lr=p.learning_rate, weight_decay=p.weight_decay),
+        torch.optim.AdamW(
+            others, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True
+        ),
+    ]
+
+
 def fit(
     network: nn.Module,
     loss_of_step: Callable[[Any, int], Tensor],
@@ -74,31 +92,32 @@ def fit(
     Raises FloatingPointError on a loss that is not finite: the checkpoint is then still the last good one.
     """
     trained = [q for q in network.parameters() if q.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True
-    )
+    optimizers = make_optimizers(network, p)
     averages = [q.detach().clone() for q in trained]
     losses: list[float] = []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device_of(network), weights_only=True)
         network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         averages, losses = state["averages"], state["losses"]
         for step, value in enumerate(losses):
             report(step + 1, p.steps, {"loss": value})
 
     network.train()
     for step in range(len(losses), p.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(p, step)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(p, step)
         loss = loss_of_step(network, step)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise FloatingPointError(f"the loss of step {step} is {value}")
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         decay = min(p.ema_decay, (step + 1) / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(averages, list[Tensor](trained), 1 - decay)
@@ -106,7 +125,7 @@ def fit(
         if (step + 1) % p.checkpoint_every == 0 or step + 1 == p.steps:
             state = {
                 "network": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "averages": averages,
                 "losses": losses,
             }

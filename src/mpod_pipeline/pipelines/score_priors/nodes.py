@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: A sampled picture has no opacity; what is darker than this in some channel is taken for the product.
 WHITE_PAPER = 0.93
+#: Products of a group whose sampled views are kept as a picture.
+SHOWN_PRODUCTS = 8
 TRAINED_FAMILIES = tuple(f for f in FAMILIES if f not in (HELD_OUT_FAMILY, "compound"))
 
 
@@ -39,9 +41,11 @@ def members_of(split: str, families: Sequence[str], count: int) -> list[tuple[st
     return list(islice((member for member in many if member[0] in families), count))
 
 
-def score_novel_views(novel_view_prior: Weights, parameters: ScorePriorsParameters) -> pd.DataFrame:
+def score_novel_views(
+    novel_view_prior: Weights, parameters: ScorePriorsParameters
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.uint8]]]:
     """A row for each group of products: the autoencoder's PSNR; PSNR and silhouette IoU of sampled views, and of the
-    photo copied unchanged.
+    photo copied unchanged. And a picture for each group: the first products' true views above the sampled ones.
     """
     p = parameters.novel_views
     prior = load_novel_view_prior(novel_view_prior.path, device=novel_view_prior.device)
@@ -52,28 +56,29 @@ def score_novel_views(novel_view_prior: Weights, parameters: ScorePriorsParamete
         "compounds": members_of("test", ["compound"], p.compounds),
     }
 
-    def scores_of(family: str, seed: int) -> dict[str, float]:
-        views = photograph_product(family, seed, p.views + 1, prior.image_size)
-        return {
-            "autoencoder_psnr": autoencoder_psnr(autoencoder, on_white(views.pictures)),
-            **score_product(prior, views, p.steps, p.guidance_scale, parameters.seed),
-        }
-
-    rows = []
+    rows, samples = [], {}
     for group, members in groups.items():
-        scores = [scores_of(family, seed) for family, seed in tqdm(members, desc=f"novel views, {group}")]
+        scores: list[dict[str, float]] = []
+        shown: list[NDArray[np.uint8]] = []
+        for family, seed in tqdm(members, desc=f"novel views, {group}"):
+            views = photograph_product(family, seed, p.views + 1, prior.image_size)
+            sampled = sample_views(prior, views, p.steps, p.guidance_scale, parameters.seed)
+            autoencoded = autoencoder_psnr(autoencoder, on_white(views.pictures))
+            scores.append({"autoencoder_psnr": autoencoded, **score_product(sampled, views)})
+            if len(shown) < SHOWN_PRODUCTS:
+                true = to_float(on_white(views.pictures))
+                shown.append(grid([true, torch.cat([true[:1], sampled])]))
         rows.append({"group": group, "products": len(members), **pd.DataFrame(scores).mean().to_dict()})
-    return pd.DataFrame(rows)
+        samples[group.replace(" ", "_")] = np.concatenate(shown)
+    return pd.DataFrame(rows), samples
 
 
-def score_product(
+def sample_views(
     prior: NovelViewPrior, views: ProductViews, steps: int, guidance_scale: float, seed: int
-) -> dict[str, float]:
-    """Means over the views of one product, whose first one is the photo."""
-    pictures = to_float(on_white(views.pictures))
-    opacity = torch.from_numpy(views.pictures[..., 3:]).permute(0, 3, 1, 2).float() / 255
-    sampled = prior.sample(
-        pictures[0],
+) -> Tensor:
+    """The prior's pictures [V - 1, 3, H, W] of a product from where its true ones were taken, from the first."""
+    return prior.sample(
+        to_float(on_white(views.pictures[:1]))[0],
         torch.from_numpy(views.azimuth_deg[1:]),
         torch.from_numpy(views.elevation_deg[1:]),
         photo_elevation_deg=float(views.elevation_deg[0]),
@@ -81,6 +86,19 @@ def score_product(
         guidance_scale=guidance_scale,
         seed=seed,
     ).cpu()
+
+
+def grid(rows: Sequence[Tensor]) -> NDArray[np.uint8]:
+    """Rows of pictures [N, 3, H, W] in [0, 1] as one picture."""
+    lines = [torch.cat(list(row), dim=2) for row in rows]
+    picture: NDArray[np.uint8] = (torch.cat(lines, dim=1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return picture
+
+
+def score_product(sampled: Tensor, views: ProductViews) -> dict[str, float]:
+    """Means over the sampled views [V - 1, 3, H, W] of one product, whose first true one is the photo."""
+    pictures = to_float(on_white(views.pictures))
+    opacity = torch.from_numpy(views.pictures[..., 3:]).permute(0, 3, 1, 2).float() / 255
     copied = pictures[:1].expand_as(sampled)
     covered = (sampled.amin(1, keepdim=True) < WHITE_PAPER).float()
     return {
@@ -93,8 +111,11 @@ def score_product(
     }
 
 
-def score_captions(text_to_image_prior: Weights, parameters: ScorePriorsParameters) -> pd.DataFrame:
+def score_captions(
+    text_to_image_prior: Weights, parameters: ScorePriorsParameters
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.uint8]]]:
     """A row a family: how often a classifier of our families tells it from a sample of its caption, and from a photo.
+    And the samples as one picture, a row a family.
 
     The classifier is linear, over EfficientNet-Lite0's features, and learns from true photos of the training split.
     """
@@ -121,7 +142,9 @@ def score_captions(text_to_image_prior: Weights, parameters: ScorePriorsParamete
         }
     )
     by_family = table.groupby("family", sort=False).mean().reset_index()
-    return pd.concat([by_family, by_family.mean(numeric_only=True).to_frame().T.assign(family="mean")])
+    mean = by_family.mean(numeric_only=True).to_frame().T.assign(family="mean")
+    rows = [sampled[(table["family"] == family).to_numpy()] for family in by_family["family"]]
+    return pd.concat([by_family, mean]), {"captions": grid(rows)}
 
 
 def linear_classifier(features: Tensor, labels: Tensor, classes: int) -> torch.nn.Module:

@@ -20,13 +20,13 @@ def create_pipeline() -> Pipeline:
             node(
                 score_novel_views,
                 {"novel_view_prior": "novel_view_prior", "parameters": parameters},
-                "novel_view_scores",
+                ["novel_view_scores", "novel_view_samples"],
                 name="score_novel_views",
             ),
             node(
                 score_captions,
                 {"text_to_image_prior": "text_to_image_prior", "parameters": parameters},
-                "caption_scores",
+                ["caption_scores", "caption_samples"],
                 name="score_captions",
             ),
             node(
