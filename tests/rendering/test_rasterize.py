@@ -230,8 +230,8 @@ def test_the_kernel_agrees_with_the_reference_forward_and_backward() -> None:
     assert torch.allclose(expected.attributes, actual.attributes.double(), atol=5e-5)
     assert torch.allclose(expected.depth, actual.depth.double(), atol=1e-5)
     for one, other in zip(*gradients, strict=True):
-        # relative to the largest: float32 vertices (1e-7) of triangles a hundredth as thin as they are long
-        assert (one - other).abs().max() < 2e-5 * one.abs().max()
+        # relative to the largest: float32 sums of terms of both signs
+        assert (one - other).abs().max() < 1e-5 * one.abs().max()
 
 
 @pytest.mark.parametrize("of", ["opacity", "attributes"])

@@ -88,18 +88,18 @@ class Cameras:
         return outward * self.distance, right, up, -outward
 
     def image_axes(self) -> Tensor:
-        """Rows [B, 3, 3] that take world points p to (x d, y d, d - distance), x and y in NDC and d the depth."""
+        """Rows [B, 3, 3] that take offsets from the camera to (x d, y d, d), x and y in NDC and d the depth."""
         _, right, up, forward = self.basis()
         return torch.stack([right / self.half_frame, up / self.half_frame, forward], dim=1)
 
     def project(self, points: Tensor) -> Tensor:
         """Project world points [V, 3] to [B, V, 3]: NDC x (right), NDC y (up), depth. Differentiable."""
-        x, y, z = points.unbind(-1)
+        axes = self.image_axes()
+        x, y, z = (points[None] + self.distance * axes[:, None, 2]).unbind(-1)
         # not a product of matrices: this thin it gains nothing, but wakes threads that then hinder a kernel's
-        seen_x, seen_y, ahead = (
-            x * axis[:, :1] + y * axis[:, 1:2] + z * axis[:, 2:] for axis in self.image_axes().unbind(1)
+        seen_x, seen_y, depth = (
+            x * axis[:, :1] + y * axis[:, 1:2] + z * axis[:, 2:] for axis in axes.unbind(1)
         )
-        depth = ahead + self.distance
         return torch.stack([seen_x / depth, seen_y / depth, depth], dim=-1)
 
     def rays(self, height: int, width: int) -> tuple[Tensor, Tensor]:
