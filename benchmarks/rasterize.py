@@ -22,7 +22,7 @@ from deodr.triangulated_mesh import TriMesh
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 
-REPEATS = 15
+REPEATS = 51
 CAMERAS = Cameras.at(30.0, 20.0)
 
 

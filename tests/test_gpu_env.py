@@ -34,7 +34,7 @@ def test_the_papers_numbers(gpu: KedroContext) -> None:
     rates = {outline.table_learning_rate, outline.network_learning_rate, detail.sdf_learning_rate}
     assert rates | {detail.table_learning_rate, detail.network_learning_rate} == {1e-3}
     camera = Cameras.at(0.0, 0.0)
-    assert float(camera.basis()[0].norm()) == pytest.approx(2.5)
+    assert float(camera.basis[0].norm()) == pytest.approx(2.5)
     assert detail.prompt == "A high-resolution DSLR image of <e>"
 
 

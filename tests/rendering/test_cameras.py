@@ -7,7 +7,7 @@ from mpod_pipeline.rendering.cameras import Cameras
 
 
 def test_the_basis_is_right_handed_and_orthonormal() -> None:
-    _, right, up, forward = Cameras.at([0.0, 50.0, 180.0, 300.0], [0.0, 35.0, -60.0, 80.0]).basis()
+    _, right, up, forward = Cameras.at([0.0, 50.0, 180.0, 300.0], [0.0, 35.0, -60.0, 80.0]).basis
     assert torch.allclose(torch.linalg.cross(right, up), -forward, atol=1e-6)
     axes = torch.stack([right, up, forward], dim=1)
     assert torch.allclose(axes @ axes.mT, torch.eye(3).expand(4, 3, 3), atol=1e-6)
@@ -20,13 +20,13 @@ def test_the_basis_is_right_handed_and_orthonormal() -> None:
 def test_where_a_camera_stands(
     azimuth: float, elevation: float, position: tuple[float, float, float]
 ) -> None:
-    stands, *_ = Cameras.at(azimuth, elevation).basis()
+    stands, *_ = Cameras.at(azimuth, elevation).basis
     assert torch.allclose(stands[0], torch.tensor(position, dtype=torch.float32), atol=1e-6)
 
 
 def test_azimuth_grows_to_the_cameras_own_right() -> None:
     cameras = Cameras.at([20.0, 21.0], [15.0, 15.0])
-    position, right, *_ = cameras.basis()
+    position, right, *_ = cameras.basis
     assert torch.dot(position[1] - position[0], right[0]) > 0
 
 
@@ -59,7 +59,7 @@ def test_points_on_a_pixels_ray_project_to_its_centre() -> None:
 def test_depth_is_measured_along_the_view_not_along_the_ray() -> None:
     cameras = Cameras.at(70.0, 10.0)
     origins, directions = cameras.rays(9, 9)
-    forward = cameras.basis()[3][0]
+    forward = cameras.basis[3][0]
     depths = cameras.project((origins + directions * 2.0)[0].reshape(-1, 3))[0, :, 2]
     assert torch.allclose(depths, 2.0 * (directions[0] @ forward).reshape(-1), atol=1e-5)
 

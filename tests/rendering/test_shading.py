@@ -10,7 +10,7 @@ from mpod_pipeline.rendering.shading import camera_normals, normal_picture, stud
 @pytest.mark.parametrize(("azimuth", "elevation"), [(0.0, 0.0), (130.0, 40.0)])
 def test_a_normal_towards_the_camera_is_its_third_axis(azimuth: float, elevation: float) -> None:
     cameras = Cameras.at(azimuth, elevation)
-    position, right, up, _ = cameras.basis()
+    position, right, up, _ = cameras.basis
     normals = torch.stack([position[0] / cameras.distance, right[0], up[0]])[None, None]
     expected = torch.tensor([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
     assert torch.allclose(camera_normals(normals, cameras)[0, 0], expected, atol=1e-6)

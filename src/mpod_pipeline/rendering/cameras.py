@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import tan
 
 import torch
@@ -78,6 +79,7 @@ class Cameras:
         """Half the frame's width at unit depth: tan(fov / 2)."""
         return tan(torch.pi * self.fov_deg / 360)
 
+    @cached_property
     def basis(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Positions and unit axes (right, up, forward) of the cameras, each [B, 3], in world coordinates."""
         azimuth, elevation = self.azimuth_deg.deg2rad(), self.elevation_deg.deg2rad()
@@ -87,24 +89,24 @@ class Cameras:
         up = torch.stack([-sin_e * cos_a, -sin_e * sin_a, cos_e], dim=-1)
         return outward * self.distance, right, up, -outward
 
+    @cached_property
     def image_axes(self) -> Tensor:
         """Rows [B, 3, 3] that take offsets from the camera to (x d, y d, d), x and y in NDC and d the depth."""
-        _, right, up, forward = self.basis()
+        _, right, up, forward = self.basis
         return torch.stack([right / self.half_frame, up / self.half_frame, forward], dim=1)
 
     def project(self, points: Tensor) -> Tensor:
         """Project world points [V, 3] to [B, V, 3]: NDC x (right), NDC y (up), depth. Differentiable."""
-        axes = self.image_axes()
-        x, y, z = (points[None] + self.distance * axes[:, None, 2]).unbind(-1)
+        axes = self.image_axes
+        offset = points[None] + self.distance * axes[:, None, 2]
         # not a product of matrices: this thin it gains nothing, but wakes threads that then hinder a kernel's
-        seen_x, seen_y, depth = (
-            x * axis[:, :1] + y * axis[:, 1:2] + z * axis[:, 2:] for axis in axes.unbind(1)
-        )
-        return torch.stack([seen_x / depth, seen_y / depth, depth], dim=-1)
+        x, y, z = (offset[..., i : i + 1] * axes[:, None, :, i] for i in range(3))
+        seen = x + y + z
+        return torch.cat([seen[..., :2] / seen[..., 2:], seen[..., 2:]], dim=-1)
 
     def rays(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Rays through the pixel centres: origins and unit directions, each [B, height, width, 3]."""
-        position, right, up, forward = self.basis()
+        position, right, up, forward = self.basis
         device = position.device
         x = ((torch.arange(width, device=device) + 0.5) / width * 2 - 1) * self.half_frame
         y = (1 - (torch.arange(height, device=device) + 0.5) / height * 2) * self.half_frame

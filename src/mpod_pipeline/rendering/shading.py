@@ -16,7 +16,7 @@ AMBIENT = 0.15
 
 def camera_normals(normals: Tensor, cameras: Cameras) -> Tensor:
     """World normals [B, H, W, 3] in the cameras' frames: right, up, towards the camera."""
-    _, right, up, forward = cameras.basis()
+    _, right, up, forward = cameras.basis
     return torch.einsum("bhwc,bkc->bhwk", normals, torch.stack([right, up, -forward], dim=1))
 
 

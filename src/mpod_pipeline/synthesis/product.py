@@ -126,7 +126,7 @@ def project(cameras: Cameras, points: Array) -> Array:
 def place(product: Product, yaw_deg: float, elevation_deg: float) -> Placement:
     """Stand the product so that its photo from ``elevation_deg`` is centred, long side at 80% of the frame."""
     camera = Cameras.at(0.0, elevation_deg)
-    _, right, up, _ = (axis[0].numpy() for axis in camera.basis())
+    _, right, up, _ = (axis[0].numpy() for axis in camera.basis)
     scale, offset = 1.0, np.zeros(3, np.float32)
     for _ in range(8):  # a fixed point: perspective makes the two steps depend on each other, mildly
         ndc = project(camera, Placement(yaw_deg, scale, offset).apply(product.vertices))[0]

@@ -73,7 +73,7 @@ class Scene:
         """Pictures [B, H, W, 4] with straight alpha, anti-aliased."""
         world = self.placement.apply(self.product.vertices)
         fine = resolution * supersample
-        eyes = cameras.basis()[0].numpy()
+        eyes = cameras.basis[0].numpy()
         pictures = []
         for points, eye in zip(project(cameras, world), eyes, strict=True):
             face_index, barycentric, _ = rasterize_numpy(points, self.product.faces, fine, fine)

@@ -29,7 +29,7 @@ _JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "
 
 # Points that go through all levels together: their features (96 bytes a point by default) stay in the cache
 # while a level's part of the table, at most half a megabyte by default, is read at random.
-_POINTS_AT_ONCE = 8192
+_POINTS_AT_ONCE = 2048
 
 _PRIME_Y, _PRIME_Z = np.uint64(HASH_PRIMES[1]), np.uint64(HASH_PRIMES[2])
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)

@@ -77,6 +77,6 @@ def rasterize(
     return Raster(
         (interpolated / defined_depth).permute(0, 2, 3, 1),
         opacity * defined[:, 0],
-        face_index,
+        face_index.int(),
         (covered / defined_depth)[:, 0].detach(),
     )

@@ -45,7 +45,7 @@ def _rasterize_one(points, faces, height, width):
     planes = np.empty((len(faces), 3, 3))
     order = np.empty(len(faces), np.int32)
     towards, drawn = set_up_planes(points, faces, planes, order)
-    face_index = np.full((height, width), -1, np.int64)
+    face_index = np.full((height, width), -1, np.int32)
     depth = np.zeros((height, width), np.float32)
     fill_zbuffer(points, faces, planes, order, towards, drawn, 0, height, face_index, depth)
     barycentric = np.zeros((height, width, 3), np.float32)
@@ -65,11 +65,11 @@ def _rasterize_one(points, faces, height, width):
 
 def rasterize_numpy(
     points: NDArray[np.float32], faces: NDArray[np.integer], height: int, width: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """One picture of a projected mesh, without gradients: one thread, no GIL, for threads and processes.
 
     points: [V, 3] NDC x, NDC y, depth, as ``Cameras.project`` gives them. faces: [F, 3].
-    Returns the face [H, W] int64 (-1 outside), perspective-correct barycentrics [H, W, 3] and depth [H, W]
+    Returns the face [H, W] int32 (-1 outside), perspective-correct barycentrics [H, W, 3] and depth [H, W]
     (both 0 outside) at the pixel centres. Faces with a vertex nearer than 0.01 are dropped.
     """
     points = np.ascontiguousarray(points, np.float32)
@@ -80,7 +80,7 @@ def rasterize_numpy(
 
 @njit(**JIT)
 def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures):
-    """Write depth, hard opacity and pictures of the covered pixels of rows [top, bottom)."""
+    """Write depth, hard opacity and pictures of rows [top, bottom); depth is 0 already where nothing is."""
     height, width = face_index.shape
     step = 2.0 / width
     for row in range(top, bottom):
@@ -107,12 +107,12 @@ def _allocate(views: int, size: int, channels: int, face_count: int) -> list[NDA
     pixels = views * size * size
     shapes: list[tuple[tuple[int, ...], type]] = [
         ((views, face_count, 3, 3), np.float64),
-        ((views, size, size), np.int64),
+        ((views, size, size), np.int32),
         ((views, size, size, channels), np.float32),
         ((views, size, size), np.float32),
         ((views, size, size), np.float32),
     ]
-    block = np.empty(views * face_count * 72 + pixels * (8 + 4 * channels + 4 + 4), np.uint8)
+    block = np.empty(views * face_count * 72 + pixels * 4 * (channels + 3), np.uint8)
     parts: list[NDArray] = []
     start = 0
     for shape, dtype in shapes:
@@ -148,19 +148,19 @@ def _fill_band(
 
 
 @njit(inline="always", **JIT)
-def _collect(sums, f, plane, x, y, pictures, gradients, row, column):
-    """Add a pixel to its face's sums [F, 1 + C, 3]: of depth times (x, y, 1) times (g . b, dL/dA per channel)."""
+def _collect(sums, plane, x, y, pictures, gradients, row, column):
+    """Add a pixel to its face's sums [1 + C, 3]: of depth times (x, y, 1) times (g . b, dL/dA per channel)."""
     depth = barycentrics(plane, x, y)[3]
     mean = 0.0
     for k in range(gradients.shape[2]):
         g = gradients[row, column, k] * depth
         mean += g * pictures[row, column, k]
-        sums[f, k + 1, 0] += g * x
-        sums[f, k + 1, 1] += g * y
-        sums[f, k + 1, 2] += g
-    sums[f, 0, 0] += mean * x
-    sums[f, 0, 1] += mean * y
-    sums[f, 0, 2] += mean
+        sums[k + 1, 0] += g * x
+        sums[k + 1, 1] += g * y
+        sums[k + 1, 2] += g
+    sums[0, 0] += mean * x
+    sums[0, 1] += mean * y
+    sums[0, 2] += mean
 
 
 @njit(inline="always", **JIT)
@@ -196,17 +196,22 @@ def _backward_band(
     """
     height, width = face_index.shape
     count, channels = attributes.shape
-    sums = np.zeros((len(faces), 1 + channels, 3))
-    seen = np.zeros(len(faces), np.bool_)
+    # Few faces are seen in a band: their sums side by side stay in the cache.
+    slots = np.full(len(faces), -1, np.int32)
+    seen = np.empty(min(len(faces), (bottom - top) * width), np.int32)
+    sums = np.empty((len(seen), 1 + channels, 3))
+    seen_count = 0
     step = 2.0 / width
     for row in range(top, bottom):
         y = 1.0 - (row + 0.5) * 2.0 / height
         for column in range(width):
             f = face_index[row, column]
             if f >= 0:
-                seen[f] = True
+                if slots[f] < 0:
+                    slots[f], seen[seen_count], sums[seen_count] = seen_count, f, 0.0
+                    seen_count += 1
                 x = (column + 0.5) * step - 1.0
-                _collect(sums, f, planes[f], x, y, pictures, grad_pictures, row, column)
+                _collect(sums[slots[f]], planes[f], x, y, pictures, grad_pictures, row, column)
     for k in range(len(integers)):  # soft pixels outside show their covered neighbour's surface
         pixel, covered = integers[k, PIXEL] - start, integers[k, COVERED] - start
         if integers[k, PIXEL] < 0 or covered < top * width or covered >= bottom * width:
@@ -214,12 +219,13 @@ def _backward_band(
         row, column = covered // width, covered % width
         f = face_index[row, column]
         x, y = (column + 0.5) * step - 1.0, 1.0 - (row + 0.5) * 2.0 / height
-        _collect(sums, f, planes[f], x, y, pictures, grad_pictures, pixel // width, pixel % width)
+        at = pixel // width, pixel % width
+        _collect(sums[slots[f]], planes[f], x, y, pictures, grad_pictures, at[0], at[1])
     grad_homogeneous = np.zeros((count, 3))
     grad_attributes = np.zeros((count, channels))
-    for f in range(len(faces)):
-        if seen[f]:
-            _distribute(faces[f], planes[f], attributes, sums[f], grad_homogeneous, grad_attributes)
+    for slot in range(seen_count):
+        f = seen[slot]
+        _distribute(faces[f], planes[f], attributes, sums[slot], grad_homogeneous, grad_attributes)
     return grad_homogeneous, grad_attributes
 
 
@@ -292,7 +298,7 @@ class _Rasterize(torch.autograd.Function):
         homogeneous = by_vertices.reshape(views, len(tasks) // views, -1, 3).sum(axis=1)
         opacity = _numpy(grad_opacity, face_index.shape).reshape(-1)
         backward_blend(points, integers, floats, size, size, opacity, homogeneous)
-        by_world = np.einsum("bvi,bij->vj", homogeneous, cameras.image_axes().double().numpy())
+        by_world = (homogeneous @ cameras.image_axes.double().numpy()).sum(axis=0)
         by_attributes = by_attributes.sum(axis=0)
         return torch.from_numpy(by_world).float(), torch.from_numpy(by_attributes).float(), None, None, None
 

@@ -23,5 +23,5 @@ class Raster:
 
     attributes: Tensor  # [B, H, W, C]
     opacity: Tensor  # [B, H, W]
-    face_index: Tensor  # [B, H, W] int64
+    face_index: Tensor  # [B, H, W] int32
     depth: Tensor  # [B, H, W]

@@ -76,7 +76,7 @@ def render_image(
     renders = [render_rays(field, o, d, occupancy, renderer, step_size=step_size) for o, d in chunks]
     shape = (len(cameras), resolution, resolution)
     distance = torch.cat([render.depth for render in renders]).view(shape)
-    forward = cameras.basis()[3]  # [B, 3]
+    forward = cameras.basis[3]  # [B, 3]
     return VolumeImage(
         colour=torch.cat([render.colour for render in renders]).view(*shape, -1),
         opacity=torch.cat([render.opacity for render in renders]).view(shape),
