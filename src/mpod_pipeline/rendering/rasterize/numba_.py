@@ -148,9 +148,8 @@ def _fill_band(
 
 
 @njit(inline="always", **JIT)
-def _collect(sums, plane, x, y, pictures, gradients, row, column):
+def _collect(sums, depth, x, y, pictures, gradients, row, column):
     """Add a pixel to its face's sums [1 + C, 3]: of depth times (x, y, 1) times (g . b, dL/dA per channel)."""
-    depth = barycentrics(plane, x, y)[3]
     mean = 0.0
     for k in range(gradients.shape[2]):
         g = gradients[row, column, k] * depth
@@ -188,7 +187,7 @@ def _distribute(face, plane, attributes, sums, grad_homogeneous, grad_attributes
 
 @njit(**JIT)
 def _backward_band(
-    faces, planes, attributes, face_index, pictures, grad_pictures, integers, start, top, bottom
+    faces, planes, attributes, face_index, depth, pictures, grad_pictures, integers, start, top, bottom
 ):
     """Gradients by homogeneous vertices [V, 3] and attributes [V, C] of one view's rows [top, bottom).
 
@@ -211,7 +210,8 @@ def _backward_band(
                     slots[f], seen[seen_count], sums[seen_count] = seen_count, f, 0.0
                     seen_count += 1
                 x = (column + 0.5) * step - 1.0
-                _collect(sums[slots[f]], planes[f], x, y, pictures, grad_pictures, row, column)
+                d = np.float64(depth[row, column])
+                _collect(sums[slots[f]], d, x, y, pictures, grad_pictures, row, column)
     for k in range(len(integers)):  # soft pixels outside show their covered neighbour's surface
         pixel, covered = integers[k, PIXEL] - start, integers[k, COVERED] - start
         if integers[k, PIXEL] < 0 or covered < top * width or covered >= bottom * width:
@@ -219,8 +219,9 @@ def _backward_band(
         row, column = covered // width, covered % width
         f = face_index[row, column]
         x, y = (column + 0.5) * step - 1.0, 1.0 - (row + 0.5) * 2.0 / height
+        d = np.float64(depth[row, column])
         at = pixel // width, pixel % width
-        _collect(sums[slots[f]], planes[f], x, y, pictures, grad_pictures, at[0], at[1])
+        _collect(sums[slots[f]], d, x, y, pictures, grad_pictures, at[0], at[1])
     grad_homogeneous = np.zeros((count, 3))
     grad_attributes = np.zeros((count, channels))
     for slot in range(seen_count):
@@ -271,7 +272,7 @@ class _Rasterize(torch.autograd.Function):
         shown, soft = torch.from_numpy(pictures), torch.from_numpy(opacity)
         index, distance = torch.from_numpy(face_index), torch.from_numpy(depth)
         ctx.save_for_backward(attributes, shown)
-        ctx.kept = at, cameras, corners, planes, face_index, integers, floats
+        ctx.kept = at, cameras, corners, planes, face_index, depth, integers, floats
         ctx.mark_non_differentiable(index, distance)
         ctx.set_materialize_grads(False)
         return shown, soft, index, distance
@@ -281,14 +282,14 @@ class _Rasterize(torch.autograd.Function):
         ctx: Any, grad_pictures: Tensor | None, grad_opacity: Tensor | None, *_: None
     ) -> tuple[Tensor, Tensor, None, None, None]:
         values, pictures = (tensor.numpy() for tensor in ctx.saved_tensors)
-        points, cameras, corners, planes, face_index, integers, floats = ctx.kept
+        points, cameras, corners, planes, face_index, depth, integers, floats = ctx.kept
         views, size, _ = face_index.shape
         gradient = _numpy(grad_pictures, pictures.shape)
         tasks = bands(views, size)
 
         def collect(band: Band) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             v, top, bottom = band
-            pictured = face_index[v], pictures[v], gradient[v], integers, v * size * size
+            pictured = face_index[v], depth[v], pictures[v], gradient[v], integers, v * size * size
             by_vertices, by_attributes = _backward_band(corners, planes[v], values, *pictured, top, bottom)
             return by_vertices, by_attributes
 
