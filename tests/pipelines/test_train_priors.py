@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from mpod_pipeline.datasets import WeightsFolder
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
+from mpod_pipeline.priors.train_denoisers import MEASURED_TIMESTEPS
 from tests.command import ROOT, environment
 
 
@@ -33,6 +34,10 @@ def test_priors_from_nothing_and_from_a_kill(tmp_path: Path) -> None:
     pictures = prior.sample(torch.rand(3, 128, 128), torch.tensor([90.0]), torch.tensor([10.0]), steps=2)
     assert pictures.shape == (1, 3, 128, 128)
     load_text_to_image_prior(tmp_path / "priors/text_to_image")
+    for network in ("text_to_image", "novel_view"):
+        errors = json.loads((tmp_path / f"08_reporting/priors/{network}_error_curve.json").read_text())
+        assert [timestep for timestep, _ in errors] == list(MEASURED_TIMESTEPS)
+        assert all(0 < error < 2 for _, error in errors)  # 1 or so before it learns anything
 
     curve = tmp_path / "08_reporting/priors/novel_view_curve.json"
     weights = tmp_path / "priors/novel_view/unet/diffusion_pytorch_model.safetensors"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ TEMPLATES = (
     "A high-resolution DSLR image of a {}",
     "A high-resolution DSLR image of a {}",
 )
+
+#: Where a denoiser's errors are measured, from nothing but noise to little of it.
+MEASURED_TIMESTEPS = (999, 900, 700, 400, 150)
+#: Views of each product that they are measured on, and how many of all go through the network at once.
+MEASURED_VIEWS, MEASURED_BATCH = 2, 48
 
 
 class DenoiserTraining(TrainingParameters):
@@ -112,6 +118,37 @@ def denoising_loss(
     return (prediction.float() - schedule.target(clean, noise, timesteps)).square().mean()
 
 
+@torch.no_grad()
+def denoising_errors(
+    unet: nn.Module,
+    data: ViewLatents,
+    condition_of: Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Tensor | None, Tensor]],
+    seed: int = 0,
+) -> Iterator[tuple[int, float]]:
+    """(timestep, mean squared error of the prediction) of a denoiser, on some views of each product other than the
+    photo: the same views and noise at each timestep and for each denoiser.
+
+    ``condition_of(products, views)`` gives what the denoiser sees of them beside noisy latents: (condition, context).
+    """
+    schedule = NoiseSchedule.of(make_scheduler())
+    device = device_of(unet)
+    rng, generator = step_generator(seed, 0)
+    products, views = data.azimuth_deg.shape
+    product = np.repeat(np.arange(products), MEASURED_VIEWS)
+    view = rng.integers(1, views, len(product))
+    noise = torch.randn(data.scaled(product, view).shape, generator=generator)
+    for timestep in MEASURED_TIMESTEPS:
+        total = 0.0
+        for start in range(0, len(product), MEASURED_BATCH):
+            some = slice(start, start + MEASURED_BATCH)
+            clean = data.scaled(product[some], view[some]).to(device)
+            timesteps = torch.full((len(clean),), timestep, device=device)
+            seen = condition_of(product[some], view[some])
+            error = denoising_loss(unet, *seen, clean, timesteps, noise[some].to(device), schedule)
+            total += float(error) * len(clean)
+        yield timestep, total / len(product)
+
+
 class TextDenoiser(nn.Module):
     """What of the small Stable Diffusion learns."""
 
@@ -133,6 +170,35 @@ class TextDenoiser(nn.Module):
             load_network(UNet2DConditionModel, folder, "unet", torch.float32),
             load_network(CLIPTextModel, folder, "text_encoder", torch.float32),
         )
+
+    def context(self, texts: Sequence[str], tokenizer: CLIPTokenizer) -> Tensor:
+        """What the U-Net attends to, [B, tokens, D]."""
+        ids = tokenizer(
+            list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=tokenizer.model_max_length,
+            return_tensors="pt",
+        )["input_ids"].to(device_of(self))
+        with mixed_precision(ids.device):
+            hidden: Tensor = self.text_encoder(input_ids=ids).last_hidden_state
+        return hidden
+
+
+def text_to_image_errors(
+    network: TextDenoiser, data: ViewLatents, tokenizer: CLIPTokenizer
+) -> list[tuple[int, float]]:
+    """The small Stable Diffusion's errors (see `denoising_errors`), each view under its caption."""
+    rng, _ = step_generator(0, 0)
+
+    def condition_of(product: NDArray[np.int64], view: NDArray[np.int64]) -> tuple[None, Tensor]:
+        texts = [
+            sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
+            for i, v in zip(product, view, strict=True)
+        ]
+        return None, network.context(texts, tokenizer)
+
+    return list(denoising_errors(network.unet, data, condition_of))
 
 
 def train_text_to_image(
@@ -158,18 +224,10 @@ def train_text_to_image(
             else sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
             for i, v in zip(product, view, strict=True)
         ]
-        ids = tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=tokenizer.model_max_length,
-            return_tensors="pt",
-        )["input_ids"].to(device)
         clean = data.scaled(product, view).to(device)
         timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        with mixed_precision(device):
-            context = net.text_encoder(input_ids=ids).last_hidden_state
+        context = net.context(texts, tokenizer)
         return denoising_loss(net.unet, None, context, clean, timesteps, noise, schedule)
 
     fit(network, loss_of_step, p, checkpoint, report)
@@ -208,6 +266,28 @@ class NovelViewDenoiser(nn.Module):
             load_network(CLIPCameraProjection, folder, "clip_camera_projection", torch.float32),
         )
 
+    def condition(
+        self, data: ViewLatents, product: NDArray[np.int64], view: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
+        """What the U-Net sees of the photos of products [B] beside a view [B] of each: their latents [B, 4, h, w], and
+        what it attends to [B, tokens, D].
+        """
+        device = device_of(self)
+        photographed, nth = np.unique(product, return_inverse=True)
+        # mean and deviation of 0.5 map [0, 1] to [-1, 1]
+        pixels = to_network(data.photos[photographed]).to(device)
+        pose = relative_pose(
+            torch.from_numpy(data.elevation_deg[product, 0]),
+            torch.from_numpy(data.azimuth_deg[product, view]),
+            torch.from_numpy(data.elevation_deg[product, view]),
+        )
+        with mixed_precision(device):
+            tokens = image_tokens(self.image_encoder, pixels, self.camera_projection.num_tokens)
+            context: Tensor = self.camera_projection(
+                tokens[torch.from_numpy(nth).to(device)], pose.to(device)
+            )
+        return data.latents[torch.from_numpy(product), 0].float().to(device), context
+
 
 def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters) -> UNet2DConditionModel:
     """The same U-Net with room for condition latents, whose weights start at zero (as Zero-1-to-3 starts)."""
@@ -217,6 +297,11 @@ def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters
     state["conv_in.weight"] = torch.cat([narrow, torch.zeros_like(narrow)], dim=1)
     wide.load_state_dict(state)
     return wide
+
+
+def novel_view_errors(network: NovelViewDenoiser, data: ViewLatents) -> list[tuple[int, float]]:
+    """The small Zero-1-to-3's errors (see `denoising_errors`)."""
+    return list(denoising_errors(network.unet, data, partial(network.condition, data)))
 
 
 def train_novel_view(
@@ -238,19 +323,7 @@ def train_novel_view(
         repeated = np.repeat(product, p.targets_per_photo)
         view = rng.integers(0, views, len(repeated))
         device = device_of(net)
-        pixels = to_network(data.photos[product]).to(
-            device
-        )  # mean and deviation of 0.5 map [0, 1] to [-1, 1]
-        with mixed_precision(device):
-            tokens = image_tokens(net.image_encoder, pixels, net.camera_projection.num_tokens)
-            tokens = tokens.repeat_interleave(p.targets_per_photo, 0)
-            pose = relative_pose(
-                torch.from_numpy(data.elevation_deg[repeated, 0]),
-                torch.from_numpy(data.azimuth_deg[repeated, view]),
-                torch.from_numpy(data.elevation_deg[repeated, view]),
-            )
-            context = net.camera_projection(tokens, pose.to(device))
-        condition = data.latents[torch.from_numpy(repeated), 0].float().to(device)
+        condition, context = net.condition(data, repeated, view)
         keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float().to(device)
         context = context * keep[:, None, None]
         condition = condition * keep[:, None, None, None]

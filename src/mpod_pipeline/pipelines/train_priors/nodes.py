@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,15 +21,24 @@ from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_imag
 from mpod_pipeline.priors.tokenizer import train_tokenizer
 from mpod_pipeline.priors.train_autoencoder import encode
 from mpod_pipeline.priors.train_autoencoder import train_autoencoder as fit_autoencoder
-from mpod_pipeline.priors.train_denoisers import TEMPLATES, NovelViewDenoiser, TextDenoiser, ViewLatents
+from mpod_pipeline.priors.train_denoisers import (
+    TEMPLATES,
+    NovelViewDenoiser,
+    TextDenoiser,
+    ViewLatents,
+    novel_view_errors,
+    text_to_image_errors,
+)
 from mpod_pipeline.priors.train_denoisers import train_novel_view as fit_novel_view
 from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text_to_image
 from mpod_pipeline.report import Report
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import photograph_many, split_members
 
+logger = logging.getLogger(__name__)
+
 Arrays = dict[str, NDArray[Any]]
-#: (step, mean loss) of a training, once every so many steps.
+#: (step, mean loss) of a training, once every so many steps; (timestep, error) of a denoiser.
 Curve = list[tuple[int, float]]
 CURVE_STEPS = 10
 VIEW_WORDS = ["front view", "side view", "back view", "view from above"]
@@ -80,9 +90,9 @@ def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> t
 def encode_views(
     views: Partitions, autoencoder: Weights, parameters: TrainPriorsParameters
 ) -> Iterator[dict[str, Arrays]]:
-    """The latents of all training pictures; only these and the photos are needed from here on."""
+    """The latents of all pictures; only these and the photos are needed from here on."""
     network = _autoencoder(autoencoder.path).to(parameters.device)
-    for name in tqdm(sorted(n for n in views if n.startswith("train-")), desc="encode"):
+    for name in tqdm(sorted(views), desc="encode"):
         arrays = views[name]()
         pictures = _pictures(arrays)
         products, count = pictures.shape[:2]
@@ -103,7 +113,7 @@ def train_text_to_image(
 ) -> tuple[WriteWeights, Curve]:
     """The small Stable Diffusion, and its losses."""
     network = _autoencoder(autoencoder.path)
-    data = _view_latents(latents, network)
+    data = _view_latents(latents, network, "train")
     tokenizer = _tokenizer(data, parameters)
     p = parameters.text_to_image
     report, curve = _watched("text to image")
@@ -134,7 +144,7 @@ def train_novel_view(
     )
     denoiser = fit_novel_view(
         start.to(parameters.device),
-        _view_latents(latents, network),
+        _view_latents(latents, network, "train"),
         p,
         parameters.checkpoints / "novel_view.pt",
         report,
@@ -142,6 +152,30 @@ def train_novel_view(
     return partial(
         save_novel_view_prior, vae=network, network=denoiser.cpu(), architecture=parameters.architecture
     ), curve
+
+
+def measure_text_to_image(
+    latents: Partitions, text_to_image: Weights, parameters: TrainPriorsParameters
+) -> Curve:
+    """(timestep, error of the prediction) of the small Stable Diffusion, on the validation products."""
+    network = TextDenoiser.of_folder(text_to_image.path).eval().to(parameters.device)
+    tokenizer = CLIPTokenizer.from_pretrained(text_to_image.path, subfolder="tokenizer")
+    data = _view_latents(latents, _autoencoder(text_to_image.path, "vae"), "validation")
+    return _told("text to image", text_to_image_errors(network, data, tokenizer))
+
+
+def measure_novel_view(latents: Partitions, novel_view: Weights, parameters: TrainPriorsParameters) -> Curve:
+    """(timestep, error of the prediction) of the small Zero-1-to-3, on the validation products."""
+    network = NovelViewDenoiser.of_folder(novel_view.path).eval().to(parameters.device)
+    data = _view_latents(latents, _autoencoder(novel_view.path, "vae"), "validation")
+    return _told("novel view", novel_view_errors(network, data))
+
+
+def _told(name: str, errors: Curve) -> Curve:
+    mean = np.mean([error for _, error in errors])
+    at = ", ".join(f"{error:.4f} at t = {timestep}" for timestep, error in errors)
+    logger.info("%s: error on validation products %.4f (%s)", name, mean, at)
+    return errors
 
 
 def _autoencoder(folder: Path, part: str | None = None) -> AutoencoderKL:
@@ -161,8 +195,8 @@ def _size(parameters: TrainPriorsParameters) -> tuple[int, int, int]:
     return (parameters.architecture.image_size, parameters.architecture.image_size, 3)
 
 
-def _view_latents(latents: Partitions, network: AutoencoderKL) -> ViewLatents:
-    parts = [latents[name]() for name in sorted(latents)]
+def _view_latents(latents: Partitions, network: AutoencoderKL, split: str) -> ViewLatents:
+    parts = list(_split(latents, split))
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return ViewLatents(
         torch.from_numpy(joined["latents"]),

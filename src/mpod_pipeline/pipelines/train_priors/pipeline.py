@@ -6,6 +6,8 @@ from kedro.pipeline import Pipeline, node
 
 from mpod_pipeline.pipelines.train_priors.nodes import (
     encode_views,
+    measure_novel_view,
+    measure_text_to_image,
     photograph_products,
     train_autoencoder,
     train_novel_view,
@@ -51,6 +53,22 @@ def create_pipeline() -> Pipeline:
                 },
                 ["novel_view_prior", "novel_view_curve"],
                 name="train_novel_view",
+            ),
+            node(
+                measure_text_to_image,
+                {
+                    "latents": "prior_latents",
+                    "text_to_image": "text_to_image_prior",
+                    "parameters": parameters,
+                },
+                "text_to_image_error_curve",
+                name="measure_text_to_image",
+            ),
+            node(
+                measure_novel_view,
+                {"latents": "prior_latents", "novel_view": "novel_view_prior", "parameters": parameters},
+                "novel_view_error_curve",
+                name="measure_novel_view",
             ),
         ]
     )
