@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from transformers import CLIPTokenizer
 
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
+from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
+from mpod_pipeline.priors.train_denoisers import NovelViewDenoiser, TextDenoiser
+from tests.priors.tiny import TINY
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -85,3 +89,18 @@ def test_slicing_is_the_loaders_to_switch(novel_view_folder: Path, text_to_image
     ):
         assert not load(folder).vae.use_slicing
         assert load(folder, vae_slicing=True).vae.use_slicing
+
+
+def test_a_prior_saved_again_does_not_name_the_folder_it_came_from(
+    novel_view_folder: Path, text_to_image_folder: Path, tmp_path: Path
+) -> None:
+    """What `train_priors.start_from` reads may lie in anybody's home."""
+    vae = AutoencoderKL.from_pretrained(novel_view_folder, subfolder="vae")
+    save_novel_view_prior(tmp_path / "views", vae, NovelViewDenoiser.of_folder(novel_view_folder), TINY)
+    tokenizer = CLIPTokenizer.from_pretrained(text_to_image_folder, subfolder="tokenizer")
+    save_text_to_image_prior(tmp_path / "texts", vae, tokenizer, TextDenoiser.of_folder(text_to_image_folder))
+    configs = list(tmp_path.rglob("*.json"))
+    assert len(configs) > 10
+    for config in configs:
+        for folder in (novel_view_folder, text_to_image_folder):
+            assert str(folder) not in config.read_text(), config

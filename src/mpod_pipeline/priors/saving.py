@@ -29,7 +29,8 @@ def save_text_to_image_prior(
     ).save_pretrained(folder, safe_serialization=True)
     # transformers would load in the saved precision while diffusers loads in float32, and the two would not fit
     edit_config(folder / "text_encoder", dtype="float32")
-    edit_config(folder / "vae", _name_or_path="")
+    for name in ("vae", "unet"):
+        edit_config(folder / name, _name_or_path="")
     for part in (vae, network):
         part.float()
 
@@ -47,7 +48,8 @@ def save_novel_view_prior(
     for name, part in parts.items():
         part.half().save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
         part.float()
-    edit_config(folder / "vae", _name_or_path="")
+    for name in ("vae", "unet", "clip_camera_projection"):
+        edit_config(folder / name, _name_or_path="")
     make_scheduler().save_pretrained(folder / "scheduler")
     side = {"height": architecture.image_size, "width": architecture.image_size}
     CLIPImageProcessor(
