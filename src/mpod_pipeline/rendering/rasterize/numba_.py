@@ -80,7 +80,7 @@ def rasterize_numpy(
 
 @njit(**JIT)
 def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opacity, pictures):
-    """Write depth, hard opacity and pictures of rows [top, bottom); depth is 0 already where nothing is."""
+    """Write depth, hard opacity and pictures of the covered pixels of rows [top, bottom)."""
     height, width = face_index.shape
     step = 2.0 / width
     for row in range(top, bottom):
@@ -220,8 +220,7 @@ def _backward_band(
         f = face_index[row, column]
         x, y = (column + 0.5) * step - 1.0, 1.0 - (row + 0.5) * 2.0 / height
         d = np.float64(depth[row, column])
-        at = pixel // width, pixel % width
-        _collect(sums[slots[f]], d, x, y, pictures, grad_pictures, at[0], at[1])
+        _collect(sums[slots[f]], d, x, y, pictures, grad_pictures, pixel // width, pixel % width)
     grad_homogeneous = np.zeros((count, 3))
     grad_attributes = np.zeros((count, channels))
     for slot in range(seen_count):
