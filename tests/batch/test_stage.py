@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Bench:
         parameters: Parameters = NOTHING,
         every: float | None = None,
         interrupt: Exception | None = None,
+        products: tuple[str, ...] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """interrupt: raised by the work when its first half is in the checkpoint."""
 
@@ -61,7 +63,7 @@ class Bench:
             open_work,
             inputs={"original": self.originals.load()},
             parameters=parameters,
-            batch=BATCH.model_copy(update={"checkpoint_every_seconds": every}),
+            batch=BATCH.model_copy(update={"checkpoint_every_seconds": every, "products": products}),
             history=self.history,
             weights=weights or [],
         )
@@ -199,3 +201,16 @@ def test_an_unreadable_input_is_the_products_failure(bench: Bench) -> None:
     bench.originals.load().path("a").write_text("{ not json")
     assert bench.run_and_save() == [2]
     assert bench.records.load()["a"]()["state"] == "failed"
+
+
+def test_a_chosen_product_that_failed_two_stages_before_does_not_stop_the_others(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The stage between, that makes what this one looks at first, has no record of it."""
+    bench.originals.save({"good": 1})
+    first = ProductPartitions(path=str(tmp_path / "records/first"), format="json")
+    first.save({"bad": {"state": "failed"}})
+    third = replace(STAGE, made_by={"original": "second"})
+    assert bench.run_and_save(stage=third, products=("bad", "good")) == [1]
+    with pytest.raises(SetupError, match="no product 'baad'"):
+        bench.run_and_save(stage=third, products=("baad", "good"))

@@ -66,6 +66,8 @@ class History(Protocol):
 
     def records(self, stage: str) -> Any: ...
 
+    def knows(self, product: str) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -112,9 +114,8 @@ class Ledger:
         if self._batch.products is None:
             return available
         chosen = set(self._batch.products)
-        maker = self._stage.made_by.get(self._first)
-        known = self._history.records(maker) if maker else ()
-        if unknown := [p for p in sorted(chosen.difference(available)) if p not in known]:
+        # what failed or was left out at an earlier stage is not there, and yet no mistake of the user's
+        if unknown := [p for p in sorted(chosen.difference(available)) if not self._history.knows(p)]:
             raise SetupError(
                 f"The catalog has no product {', '.join(map(repr, unknown))}; see --params=products=[…]."
             )

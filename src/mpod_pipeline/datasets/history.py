@@ -32,6 +32,11 @@ class History:
         """The stage's records, by product."""
         return Partitions(self.folder / stage, CODECS["json"])
 
+    def knows(self, product: str) -> bool:
+        """Whether any stage has a record of the product."""
+        stages = self.folder.iterdir() if self.folder.is_dir() else ()
+        return any(product in self.records(stage.name) for stage in stages)
+
     def tracebacks(self, stage: str) -> Partitions:
         """The tracebacks of the stage's failures, by product."""
         return Partitions(self.folder / stage, CODECS["traceback"])
