@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mpod_pipeline.errors import ProductError
-from mpod_pipeline.geometry.mesh import Mesh, is_watertight
+from mpod_pipeline.geometry.mesh import Mesh, check_mesh, is_watertight
 from mpod_pipeline.method.detail import (
     DetailParameters,
     rectified_columns,
@@ -61,6 +61,26 @@ def test_the_road_from_field_to_scored_mesh(
     assert evaluation.scores["chamfer"] == 0.0
     assert 0 < evaluation.scores["outline_silhouette_iou"] < 1
     assert evaluation.turntable.shape == evaluation.normals.shape == (32, 9 * 32, 3)
+
+
+class Pair(Ball):
+    """Two balls side by side, as a pair of shoes stands."""
+
+    def density(self, points: torch.Tensor) -> torch.Tensor:
+        aside = torch.tensor([0.0, 0.45, 0.0])
+        near = torch.minimum((points - aside).norm(dim=-1), (points + aside).norm(dim=-1))
+        return 20.0 * (near < 0.3).float()
+
+
+def test_a_pair_stays_a_pair(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
+    field = Pair(20.0)
+    masks = export_masks(field, MASKS)
+    p = FAST.model_copy(update={"grid_resolution": 24, "steps": 1})
+    token = text_to_image.word_embedding("a")
+    made = refine_detail(cutout, token, field, masks, text_to_image, p, 0, lambda *_: None)
+    # the texture's seams part the vertices
+    vertices, whole = torch.unique(torch.from_numpy(made.vertices), dim=0, return_inverse=True)
+    assert check_mesh(Mesh(vertices, whole[torch.from_numpy(made.faces).long()])).components == 2
 
 
 @pytest.mark.parametrize(("probability", "photo", "prior"), [(None, 4, 4), (1.0, 4, 0), (0.0, 0, 4)])

@@ -17,7 +17,7 @@ from typing_extensions import Self
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.geometry.dmtet import DMTet
+from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
 from mpod_pipeline.geometry.export import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, keep_large_components, simplify
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
@@ -141,7 +141,7 @@ def refine_detail(
         losses_of, report, checkpoint
     )
     with torch.no_grad():
-        mesh = simplify(keep_large_components(shape.mesh().detach()), p.triangles)
+        mesh = simplify(keep_large_components(shape.mesh().detach(), LEAST_PIECE), p.triangles)
         return bake(mesh, texture.colour, p.texture_size)
 
 
