@@ -40,3 +40,16 @@ def open_work(diary: Path) -> Work:
         return {"copies": [text, seed]}
 
     return work
+
+
+class Unknown:
+    """Work that no worker's process can take in, as where a package is not installed on its machine."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _only_here, (os.getpid(),)
+
+
+def _only_here(pid: int) -> Unknown:
+    if os.getpid() != pid:
+        raise ImportError("No module named 'mpod_pipeline'")
+    return Unknown()

@@ -9,19 +9,24 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mpod_pipeline.batch import BatchParameters, Stage, run_stage
+from mpod_pipeline.batch.isolation import Task
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
+from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.datasets import History, ProductPartitions
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.parameters import Parameters
-from tests.batch.ray_toy import open_work
+from tests.batch.ray_toy import Unknown, open_work
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
+from ray.exceptions import OutOfMemoryError  # noqa: E402
+
+from mpod_pipeline.batch.ray_workers import DIED, RayWorkers  # noqa: E402
 
 STAGE = Stage("copy", artifacts=("copies",), code_version=1, has_losses=True)
 ROOT = Path(__file__).parents[2]
@@ -131,6 +136,22 @@ def test_what_concerns_the_whole_run_stops_it(bench: Bench, text: str, error: ty
     assert bench.state("last") == "none"
     # two are under way at most, so three were finished before, and are safe
     assert sum(bench.state(product) == "made" for product in "abcd") >= 3
+
+
+def test_workers_that_never_start_end_the_run(cluster: Any, tmp_path: Path) -> None:
+    workers = RayWorkers(
+        ExecutorParameters(kind="ray"), Resources(), cast(Any, Unknown()), StageProgress("copy", 1)
+    )
+    with (
+        pytest.raises(SetupError, match=r"(?s)No Ray worker starts.*No module named 'mpod_pipeline'"),
+        workers,
+    ):
+        list(workers.submit(Task("mug", {}, 0)))
+        list(workers.drain())
+
+
+def test_a_worker_ended_for_its_machines_memory_is_a_worker_that_died() -> None:
+    assert issubclass(OutOfMemoryError, DIED)
 
 
 def test_few_results_are_under_way_while_nobody_takes_them(bench: Bench) -> None:

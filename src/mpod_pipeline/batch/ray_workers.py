@@ -19,7 +19,14 @@ from mpod_pipeline.errors import SetupError
 
 try:
     import ray
-    from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+    from ray.exceptions import (
+        NodeDiedError,
+        ObjectLostError,
+        OutOfMemoryError,
+        RayActorError,
+        RayTaskError,
+        WorkerCrashedError,
+    )
 except ImportError as error:
     raise SetupError(
         "batch.executor.kind is 'ray', and Ray is not installed: pip install 'mpod_pipeline[ray]'"
@@ -29,6 +36,10 @@ logger = logging.getLogger(__name__)
 
 #: A product during whose work so many workers died is taken to have killed them.
 DEATHS = 2
+#: How a worker's end comes to the driver; one that Ray ended for its machine's memory is an OutOfMemoryError.
+DIED = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError, WorkerCrashedError)
+#: After so many workers in a row that did not even start, none is expected to.
+FAILED_STARTS = 3
 #: How often the workers are asked which step they are at.
 ASK_EVERY_S = 1.0
 #: How often a run that waits for a free place in the cluster says so.
@@ -104,6 +115,7 @@ class RayWorkers:
             Any, tuple[Any, Task, float]
         ] = {}  # the outcome to be, the actor, its task, since when
         self._deaths: Counter[str] = Counter()
+        self._failed_starts = 0
         self._complained = time.monotonic()
 
     def submit(self, task: Task) -> Iterator[Outcome]:
@@ -153,9 +165,14 @@ class RayWorkers:
         actor = self._starting.pop(reference)
         try:
             ray.get(reference)
-        except RayActorError:
+        except DIED as error:
+            self._failed_starts += 1
+            logger.warning("A Ray worker did not start: %s", error)
+            if self._failed_starts == FAILED_STARTS:
+                raise SetupError(f"No Ray worker starts; the last one's error: {error}") from error
             self._start_worker()
         else:
+            self._failed_starts = 0
             self._idle.append(actor)
             self._assign()
 
@@ -163,7 +180,7 @@ class RayWorkers:
         actor, task, since = self._running.pop(reference)
         try:
             outcome = ray.get(reference)
-        except (RayActorError, ObjectLostError) as error:
+        except DIED as error:
             ray.kill(actor)
             self._start_worker()
             yield from self._after_a_death(task, time.perf_counter() - since, error)
@@ -189,7 +206,7 @@ class RayWorkers:
         for reference in answers:
             try:
                 step = ray.get(reference)
-            except RayActorError:
+            except DIED:
                 continue  # the task's own outcome tells
             if step:
                 self._progress.report_for(asked[reference].product)(*step)
