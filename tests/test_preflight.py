@@ -21,7 +21,14 @@ from mpod_pipeline.method.sam import SamParameters
 from mpod_pipeline.method.segmentation import SegmentationParameters
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
 from mpod_pipeline.metrics.encoders import OpenClipParameters
-from mpod_pipeline.preflight import DEMANDS, check_memory, check_run, try_mesh_makers, try_volume_makers
+from mpod_pipeline.preflight import (
+    DEMANDS,
+    check_memory,
+    check_run,
+    on_cpu,
+    try_mesh_makers,
+    try_volume_makers,
+)
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 INPUTS = {
@@ -151,6 +158,13 @@ def test_where_rays_workers_have_the_gpus_only_the_files_are_looked_at(priors: P
     absent = WeightsFolder(path=str(tmp_path / "nothing"), device="cuda")
     with pytest.raises(SetupError, match="nothing"):
         check_run(Pipeline([stage]), catalog_of(priors, novel_view_prior=absent, **parameters))
+
+
+def test_for_a_look_at_the_files_every_device_is_the_cpu(tmp_path: Path) -> None:
+    sam = SamParameters(checkpoint=tmp_path / "sam.pth", model_type="vit_h", device="cuda")
+    looked_at = on_cpu(SegmentationParameters(maker="sam", sam=sam))
+    assert looked_at == SegmentationParameters(maker="sam", sam=sam.model_copy(update={"device": "cpu"}))
+    assert on_cpu(EvaluationParameters(device="cuda")) == EvaluationParameters()
 
 
 def test_maker_and_device_have_to_agree(priors: Path) -> None:

@@ -21,6 +21,7 @@ from mpod_pipeline.geometry.dmtet import DMTet
 from mpod_pipeline.geometry.tetrahedra import TetrahedralGrid, box_grid
 from mpod_pipeline.method.evaluation import load_encoders
 from mpod_pipeline.method.segmentation import load_segmentation_models
+from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors import load_mask_controlnet, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
@@ -97,18 +98,30 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 
 def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[], object]]:
     inputs = pipeline.inputs()
+    works_here = _works_here(pipeline, catalog)
     for name, load in MODELS:
         if name in inputs:
-            yield partial(lambda load, name: load(catalog.load(name)), load, name)
+            parameters = catalog.load(name)
+            yield partial(load, parameters if works_here else on_cpu(parameters))
     for name, load in PRIORS.items():
         if name in inputs:
             yield partial(_check_prior, name, load, pipeline, catalog)
-    if not _works_here(pipeline, catalog):
+    if not works_here:
         return
     if "params:outline" in inputs and (outline := catalog.load("params:outline")).maker == "cuda":
         yield partial(try_cuda, partial(try_volume_makers, mlp_width=outline.field.mlp_width))
     if "params:detail" in inputs and catalog.load("params:detail").maker == "cuda":
         yield partial(try_cuda, try_mesh_makers)
+
+
+def on_cpu(parameters: Parameters) -> Parameters:
+    """The same, with every ``device`` in it the CPU."""
+    changed = {
+        name: "cpu" if name == "device" else on_cpu(value)
+        for name, value in parameters
+        if name == "device" or isinstance(value, Parameters)
+    }
+    return parameters.model_copy(update=changed)
 
 
 def _works_here(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
@@ -131,6 +144,7 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
                 f"{demand.parameters.removeprefix('params:')}.maker, or the device in the catalog."
             )
     device = weights.device if _works_here(pipeline, catalog) else "cpu"
+    torch.cuda.empty_cache()  # of the models looked at before
     free = free_memory(device)
     prior = load(weights.path, device=device)
     networks = [prior]

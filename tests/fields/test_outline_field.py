@@ -1,6 +1,7 @@
 """The outline field: its start, its gradients, its file."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_fits_a_coloured_ball_and_the_same_again() -> None:
 
 def test_a_saved_field_renders_as_before(tmp_path: Path) -> None:
     field = rough_field()
-    field.save(tmp_path / "ball.safetensors")
+    field.stored().save(tmp_path / "ball.safetensors")
     loaded = OutlineField.load(tmp_path / "ball.safetensors")
     assert loaded.settings == field.settings and loaded.maker == "cpu"
     images = [
@@ -152,8 +153,18 @@ def test_a_saved_field_renders_as_before(tmp_path: Path) -> None:
         assert torch.equal(getattr(images[0], name), getattr(images[1], name))
 
 
+def test_what_is_stored_travels_without_what_renders(tmp_path: Path) -> None:
+    """As a worker with a GPU sends it to a driver without one: plain tensors and a text."""
+    stored = rough_field().stored()
+    sent = pickle.loads(pickle.dumps(stored))
+    assert all(type(tensor) is torch.Tensor and tensor.is_cpu for tensor in sent.tensors.values())
+    stored.save(tmp_path / "here")
+    sent.save(tmp_path / "there")
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
+
+
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
-    rough_field().save(tmp_path / "ball.safetensors")
+    rough_field().stored().save(tmp_path / "ball.safetensors")
     with safe_open(tmp_path / "ball.safetensors", framework="pt") as file:
         header = json.loads(file.metadata()["outline_field"])
     assert (header["format_version"], header["maker"]) == (FORMAT_VERSION, "cpu")
@@ -163,7 +174,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
 def test_equal_fields_are_equal_files(tmp_path: Path) -> None:
     contents = set()
     for _ in range(5):
-        rough_field().save(tmp_path / "ball.safetensors")
+        rough_field().stored().save(tmp_path / "ball.safetensors")
         contents.add((tmp_path / "ball.safetensors").read_bytes())
     assert len(contents) == 1
 
@@ -220,7 +231,7 @@ DAMAGES = [
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_this_products_trouble(damage: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "ball.safetensors"
-    rough_field().save(path)
+    rough_field().stored().save(path)
     damage(path)
     with pytest.raises(ProductError, match=r"ball\.safetensors cannot be read"):
         OutlineField.load(path)

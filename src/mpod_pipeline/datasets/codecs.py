@@ -119,7 +119,9 @@ class Traceback:
 
 
 class Field:
-    """An outline field (stage 1), in safetensors, with all that is needed to render it again."""
+    """An outline field (stage 1), in safetensors, with all that is needed to render it again. Written as it is stored,
+    read as what renders.
+    """
 
     suffixes = (".safetensors",)
 

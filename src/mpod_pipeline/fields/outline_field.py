@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ from mpod_pipeline.fields.mlp import make_mlp
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.rendering.volume import Maker, OccupancyGrid
 
-#: Version of the files that `OutlineField.save` writes.
+#: Version of the files that `StoredOutlineField.save` writes.
 FORMAT_VERSION = 4
 #: The file's one entry of metadata. safetensors writes several in random order, and equal fields shall be equal files.
 HEADER = "outline_field"
@@ -46,6 +47,18 @@ class OutlineFieldParameters(Parameters):
     occupancy_threshold: float = Field(
         default=0.5, gt=0, description="a cell of this density is never skipped"
     )
+
+
+@dataclass(frozen=True)
+class StoredOutlineField:
+    """What of a field goes to disk, all on the CPU: it can be sent to a machine that has no GPU, and saved there."""
+
+    header: str
+    tensors: dict[str, Tensor]
+
+    def save(self, path: Path) -> None:
+        """Write all that is needed to render the field again: safetensors, with the settings as metadata."""
+        save_file(self.tensors, path, {HEADER: self.header})
 
 
 class OutlineField(nn.Module):
@@ -120,19 +133,19 @@ class OutlineField(nn.Module):
         own = features[..., features.shape[-1] // 2 :].flatten(1)
         return torch.sigmoid(self.network["albedo"](own))
 
-    def save(self, path: Path) -> None:
-        """Write all that is needed to render the field again: safetensors, with the settings as metadata."""
+    def stored(self) -> StoredOutlineField:
+        """The field as it is now, to be saved."""
         header = {
             "format_version": FORMAT_VERSION,
             "maker": self.maker,
             "settings": self.settings.model_dump(mode="json"),
         }
-        tensors = {name: tensor.detach().contiguous() for name, tensor in self._stored().items()}
-        save_file(tensors, path, {HEADER: json.dumps(header)})
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
+        return StoredOutlineField(json.dumps(header), tensors)
 
     @classmethod
     def load(cls, path: Path, maker: Maker | None = None) -> OutlineField:
-        """Read what `save` wrote, for the maker that made it or another.
+        """Read what a stored field's `save` wrote, for the maker that made it or another.
 
         Raises ProductError where the file is missing, damaged or of another version, SetupError as the
         constructor.
@@ -147,7 +160,7 @@ class OutlineField(nn.Module):
             ) from error
         return field
 
-    def _stored(self) -> dict[str, Tensor]:
+    def _tensors(self) -> dict[str, Tensor]:
         networks = {
             f"{name}.{matrix}": getattr(network, matrix)
             for name, network in self.network.items()
@@ -158,7 +171,7 @@ class OutlineField(nn.Module):
 
     @torch.no_grad()
     def _fill(self, tensors: dict[str, Tensor]) -> None:
-        for name, own in self._stored().items():
+        for name, own in self._tensors().items():
             if tensors[name].shape != own.shape:
                 raise RuntimeError(
                     f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(own.shape)}"

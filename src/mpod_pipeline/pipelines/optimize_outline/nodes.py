@@ -52,6 +52,6 @@ def _outliner(weights: Weights, parameters: OutlineParameters) -> Work:
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
         field = outline.optimize_outline(inputs["cutout"], prior, parameters, seed, report, checkpoint)
-        return {"outline_fields": field}
+        return {"outline_fields": field.stored()}
 
     return work
