@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
-from kedro.config import MissingConfigException
+from kedro.config import AbstractConfigLoader, MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import LOGGING, settings
@@ -39,6 +39,20 @@ class TooManyFailuresError(Exception):
 def is_batch(pipeline: Pipeline) -> bool:
     """Whether the pipeline has stages, which is known by their input `history`."""
     return "history" in pipeline.inputs()
+
+
+def check_globals(loader: AbstractConfigLoader, environment: str) -> None:
+    """Raises SetupError where an environment's parameters name what is taken from the globals: Kedro fills them into
+    the base's parameters before it merges the environment's, which would change nothing.
+    """
+    with suppress(MissingConfigException):
+        parameters = loader["parameters"]
+        for name, value in loader["globals"].items():
+            if name in parameters and parameters[name] != value:
+                raise SetupError(
+                    f"{name!r} has no effect in {environment}/parameters.yml: set it in "
+                    f"{environment}/globals.yml, or by --params."
+                )
 
 
 class PreflightHooks:
@@ -71,6 +85,7 @@ class BatchHooks:
             LOGGING.configure(loader["logging"])
         given = loader.runtime_params or {}
         without = type(loader)(conf_source=loader.conf_source, env=loader.env, **settings.CONFIG_LOADER_ARGS)
+        check_globals(without, f"conf/{context.env or 'local'}")
         known = [name for name in without["parameters"] if not name.startswith("_")]
         for name in given:
             if name not in known:
