@@ -32,6 +32,9 @@ def parse(text: str) -> Any:
         ("", {}),
         ("photos=/a b/c,workspace=d", {"photos": "/a b/c", "workspace": "d"}),
         ("products=[mug,shoe],force=true", {"products": ["mug", "shoe"], "force": True}),
+        ("products=[0471,1_000,yes]", {"products": ["0471", "1_000", "yes"]}),
+        ("products=0471", {"products": "0471"}),
+        ("products=null", {"products": None}),
         (
             "outline.steps=20,detail.texture.size=512",
             {"outline": {"steps": 20}, "detail": {"texture": {"size": 512}}},

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+import yaml
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import ENV_HELP, split_node_names
 from kedro.framework.project import settings
@@ -31,6 +32,10 @@ class TooManyFailed(click.ClickException):
     exit_code = 3
 
 
+#: Settings whose values stay texts: YAML would take the product 0471 for the number 313.
+TEXTS = ("products", "batch.products")
+
+
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
     """``a=1,b.c=[x,y]`` as nested settings. Kedro's own callback splits at every comma, also within
     brackets.
@@ -38,11 +43,14 @@ def split_params(context: click.Context, option: click.Parameter, value: Any) ->
     if isinstance(value, dict):  # from a file given by --config
         return value
     items = split_node_names(context, option, value)
+    given = OmegaConf.from_dotlist(items)
     for item in items:
-        key, equals, _ = item.partition("=")
+        key, equals, text = item.partition("=")
         if not equals or not key.strip():
             context.fail(f"`{item}` in --params is not of the form key=value.")
-    return OmegaConf.to_container(OmegaConf.from_dotlist(items))
+        if key.strip() in TEXTS and text != "null":
+            OmegaConf.update(given, key.strip(), yaml.load(text, yaml.BaseLoader))
+    return OmegaConf.to_container(given)
 
 
 def params_option() -> click.Option:
