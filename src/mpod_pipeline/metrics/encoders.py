@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from pydantic import field_validator
 from torch import Tensor, nn
 
 from mpod_pipeline.errors import SetupError
@@ -156,8 +157,14 @@ class OpenClipParameters(Parameters):
     """
 
     model: str = "ViT-L-14"
-    pretrained: str
+    pretrained: Path | str
     sha256: str | None = None
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _file(cls, pretrained: str) -> Path | str:
+        """A file is a path: its scores are made again when it holds something else."""
+        return Path(pretrained) if Path(pretrained).is_file() else pretrained
 
 
 class OpenClip(nn.Module):
@@ -189,18 +196,19 @@ def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = 
             f"open_clip has no model named {parameters.model!r}; open_clip.list_models() lists its names."
         )
     tags = open_clip.list_pretrained_tags_by_model(parameters.model)
-    if parameters.pretrained not in tags and not Path(parameters.pretrained).is_file():
+    weights = str(parameters.pretrained)
+    if weights not in tags and not Path(weights).is_file():
         raise SetupError(
-            f"The CLIP weights {parameters.pretrained!r} are neither a file nor a tag of {parameters.model} "
+            f"The CLIP weights {weights!r} are neither a file nor a tag of {parameters.model} "
             f"(tags: {', '.join(tags) or 'none'}). Name an existing file, or a tag to download."
         )
-    if parameters.sha256 and Path(parameters.pretrained).is_file():
-        check_sha256(Path(parameters.pretrained), parameters.sha256)
+    if parameters.sha256 and Path(weights).is_file():
+        check_sha256(Path(weights), parameters.sha256)
     try:
-        model = open_clip.create_model(parameters.model, pretrained=parameters.pretrained)
+        model = open_clip.create_model(parameters.model, pretrained=weights)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise SetupError(
-            f"The CLIP weights {parameters.pretrained!r} of {parameters.model} cannot be loaded ({error}). "
+            f"The CLIP weights {weights!r} of {parameters.model} cannot be loaded ({error}). "
             "Without a network, download the file elsewhere and name it in the parameters."
         ) from error
     preprocessing = open_clip.get_model_preprocess_cfg(model)
