@@ -13,14 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mpod_pipeline.datasets import WeightsFolder
+from mpod_pipeline.datasets import ProductPartitions, WeightsFolder
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.pipelines.train_priors.nodes import photograph_products
+from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.train_denoisers import MEASURED_TIMESTEPS
 from tests.command import ROOT, environment
 
 
-def train(workspace: Path, *options: str) -> subprocess.Popen[bytes]:
-    params = f"--params=preset=two_minutes,workspace={workspace},priors={workspace / 'priors'}"
+def train(workspace: Path, *options: str, settings: str = "") -> subprocess.Popen[bytes]:
+    params = f"--params=preset=two_minutes,workspace={workspace},priors={workspace / 'priors'}{settings}"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=train_priors", params, *options]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment(workspace), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -57,6 +60,45 @@ def test_priors_from_nothing_and_from_a_kill(tmp_path: Path) -> None:
     assert json.loads(curve.read_text()) == undisturbed[0]
     again = load_file(weights)
     assert all(torch.equal(again[name], value) for name, value in undisturbed[1].items())
+
+    # and on from what was made: the small Stable Diffusion with the small Zero-1-to-3's layers
+    (tmp_path / "06_models/checkpoints/text_to_image.pt").unlink()
+    unet = tmp_path / "priors/text_to_image/unet/diffusion_pytorch_model.safetensors"
+    layer = "mid_block.resnets.0.conv1.weight"
+    before = load_file(unet)[layer]
+    further = f",train_priors.start_from={tmp_path / 'priors'},train_priors.take_novel_view_layers=true"
+    settings = (
+        f"{further},train_priors.text_to_image.steps=1,train_priors.text_to_image.learning_rate=0.00001"
+    )
+    assert train(tmp_path, "--nodes=train_text_to_image", settings=settings).wait() == 0
+    taken, source = load_file(unet)[layer], again[layer]
+    assert (taken.float() - source.float()).abs().max() < 1e-3 < (taken.float() - before.float()).abs().max()
+
+
+def test_pictures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
+    """As after the two-minute preset in the same workspace."""
+    made = ProductPartitions(path=str(tmp_path / "prior_views"), format="npz")
+
+    def photograph(products: int, views: int) -> list[str]:
+        parameters = TrainPriorsParameters.model_validate(
+            {
+                "checkpoints": tmp_path,
+                "views": {"train_products": products, "validation_products": 1, "views": views, "workers": 1},
+                "architecture": {"image_size": 32},
+                **{network: {"steps": 1} for network in ("autoencoder", "text_to_image", "novel_view")},
+            }
+        )
+        names = []
+        for files in photograph_products(parameters, made.load()):
+            made.save(files)
+            names += files
+        return names
+
+    assert photograph(products=1, views=2) == ["train-0000", "validation-0000"]
+    assert photograph(products=1, views=2) == []
+    for products, views in ((2, 2), (1, 3)):
+        with pytest.raises(SetupError, match=r"train-0000 in .* other settings .* another workspace"):
+            photograph(products, views)
 
 
 def test_weights_take_the_old_ones_place_or_leave_them(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from mpod_pipeline.priors.architecture import make_unet
 from mpod_pipeline.priors.muon import Muon, orthogonalize
+from mpod_pipeline.priors.train_denoisers import TextDenoiser, widen_input
 from mpod_pipeline.priors.training import (
     TrainingParameters,
     fit,
@@ -55,6 +57,17 @@ def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
     assert straight[-1] < 0.1 * straight[0]
+
+
+def test_a_checkpoint_of_another_start_is_refused_and_kept(tmp_path: Path) -> None:
+    """Training on from finished weights must not end at once because an older training has ended."""
+    p = TrainingParameters(steps=4, checkpoint_every=2, warmup_steps=0)
+    ended = fit(_net(), _loss, p, tmp_path / "d.pt", lambda *_: None)
+    kept = (tmp_path / "d.pt").read_bytes()
+    for start, seed in ((ended, p.seed), (_net(), p.seed + 1)):
+        with pytest.raises(ValueError, match="other weights or with another seed; delete it"):
+            fit(start, _loss, p.model_copy(update={"seed": seed}), tmp_path / "d.pt", lambda *_: None)
+    assert (tmp_path / "d.pt").read_bytes() == kept
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
@@ -117,3 +130,25 @@ def test_every_weight_has_one_optimizer() -> None:
     assert groups[0] | groups[1] == {id(q) for q in network.parameters()}
     assert id(network.mid_block.resnets[0].conv1.weight) in groups[0]
     assert id(network.conv_in.weight) in groups[1]
+
+
+def test_a_small_stable_diffusion_takes_layers_but_keeps_what_it_attends_to() -> None:
+    """Two U-Nets that differ in all but the attention to their context: after taking the one's layers, out of a U-Net
+    with four inputs more, the other answers like it.
+    """
+    torch.manual_seed(0)
+    own, other = make_unet(TINY, 4).eval(), make_unet(TINY, 4).eval()
+    attention = {name: weight for name, weight in own.state_dict().items() if ".attn2." in name}
+    other.load_state_dict(other.state_dict() | attention)
+    noisy, context = torch.randn(2, 4, 8, 8), torch.randn(2, 5, TINY.context_dim)
+
+    def answers(unet: UNet2DConditionModel) -> Tensor:
+        with torch.no_grad():
+            answer: Tensor = unet(noisy, 500, encoder_hidden_states=context).sample
+        return answer
+
+    assert (answers(own) - answers(other)).abs().max() > 0.01
+    TextDenoiser(own, nn.Identity()).take_layers(widen_input(other, TINY))
+    assert torch.equal(answers(own), answers(other))
+    for name, weight in attention.items():
+        assert torch.equal(own.state_dict()[name], weight)

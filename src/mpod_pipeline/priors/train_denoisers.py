@@ -171,6 +171,15 @@ class TextDenoiser(nn.Module):
             load_network(CLIPTextModel, folder, "text_encoder", torch.float32),
         )
 
+    def take_layers(self, unet: UNet2DConditionModel) -> None:
+        """The layers of a small Zero-1-to-3's U-Net, which has seen more, in place of its own: all but the attention to
+        what each of the two is told, and the input for the photo's latents.
+        """
+        own = self.unet.state_dict()
+        taken = {name: weight for name, weight in unet.state_dict().items() if ".attn2." not in name}
+        taken["conv_in.weight"] = taken["conv_in.weight"][:, : own["conv_in.weight"].shape[1]]
+        self.unet.load_state_dict(own | taken)
+
     def context(self, texts: Sequence[str], tokenizer: CLIPTokenizer) -> Tensor:
         """What the U-Net attends to, [B, tokens, D]."""
         ids = tokenizer(

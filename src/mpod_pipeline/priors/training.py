@@ -7,6 +7,7 @@ on the CPU, so every device sees the same batches.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,14 @@ def make_optimizers(network: nn.Module, p: TrainingParameters) -> list[torch.opt
     ]
 
 
+def fingerprint(network: nn.Module) -> int:
+    """A checksum of its weights."""
+    checksum = 0
+    for weight in network.state_dict().values():
+        checksum = zlib.crc32(weight.detach().cpu().contiguous().numpy().tobytes(), checksum)
+    return checksum
+
+
 def fit(
     network: nn.Module,
     loss_of_step: Callable[[Any, int], Tensor],
@@ -90,13 +99,20 @@ def fit(
 
     Goes on from ``checkpoint`` where that exists, telling ``report`` of the steps behind it, and leaves one there.
     Raises FloatingPointError on a loss that is not finite: the checkpoint is then still the last good one.
+    Raises ValueError where the checkpoint is of a training that started from other weights or with another seed.
     """
+    start = {"seed": p.seed, "weights": fingerprint(network)}
     trained = [q for q in network.parameters() if q.requires_grad]
     optimizers = make_optimizers(network, p)
     averages = [q.detach().clone() for q in trained]
     losses: list[float] = []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device_of(network), weights_only=True)
+        if state["start"] != start:
+            raise ValueError(
+                f"{checkpoint} is of a training that started from other weights or with another seed; delete it to "
+                "train from these, or start from those to go on with it"
+            )
         network.load_state_dict(state["network"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -124,6 +140,7 @@ def fit(
         losses.append(value)
         if (step + 1) % p.checkpoint_every == 0 or step + 1 == p.steps:
             state = {
+                "start": start,
                 "network": network.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "averages": averages,

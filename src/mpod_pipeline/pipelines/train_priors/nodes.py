@@ -16,7 +16,8 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from mpod_pipeline.datasets import Partitions, Weights, WriteWeights
-from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters, ViewsParameters
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
 from mpod_pipeline.priors.tokenizer import train_tokenizer
 from mpod_pipeline.priors.train_autoencoder import encode
@@ -45,16 +46,18 @@ VIEW_WORDS = ["front view", "side view", "back view", "view from above"]
 
 
 def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> Iterator[dict[str, Arrays]]:
-    """Pictures of the products of the training and validation splits, a file for some hundreds each."""
+    """Pictures of the products of the training and validation splits, a file for some hundreds each. What is there
+    already is kept.
+
+    Raises SetupError where that was made by other settings.
+    """
     p = parameters.views
     yield {}  # Kedro wants one, even when all is made
-    for split, count in (("train", p.train_products), ("validation", p.validation_products)):
-        members = split_members(split, count)
-        for start in range(0, count, p.products_per_file):
-            name = f"{split}-{start // p.products_per_file:04d}"
+    for split in ("train", "validation"):
+        for name, some in _files(split, p).items():
             if name in made:
+                _check_made(name, made[name](), some, p)
                 continue
-            some = members[start : start + p.products_per_file]
             views = photograph_many(some, p.views, parameters.architecture.image_size, p.workers)
             products = list(tqdm(views, total=len(some), desc=f"photograph {name}"))
             yield {
@@ -72,7 +75,7 @@ def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> 
 def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> tuple[WriteWeights, Curve]:
     """The autoencoder of both priors, and its losses."""
     pictures = np.concatenate(
-        [_pictures(arrays).reshape(-1, *_size(parameters)) for arrays in _split(views, "train")]
+        [_pictures(arrays).reshape(-1, *_size(parameters)) for arrays in _split(views, "train", parameters)]
     )
     report, curve = _watched("autoencoder")
     network = fit_autoencoder(
@@ -92,7 +95,8 @@ def encode_views(
 ) -> Iterator[dict[str, Arrays]]:
     """The latents of all pictures; only these and the photos are needed from here on."""
     network = _autoencoder(autoencoder.path).to(parameters.device)
-    for name in tqdm(sorted(views), desc="encode"):
+    names = [name for split in ("train", "validation") for name in _files(split, parameters.views)]
+    for name in tqdm(names, desc="encode"):
         arrays = views[name]()
         pictures = _pictures(arrays)
         products, count = pictures.shape[:2]
@@ -113,15 +117,16 @@ def train_text_to_image(
 ) -> tuple[WriteWeights, Curve]:
     """The small Stable Diffusion, and its losses."""
     network = _autoencoder(autoencoder.path)
-    data = _view_latents(latents, network, "train")
+    data = _view_latents(latents, network, "train", parameters)
     tokenizer = _tokenizer(data, parameters)
     p = parameters.text_to_image
     report, curve = _watched("text to image")
-    start = (
-        TextDenoiser.of_folder(parameters.start_from / "text_to_image")
-        if parameters.start_from
-        else TextDenoiser.new(parameters.architecture, tokenizer, p.seed)
-    )
+    if parameters.start_from:
+        start = TextDenoiser.of_folder(parameters.start_from / "text_to_image")
+        if parameters.take_novel_view_layers:
+            start.take_layers(NovelViewDenoiser.of_folder(parameters.start_from / "novel_view").unet)
+    else:
+        start = TextDenoiser.new(parameters.architecture, tokenizer, p.seed)
     denoiser = fit_text_to_image(
         start.to(parameters.device), data, tokenizer, p, parameters.checkpoints / "text_to_image.pt", report
     )
@@ -144,7 +149,7 @@ def train_novel_view(
     )
     denoiser = fit_novel_view(
         start.to(parameters.device),
-        _view_latents(latents, network, "train"),
+        _view_latents(latents, network, "train", parameters),
         p,
         parameters.checkpoints / "novel_view.pt",
         report,
@@ -160,15 +165,34 @@ def measure_text_to_image(
     """(timestep, error of the prediction) of the small Stable Diffusion, on the validation products."""
     network = TextDenoiser.of_folder(text_to_image.path).eval().to(parameters.device)
     tokenizer = CLIPTokenizer.from_pretrained(text_to_image.path, subfolder="tokenizer")
-    data = _view_latents(latents, _autoencoder(text_to_image.path, "vae"), "validation")
+    data = _view_latents(latents, _autoencoder(text_to_image.path, "vae"), "validation", parameters)
     return _told("text to image", text_to_image_errors(network, data, tokenizer))
 
 
 def measure_novel_view(latents: Partitions, novel_view: Weights, parameters: TrainPriorsParameters) -> Curve:
     """(timestep, error of the prediction) of the small Zero-1-to-3, on the validation products."""
     network = NovelViewDenoiser.of_folder(novel_view.path).eval().to(parameters.device)
-    data = _view_latents(latents, _autoencoder(novel_view.path, "vae"), "validation")
+    data = _view_latents(latents, _autoencoder(novel_view.path, "vae"), "validation", parameters)
     return _told("novel view", novel_view_errors(network, data))
+
+
+def _files(split: str, p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
+    """The files of a split by name, and the products (family, seed) of each."""
+    members = split_members(split, p.train_products if split == "train" else p.validation_products)
+    starts = range(0, len(members), p.products_per_file)
+    return {
+        f"{split}-{k:04d}": members[start : start + p.products_per_file] for k, start in enumerate(starts)
+    }
+
+
+def _check_made(
+    name: str, arrays: Mapping[str, NDArray[Any]], members: list[tuple[str, int]], p: ViewsParameters
+) -> None:
+    if arrays["seed"].tolist() != [seed for _, seed in members] or arrays["pictures"].shape[1] != p.views:
+        raise SetupError(
+            f"The pictures {name} in 03_primary/prior_views were made by other settings of train_priors.views. "
+            "Give another workspace, or delete that folder and 05_model_input/prior_latents."
+        )
 
 
 def _told(name: str, errors: Curve) -> Curve:
@@ -182,8 +206,10 @@ def _autoencoder(folder: Path, part: str | None = None) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(folder, subfolder=part, local_files_only=True).float().eval()
 
 
-def _split(views: Partitions, split: str) -> Iterator[Mapping[str, NDArray[Any]]]:
-    return (views[name]() for name in sorted(views) if name.startswith(f"{split}-"))
+def _split(
+    files: Partitions, split: str, parameters: TrainPriorsParameters
+) -> Iterator[Mapping[str, NDArray[Any]]]:
+    return (files[name]() for name in _files(split, parameters.views))
 
 
 def _pictures(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
@@ -195,8 +221,10 @@ def _size(parameters: TrainPriorsParameters) -> tuple[int, int, int]:
     return (parameters.architecture.image_size, parameters.architecture.image_size, 3)
 
 
-def _view_latents(latents: Partitions, network: AutoencoderKL, split: str) -> ViewLatents:
-    parts = list(_split(latents, split))
+def _view_latents(
+    latents: Partitions, network: AutoencoderKL, split: str, parameters: TrainPriorsParameters
+) -> ViewLatents:
+    parts = list(_split(latents, split, parameters))
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return ViewLatents(
         torch.from_numpy(joined["latents"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.architecture import ArchitectureParameters
@@ -29,6 +29,10 @@ class TrainPriorsParameters(Parameters):
     start_from: Path | None = Field(
         None, description="a folder of both priors to go on from, keeping their latents; null: from nothing"
     )
+    take_novel_view_layers: bool = Field(
+        False,
+        description="with start_from: its text_to_image goes on with the layers of its novel_view's U-Net",
+    )
     device: str = Field("cpu", description="where networks are trained, as PyTorch names it")
     views: ViewsParameters
     architecture: ArchitectureParameters = ArchitectureParameters()
@@ -36,3 +40,9 @@ class TrainPriorsParameters(Parameters):
     autoencoder: AutoencoderTraining
     text_to_image: DenoiserTraining
     novel_view: DenoiserTraining
+
+    @model_validator(mode="after")
+    def layers_are_taken_from_somewhere(self) -> TrainPriorsParameters:
+        if self.take_novel_view_layers and self.start_from is None:
+            raise ValueError("take_novel_view_layers needs start_from, the folder whose novel_view has them")
+        return self
