@@ -5,13 +5,13 @@
     python benchmarks/ablations.py priors --products 6
 
 Prints a Markdown table; every product's scores are kept under ``--results`` as they come, and are not made again, so
-that it can be stopped and gone on with. The tables in docs/ablations.md were made by it.
+that it can be stopped and gone on with, and two of them can share the work (``--only``). The tables in
+docs/ablations.md were made by it. The products are of the validation split: settings are chosen by them.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
 from mpod_pipeline.pipelines.score_priors.nodes import road_products
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
 from mpod_pipeline.pipelines.score_priors.road import Road, reconstruct
@@ -119,13 +120,25 @@ def forget(road: Road, seed: int) -> None:
 
 
 def scores_of(
-    member: tuple[str, int], name: str, choices: dict[str, Any], road: Road, seed: int, results: Path
+    member: tuple[str, int],
+    name: str,
+    choices: dict[str, Any],
+    road: Road,
+    weights: dict[str, str],
+    seed: int,
+    results: Path,
 ) -> dict[str, float]:
     """The scores of one product with these choices, from disk where they were made before."""
     parameters = with_choices(choices)
     prior = UNTRAINED if name == UNTRAINED else "shipped"
-    settings = json.dumps([member, prior, seed, parameters.model_dump(mode="json")], sort_keys=True)
-    file = results / f"{member[0]}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.json"
+    made_from = {
+        "product": member,
+        "prior": prior,
+        "weights": weights,
+        "settings": parameters.model_dump(mode="json"),
+        "seed": seed,
+    }
+    file = results / f"{member[0]}-{fingerprint(made_from)[:16]}.json"
     if not file.exists():
         made = reconstruct(*member, road, parameters, seed, lambda *_: None)
         Image.fromarray(np.concatenate([made.turntable, made.normals])).save(file.with_suffix(".png"))
@@ -149,10 +162,13 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
 
     choices, always, columns = STAGES[arguments.stage]
-    members = road_products(arguments.products)
+    members = road_products("validation", arguments.products)
     priors = arguments.priors
+    weights = {name: identity.sha256 for name, identity in identify_files(priors, {}).items()}
     road = Road.load(priors / "novel_view", priors / "text_to_image", RoadParameters())
-    print(f"\n{len(members)} products of the test split: {', '.join(family for family, _ in members)}\n")
+    print(
+        f"\n{len(members)} products of the validation split: {', '.join(family for family, _ in members)}\n"
+    )
     print("| choice |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
     # The untrained networks take the others' place, so they come last.
@@ -160,7 +176,7 @@ def main() -> None:
         if name == UNTRAINED:
             forget(road, arguments.seed)
         scores = [
-            scores_of(member, name, always | choices[name], road, arguments.seed, arguments.results)
+            scores_of(member, name, always | choices[name], road, weights, arguments.seed, arguments.results)
             for member in tqdm(members, desc=name, leave=False)
         ]
         mean = pd.DataFrame(scores).mean()

@@ -53,7 +53,7 @@ def test_a_grid_is_read_like_a_page() -> None:
 
 
 def test_scored_products_are_of_the_test_split_and_of_different_families() -> None:
-    products = road_products(12)
+    products = road_products("test", 12)
     assert len({family for family, _ in products}) == 12 and products[1][0] == HELD_OUT_FAMILY
     assert all(SPLIT_SEEDS["test"] <= seed < SPLIT_SEEDS["samples"] for _, seed in products)
     assert len(members_of("test", TRAINED_FAMILIES, 100)) == 100

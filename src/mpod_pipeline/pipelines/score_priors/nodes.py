@@ -204,7 +204,7 @@ def score_road(
     road = Road.load(novel_view_prior.path, text_to_image_prior.path, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
-    for family, seed in tqdm(road_products(parameters.products), desc="whole road"):
+    for family, seed in tqdm(road_products("test", parameters.products), desc="whole road"):
         made = reconstruct(family, seed, road, p, parameters.seed, lambda *_: None)
         rows.append({"product": f"{family}-{seed}", **made.scores})
         yield {
@@ -213,11 +213,11 @@ def score_road(
         }
 
 
-def road_products(count: int) -> list[tuple[str, int]]:
-    """Products of the test split, each of another family; the second is of the held-out one."""
+def road_products(split: str, count: int) -> list[tuple[str, int]]:
+    """Products of a split, each of another family; the second is of the held-out one."""
     first, *others = [*TRAINED_FAMILIES[::2], *TRAINED_FAMILIES[1::2]]
     turn = [first, HELD_OUT_FAMILY, *others]
-    return [members_of("test", [family], 1)[0] for family in turn[:count]]
+    return [members_of(split, [family], 1)[0] for family in turn[:count]]
 
 
 def with_mean(table: pd.DataFrame) -> pd.DataFrame:
