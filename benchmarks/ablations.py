@@ -5,14 +5,19 @@
     python benchmarks/ablations.py priors --products 6
 
 Prints a Markdown table; every product's scores are kept under ``--results`` as they come, and are not made again, so
-that it can be stopped and gone on with, and two of them can share the work (``--only``). The tables in
-docs/ablations.md were made by it. The products are of the validation split: settings are chosen by them.
+that it can be stopped and gone on with. The tables in docs/ablations.md were made by it. The products are of the
+validation split: settings are chosen by them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,7 @@ from tqdm import tqdm
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
 from mpod_pipeline.pipelines.score_priors.nodes import road_products
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
-from mpod_pipeline.pipelines.score_priors.road import Road, reconstruct
+from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product
 
 Choices = dict[str, dict[str, Any]]
 
@@ -56,6 +61,9 @@ DETAIL: Choices = {
     "no L_nvm": {"detail.weights.novel_view_mask": 0.0},
     "no L_nvm, no MRCA": {"detail.weights.novel_view_mask": 0.0, "detail.mask_guidance": "none"},
     "no SDS": {"detail.sds.weight": 0.0},
+    "the prompt says the view": {"detail.view_words": True},
+    "300 steps for the word": {"textual_inversion.steps": 300},
+    "noise 0.2-0.7 to 0.02-0.5": {"detail.sds.start": (0.2, 0.7), "detail.sds.end": (0.02, 0.5)},
     "SDS weight 10": {"detail.sds.weight": 10.0},
     "guidance 15": {"detail.sds.guidance_scale": 15.0},
     "40 steps": {"detail.steps": 40},
@@ -119,31 +127,31 @@ def forget(road: Road, seed: int) -> None:
                 layer.reset_parameters()
 
 
-def scores_of(
-    member: tuple[str, int],
-    name: str,
-    choices: dict[str, Any],
-    road: Road,
-    weights: dict[str, str],
-    seed: int,
-    results: Path,
-) -> dict[str, float]:
-    """The scores of one product with these choices, from disk where they were made before."""
-    parameters = with_choices(choices)
-    prior = UNTRAINED if name == UNTRAINED else "shipped"
-    made_from = {
-        "product": member,
-        "prior": prior,
-        "weights": weights,
-        "settings": parameters.model_dump(mode="json"),
-        "seed": seed,
-    }
-    file = results / f"{member[0]}-{fingerprint(made_from)[:16]}.json"
-    if not file.exists():
-        made = reconstruct(*member, road, parameters, seed, lambda *_: None)
-        Image.fromarray(np.concatenate([made.turntable, made.normals])).save(file.with_suffix(".png"))
-        file.write_text(json.dumps(made.scores))
-    scores: dict[str, float] = json.loads(file.read_text())
+def scores_of_product(
+    member: tuple[str, int], stage: str, names: Sequence[str], seed: int, priors: Path, results: Path
+) -> list[dict[str, float]]:
+    """The scores of one product with each of these choices, from disk where they were made before. Stage 1 is done
+    again only where a choice is about it.
+    """
+    choices, always, _ = STAGES[stage]
+    weights = {name: identity.sha256 for name, identity in identify_files(priors, {}).items()}
+    road = Road.load(priors / "novel_view", priors / "text_to_image", RoadParameters())
+    outlined, outlined_by = None, None
+    scores: list[dict[str, float]] = []
+    for name in names:
+        if name == UNTRAINED:
+            forget(road, seed)
+        p = with_choices(always | choices[name])
+        settings = {"trained": name != UNTRAINED, "weights": weights, "parameters": p.model_dump(mode="json")}
+        file = results / f"{member[0]}-{fingerprint({'product': member, 'seed': seed, **settings})[:16]}.json"
+        if not file.exists():
+            outline_of = (name == UNTRAINED, p.textual_inversion, p.outline, p.masks)
+            if outlined is None or outline_of != outlined_by:
+                outlined, outlined_by = outline_product(*member, road, p, seed, lambda *_: None), outline_of
+            made = finish_product(outlined, road, p, seed, lambda *_: None)
+            Image.fromarray(np.concatenate([made.turntable, made.normals])).save(file.with_suffix(".png"))
+            file.write_text(json.dumps({"choice": name, **made.scores}))
+        scores.append(json.loads(file.read_text()))
     return scores
 
 
@@ -153,34 +161,42 @@ def main() -> None:
     )
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--products", type=int, default=6)
+    parser.add_argument(
+        "--workers", type=int, default=2, help="products at work at once, on a share of the cores each"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", help="some of the choices, by name")
     parser.add_argument("--priors", type=Path, default=Path("data/06_models/priors"))
     parser.add_argument("--results", type=Path, default=Path("data/08_reporting/ablations"))
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(arguments.seed)
 
-    choices, always, columns = STAGES[arguments.stage]
+    choices, _, columns = STAGES[arguments.stage]
+    # The untrained networks take the others' place, so they come last.
+    names = sorted(arguments.only or choices, key=UNTRAINED.__eq__)
     members = road_products("validation", arguments.products)
-    priors = arguments.priors
-    weights = {name: identity.sha256 for name, identity in identify_files(priors, {}).items()}
-    road = Road.load(priors / "novel_view", priors / "text_to_image", RoadParameters())
+    work = partial(
+        scores_of_product,
+        stage=arguments.stage,
+        names=names,
+        seed=arguments.seed,
+        priors=arguments.priors,
+        results=arguments.results,
+    )
+    threads = max(1, (os.cpu_count() or 1) // arguments.workers)
+    with ProcessPoolExecutor(
+        arguments.workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)
+    ) as pool:
+        by_product = list(tqdm(pool.map(work, members), total=len(members), unit="product"))
+
     print(
         f"\n{len(members)} products of the validation split: {', '.join(family for family, _ in members)}\n"
     )
     print("| choice |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
-    # The untrained networks take the others' place, so they come last.
-    for name in sorted(arguments.only or choices, key=UNTRAINED.__eq__):
-        if name == UNTRAINED:
-            forget(road, arguments.seed)
-        scores = [
-            scores_of(member, name, always | choices[name], road, weights, arguments.seed, arguments.results)
-            for member in tqdm(members, desc=name, leave=False)
-        ]
-        mean = pd.DataFrame(scores).mean()
-        print(f"| {name} |", " | ".join(f"{mean[column]:.3f}" for column in columns), "|", flush=True)
+    for name, scores in zip(names, zip(*by_product, strict=True), strict=True):
+        mean = pd.DataFrame(scores).mean(numeric_only=True)
+        print(f"| {name} |", " | ".join(f"{mean[column]:.3f}" for column in columns), "|")
 
 
 if __name__ == "__main__":

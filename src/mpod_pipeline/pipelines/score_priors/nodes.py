@@ -19,7 +19,7 @@ from mpod_pipeline.datasets import Weights
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
 from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
-from mpod_pipeline.pipelines.score_priors.road import Road, reconstruct
+from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY
@@ -205,7 +205,8 @@ def score_road(
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
     for family, seed in tqdm(road_products("test", parameters.products), desc="whole road"):
-        made = reconstruct(family, seed, road, p, parameters.seed, lambda *_: None)
+        outlined = outline_product(family, seed, road, p, parameters.seed, lambda *_: None)
+        made = finish_product(outlined, road, p, parameters.seed, lambda *_: None)
         rows.append({"product": f"{family}-{seed}", **made.scores})
         yield {
             "scores": with_mean(pd.DataFrame(rows)),

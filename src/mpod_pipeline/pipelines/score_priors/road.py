@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
+from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.export import TexturedMesh
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.detail import refine_detail
 from mpod_pipeline.method.evaluation import Encoders, Evaluation, evaluate, load_encoders
-from mpod_pipeline.method.masks import export_masks
+from mpod_pipeline.method.masks import OutlineMasks, export_masks
 from mpod_pipeline.method.outline import optimize_outline
 from mpod_pipeline.method.segmentation import SegmentationParameters, cut_by_alpha
 from mpod_pipeline.method.textual_inversion import learn_token
@@ -30,9 +33,9 @@ from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.report import Report
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
 from mpod_pipeline.synthesis.kinds import IMAGENET_KINDS
+from mpod_pipeline.synthesis.studio import Scene
 from mpod_pipeline.synthesis.views import scene_of
 
-T = TypeVar("T")
 #: Where a product is looked at to tell its kind: from both sides and from behind.
 AWAY_FROM_THE_PHOTO = (90.0, 180.0, 270.0)
 
@@ -56,59 +59,67 @@ class Road:
         )
 
 
-def reconstruct(
-    family: str, product_seed: int, road: Road, p: RoadParameters, seed: int, report: Report
-) -> Evaluation:
-    """Photograph a product of a split, go all stages with the photo, and score the mesh against the true one.
+@dataclass(frozen=True)
+class Outlined:
+    """A product on its way, as stage 2 finds it. seconds: of each stage so far."""
 
-    To the scores of `evaluate` it adds ``kind_top5`` and ``true_kind_top5``, where ImageNet knows the kind, and the
-    seconds of each stage.
-    """
+    family: str
+    scene: Scene
+    seen_from: dict[str, float]
+    cutout: NDArray[np.uint8]
+    token: Tensor
+    field: OutlineField
+    masks: OutlineMasks
+    seconds: dict[str, float]
+
+
+def outline_product(
+    family: str, product_seed: int, road: Road, p: RoadParameters, seed: int, report: Report
+) -> Outlined:
+    """Photograph a product of a split, and go with the photo up to the outline's masks."""
     scene, elevation = scene_of(family, product_seed)
     photo = scene.photograph(Cameras.at(0.0, elevation), 512)[0]
     cutout = cut_by_alpha(photo, SegmentationParameters())
     seen_from = {"photo_elevation_deg": elevation}
     seconds: dict[str, float] = {}
+    with timed("learn_tokens", seconds):
+        token = learn_token(cutout, road.text_to_image, p.textual_inversion, seed, report)
+    with timed("optimize_outline", seconds):
+        outline = p.outline.model_copy(update=seen_from)
+        field = optimize_outline(cutout, road.novel_view, outline, seed, report)
+    with timed("export_masks", seconds):
+        masks = export_masks(field, p.masks)
+    return Outlined(family, scene, seen_from, cutout, token, field, masks, seconds)
 
-    def timed(stage: str, work: Callable[[], T]) -> T:
-        started = time.perf_counter()
-        result = work()
-        seconds[f"seconds_{stage}"] = time.perf_counter() - started
-        return result
 
-    token = timed(
-        "learn_tokens",
-        lambda: learn_token(cutout, road.text_to_image, p.textual_inversion, seed, report),
-    )
-    field = timed(
-        "optimize_outline",
-        lambda: optimize_outline(
-            cutout, road.novel_view, p.outline.model_copy(update=seen_from), seed, report
-        ),
-    )
-    masks = timed("export_masks", lambda: export_masks(field, p.masks))
-    mesh = timed(
-        "refine_detail",
-        lambda: refine_detail(
-            cutout,
-            token,
-            field,
-            masks,
-            road.text_to_image,
-            p.detail.model_copy(update=seen_from),
-            seed,
-            report,
-        ),
-    )
-    truth = ground_truth_mesh(scene)
+def finish_product(made: Outlined, road: Road, p: RoadParameters, seed: int, report: Report) -> Evaluation:
+    """Go on to the mesh, and score it against the true one.
+
+    To the scores of `evaluate` it adds ``kind_top5`` and ``true_kind_top5``, where ImageNet knows the kind, and the
+    seconds of each stage.
+    """
+    seconds = dict(made.seconds)
+    with timed("refine_detail", seconds):
+        detail = p.detail.model_copy(update=made.seen_from)
+        mesh = refine_detail(
+            made.cutout, made.token, made.field, made.masks, road.text_to_image, detail, seed, report
+        )
+    truth = ground_truth_mesh(made.scene)
     evaluation = evaluate(
-        cutout, field, mesh, truth, road.encoders, p.evaluation.model_copy(update=seen_from)
+        made.cutout, made.field, mesh, truth, road.encoders, p.evaluation.model_copy(update=made.seen_from)
     )
     scores = {**evaluation.scores, **seconds}
-    if family in IMAGENET_KINDS:
-        scores["kind_top5"] = share_recognised(mesh, family, road.classifier)
-        scores["true_kind_top5"] = share_recognised(truth, family, road.classifier)
+    if made.family in IMAGENET_KINDS:
+        scores["kind_top5"] = share_recognised(mesh, made.family, road.classifier)
+        scores["true_kind_top5"] = share_recognised(truth, made.family, road.classifier)
     return replace(evaluation, scores=scores)
+
+
+@contextmanager
+def timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[f"seconds_{stage}"] = time.perf_counter() - started
 
 
 def share_recognised(mesh: TexturedMesh, family: str, classifier: EfficientNetLite0) -> float:
