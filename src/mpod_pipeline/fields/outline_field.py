@@ -47,6 +47,12 @@ class OutlineFieldParameters(Parameters):
     occupancy_threshold: float = Field(
         default=0.5, gt=0, description="a cell of this density is never skipped"
     )
+    occupancy_decay: float = Field(
+        default=0.95,
+        gt=0,
+        lt=1,
+        description="what a cell keeps of the greatest density seen in it, at each further look",
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,10 @@ class OutlineField(nn.Module):
             }
         )
         self.occupancy = OccupancyGrid(
-            settings.occupancy_resolution, settings.bound, settings.occupancy_threshold
+            settings.occupancy_resolution,
+            settings.bound,
+            settings.occupancy_threshold,
+            settings.occupancy_decay,
         )
         self.to("cuda" if maker == "cuda" else "cpu")
 

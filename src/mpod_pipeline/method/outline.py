@@ -47,7 +47,12 @@ class OutlineParameters(Parameters):
 
     steps: PositiveInt = 160
     field: OutlineFieldParameters = OutlineFieldParameters(
-        hash_grid=HashGridParameters(finest_resolution=96), blob_radius=0.85
+        hash_grid=HashGridParameters(finest_resolution=96),
+        blob_radius=0.85,
+        # so few steps look at the grid ten times: with Instant-NGP's decay they would march through what is carved away
+        # until the end
+        occupancy_threshold=2.0,
+        occupancy_decay=0.5,
     )
     maker: Maker = "cpu"
     resolutions: tuple[PositiveInt, ...] = Field(
