@@ -21,7 +21,7 @@ from mpod_pipeline.batch import Work
 from mpod_pipeline.batch.records import Record
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
-from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters, StoredOutlineField
 from mpod_pipeline.pipelines import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -59,11 +59,11 @@ def tensor(text: str) -> torch.Tensor:
     return torch.tensor(list(text.encode()), dtype=torch.float32)
 
 
-def field(text: str) -> OutlineField:
+def field(text: str) -> StoredOutlineField:
     made = OutlineField(TINY)
     with torch.no_grad():
         made.network["density"].output.fill_(int(hashlib.sha256(text.encode()).hexdigest()[:5], 16))
-    return made
+    return made.stored()
 
 
 #: How each artifact carries a text.
