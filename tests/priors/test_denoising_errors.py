@@ -14,6 +14,7 @@ from mpod_pipeline.priors.architecture import make_scheduler, make_unet
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.train_denoisers import (
     MEASURED_TIMESTEPS,
+    Condition,
     NovelViewDenoiser,
     ViewLatents,
     denoising_errors,
@@ -36,16 +37,18 @@ def some_latents(products: int, image_size: int, views: int = 3) -> ViewLatents:
 class Answers(nn.Linear):
     """Answers with what it is shown, times its context."""
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor) -> SimpleNamespace:
+    def forward(
+        self, noisy: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor, class_labels: None
+    ) -> SimpleNamespace:
         return SimpleNamespace(sample=encoder_hidden_states * noisy)
 
 
 def answering(factor: float) -> dict[int, float]:
     """The errors of a network that answers with ``factor`` times what it is shown."""
 
-    def condition_of(product: NDArray[np.int64], view: NDArray[np.int64]) -> tuple[None, Tensor]:
+    def condition_of(product: NDArray[np.int64], view: NDArray[np.int64]) -> Condition:
         assert (view > 0).all()  # the photo itself is no novel view
-        return None, torch.tensor(factor)
+        return Condition(torch.tensor(factor))
 
     return dict(denoising_errors(Answers(1, 1), some_latents(30, 128), condition_of))
 

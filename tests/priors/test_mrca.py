@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mpod_pipeline.priors import TextToImagePrior
-from mpod_pipeline.priors.mrca import RectifiedAttnProcessor, TokenMask, rectified_attention
+from mpod_pipeline.priors.mrca import RectifiedAttention, TokenMask, rectified_attention
 
 COLUMNS = torch.tensor([False, False, True, False, True, False])
 
@@ -55,7 +55,7 @@ def test_a_layer_is_equations_6_to_8(side: int, mask_size: int) -> None:
         torch.randn(4, 6, 10, generator=generator),
     )
     mask = _mask(2, mask_size)
-    ours = RectifiedAttnProcessor(TokenMask(mask, COLUMNS))(layer, x, context)
+    ours = RectifiedAttention(TokenMask(mask, COLUMNS))(layer, x, context)
     expected, weights = _by_hand(layer, x, context, mask, COLUMNS)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(weights.sum(-1), torch.ones(4, 3, side * side))
@@ -69,7 +69,7 @@ def test_a_layer_is_equations_6_to_8(side: int, mask_size: int) -> None:
 def test_half_precision_stays_finite(dtype: torch.dtype) -> None:
     layer = _layer(dtype)
     x, context = torch.randn(2, 64, 24).to(dtype) * 30, torch.randn(2, 6, 10).to(dtype) * 30
-    out = RectifiedAttnProcessor(TokenMask(torch.zeros(1, 1, 8, 8), COLUMNS))(layer, x, context)
+    out = RectifiedAttention(TokenMask(torch.zeros(1, 1, 8, 8), COLUMNS))(layer, x, context)
     assert out.dtype == dtype
     assert out.isfinite().all()
 
@@ -99,5 +99,5 @@ def test_only_cross_attention_is_rectified_and_all_is_put_back(text_to_image: Te
     before = dict(text_to_image.unet.attn_processors)
     with rectified_attention(text_to_image.unet, TokenMask(torch.ones(1, 1, 8, 8), COLUMNS)):
         for name, processor in text_to_image.unet.attn_processors.items():
-            assert isinstance(processor, RectifiedAttnProcessor) == (".attn2." in name)
+            assert isinstance(processor, RectifiedAttention) == (".attn2." in name)
     assert text_to_image.unet.attn_processors == before

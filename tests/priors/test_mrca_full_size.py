@@ -8,7 +8,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mpod_pipeline.priors.mrca import RectifiedAttnProcessor, TokenMask, rectified_attention
+from mpod_pipeline.priors.mrca import RectifiedAttention, TokenMask, rectified_attention
 from tests.priors.layouts import SD15_UNET, SD21_UNET, make_unet
 
 TOKENS = 77
@@ -67,7 +67,7 @@ def test_a_layer_of_stable_diffusions_own_size(width: int, heads: int, side: int
     x, context = torch.randn(2, side * side, width), torch.randn(2, TOKENS, context_width)
     mask, columns = disc(1, 64), columns_at(8)
     with torch.no_grad():
-        ours = RectifiedAttnProcessor(TokenMask(mask, columns))(layer, x, context)
+        ours = RectifiedAttention(TokenMask(mask, columns))(layer, x, context)
         expected, _ = attention_written_out(layer, x, context, mask, columns)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)  # float32, sums of some hundred
 
@@ -89,7 +89,7 @@ def weights_of_the_processor(x: Tensor, context: Tensor, token_mask: TokenMask) 
         context = torch.cat(
             [torch.eye(TOKENS).to(context).expand(len(x), -1, -1), context[..., TOKENS:]], dim=-1
         )
-        out = RectifiedAttnProcessor(token_mask)(layer, x, context)
+        out = RectifiedAttention(token_mask)(layer, x, context)
     return out.view(len(x), -1, 8, 80)[..., :TOKENS].transpose(1, 2).float()
 
 

@@ -36,23 +36,36 @@ def test_noisy_latents_are_scaled(novel_view: NovelViewPrior) -> None:
     torch.testing.assert_close(novel_view.encode(picture), mode * novel_view.vae.config.scaling_factor)
 
 
-def test_guidance_zeroes_both_conditions_after_the_projection(
+def test_guidance_zeroes_all_conditions_after_the_projection(
     novel_view: NovelViewPrior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}
 
-    def unet(x: torch.Tensor, t: torch.Tensor, encoder_hidden_states: torch.Tensor) -> object:
-        seen["latents"], seen["context"] = x[:, 4:], encoder_hidden_states
+    def unet(
+        x: torch.Tensor, t: torch.Tensor, encoder_hidden_states: torch.Tensor, class_labels: torch.Tensor
+    ) -> object:
+        seen["latents"], seen["context"], seen["pose"] = x[:, 4:], encoder_hidden_states, class_labels
         return type("Output", (), {"sample": x[:, :4]})
 
     monkeypatch.setattr(novel_view.unet, "forward", unet)
     condition = novel_view.encode_photo(torch.rand(3, 32, 32), 0.0)
     pose = novel_view.pose(condition, torch.tensor([30.0, 60.0]), torch.tensor([0.0, 20.0]))
     novel_view.predict(torch.zeros(2, 4, 8, 8), torch.tensor([10, 20]), condition, pose, 3.0)
-    assert (seen["latents"][2:] == 0).all() and (seen["context"][2:] == 0).all()
+    for name in ("latents", "context", "pose"):
+        assert (seen[name][2:] == 0).all(), name
+    torch.testing.assert_close(seen["pose"][:2], pose)
     torch.testing.assert_close(seen["latents"][:2], condition.latents.expand(2, -1, -1, -1))
     torch.testing.assert_close(seen["context"][:2], novel_view.context(condition, pose))
     assert seen["context"].shape == (4, 16, 32)  # 4 x 4 patches, read from the folder's config
+
+
+def test_the_pose_is_joined_to_the_timestep_where_the_folder_says_so(novel_view: NovelViewPrior) -> None:
+    condition = novel_view.encode_photo(torch.rand(3, 32, 32), 0.0)
+    poses = novel_view.pose(condition, torch.tensor([0.0, 90.0]), torch.tensor([0.0, 0.0]))
+    same_tokens = novel_view.context(condition, poses[:1]).expand(2, -1, -1)
+    latents = condition.latents.expand(2, -1, -1, -1)
+    answers = novel_view._unet(torch.zeros(2, 4, 8, 8), torch.tensor([500, 500]), latents, same_tokens, poses)
+    assert (answers[0] - answers[1]).abs().max() > 1e-3
 
 
 def test_guidance_is_extrapolation(novel_view: NovelViewPrior) -> None:

@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from mpod_pipeline.priors.architecture import make_unet
+from mpod_pipeline.priors.attention import Float32Attention
 from mpod_pipeline.priors.muon import Muon, orthogonalize
 from mpod_pipeline.priors.train_denoisers import TextDenoiser, widen_input
 from mpod_pipeline.priors.training import (
@@ -130,6 +131,35 @@ def test_every_weight_has_one_optimizer() -> None:
     assert groups[0] | groups[1] == {id(q) for q in network.parameters()}
     assert id(network.mid_block.resnets[0].conv1.weight) in groups[0]
     assert id(network.conv_in.weight) in groups[1]
+
+
+def test_a_small_zero123_starts_as_the_small_stable_diffusion() -> None:
+    """Whatever the photo and the pose: what they add starts at zero."""
+    torch.manual_seed(0)
+    narrow = make_unet(TINY, 4).eval()
+    wide = widen_input(narrow, TINY).eval()
+    noisy, photo, pose = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.randn(2, 4)
+    context = torch.randn(2, 5, TINY.context_dim)
+    with torch.no_grad():
+        before = narrow(noisy, 500, encoder_hidden_states=context).sample
+        after = wide(
+            torch.cat([noisy, photo], 1), 500, encoder_hidden_states=context, class_labels=pose
+        ).sample
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [None, 5])
+def test_attention_in_float32_is_pytorchs_own(tokens: int | None) -> None:
+    torch.manual_seed(0)
+    unet = make_unet(TINY, 4).train()
+    block = unet.mid_block.attentions[0].transformer_blocks[0]
+    layer = block.attn1 if tokens is None else block.attn2
+    x = torch.randn(2, 16, 64, requires_grad=True)
+    context = None if tokens is None else torch.randn(2, tokens, TINY.context_dim)
+    (expected,) = torch.autograd.grad(layer(x, context).square().sum(), x)
+    layer.set_processor(Float32Attention())
+    (gradient,) = torch.autograd.grad(layer(x, context).square().sum(), x)
+    torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_small_stable_diffusion_takes_layers_but_keeps_what_it_attends_to() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from mpod_pipeline.priors.architecture import (
+    POSE_DIM,
     ArchitectureParameters,
     make_autoencoder,
     make_camera_projection,
@@ -44,6 +45,7 @@ def save_tiny_text_to_image(folder: Path) -> Path:
 
 def save_tiny_novel_view(folder: Path) -> Path:
     torch.manual_seed(0)
-    network = NovelViewDenoiser(make_unet(TINY, 8), make_image_encoder(TINY), make_camera_projection(TINY))
+    unet = make_unet(TINY, 8, POSE_DIM)
+    network = NovelViewDenoiser(unet, make_image_encoder(TINY), make_camera_projection(TINY))
     save_novel_view_prior(folder, make_autoencoder(TINY), network, TINY)
     return folder

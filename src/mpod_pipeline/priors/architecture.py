@@ -9,6 +9,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 
+#: Numbers that say where the camera went (see `relative_pose`).
+POSE_DIM = 4
+
 
 class ArchitectureParameters(Parameters):
     """Widths of the small family. Pictures are ``image_size`` pixels square, latents a quarter of it."""
@@ -41,9 +44,12 @@ def make_autoencoder(p: ArchitectureParameters) -> AutoencoderKL:
     )
 
 
-def make_unet(p: ArchitectureParameters, in_channels: int) -> UNet2DConditionModel:
+def make_unet(
+    p: ArchitectureParameters, in_channels: int, pose_dim: int | None = None
+) -> UNet2DConditionModel:
     """A thin level at the latents' own size, which only convolves; below it self- and cross-attention at each.
 
+    With a ``pose_dim`` the pose is embedded as the timestep is, and joined to it.
     ``attention_head_dim`` is the *number* of heads in this class, whatever its name says.
     """
     attending = len(p.unet_channels) - 1
@@ -58,6 +64,8 @@ def make_unet(p: ArchitectureParameters, in_channels: int) -> UNet2DConditionMod
         norm_num_groups=8,
         cross_attention_dim=p.context_dim,
         attention_head_dim=p.attention_heads,
+        class_embed_type=None if pose_dim is None else "projection",
+        projection_class_embeddings_input_dim=pose_dim,
     )
 
 
@@ -94,7 +102,7 @@ def make_image_encoder(p: ArchitectureParameters) -> CLIPVisionModelWithProjecti
 
 def make_camera_projection(p: ArchitectureParameters) -> CLIPCameraProjection:
     patches = (p.image_size // p.patch_size) ** 2
-    return CLIPCameraProjection(embedding_dim=p.context_dim, additional_embeddings=4, num_tokens=patches)
+    return CLIPCameraProjection(p.context_dim, additional_embeddings=POSE_DIM, num_tokens=patches)
 
 
 def make_scheduler() -> DDIMScheduler:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from torch.nn import functional as F
+
+from mpod_pipeline.priors.attention import AttentionProcessor
 
 
 @dataclass(frozen=True)
@@ -44,40 +44,15 @@ class TokenMask:
         return torch.cat([torch.zeros_like(rectified), rectified])
 
 
-class RectifiedAttnProcessor:
-    """Attention as ``AttnProcessor2_0`` of diffusers computes it, with the token mask's bias on the scores."""
+class RectifiedAttention(AttentionProcessor):
+    """Cross-attention with the token mask's bias on the scores."""
 
     def __init__(self, token_mask: TokenMask) -> None:
         self.token_mask = token_mask
 
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Tensor:
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        if attn.norm_cross:
-            context = attn.norm_encoder_hidden_states(context)
-        batch, queries, _ = hidden_states.shape
-
-        def heads(x: Tensor) -> Tensor:
-            return x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)
-
-        query, key, value = (
-            heads(attn.to_q(hidden_states)),
-            heads(attn.to_k(context)),
-            heads(attn.to_v(context)),
-        )
-        bias = self.token_mask.bias(queries, context.shape[1], query.dtype)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attn.scale)
-        attended = attended.transpose(1, 2).reshape(batch, queries, -1)
-        output: Tensor = attn.to_out[1](attn.to_out[0](attended))
-        return output
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        bias = self.token_mask.bias(query.shape[2], key.shape[2], query.dtype)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
 
 
 @contextmanager
@@ -87,7 +62,7 @@ def rectified_attention(unet: UNet2DConditionModel, token_mask: TokenMask | None
         yield
         return
     before = dict(unet.attn_processors)
-    rectified = RectifiedAttnProcessor(token_mask)
+    rectified = RectifiedAttention(token_mask)
     unet.set_attn_processor({name: rectified if ".attn2." in name else old for name, old in before.items()})
     try:
         yield

@@ -102,19 +102,28 @@ class NovelViewPrior(nn.Module):
         context = self.context(condition, pose)
         latents = condition.latents.expand(len(noisy), -1, -1, -1)
         if guidance_scale == 1.0:
-            return self._unet(noisy, timesteps, latents, context)
+            return self._unet(noisy, timesteps, latents, context, pose)
         both = self._unet(
             torch.cat([noisy, noisy]),
             torch.cat([timesteps, timesteps]),
             torch.cat([latents, torch.zeros_like(latents)]),
             torch.cat([context, torch.zeros_like(context)]),
+            torch.cat([pose, torch.zeros_like(pose)]),
         )
         conditional, unconditional = both.chunk(2)
         return unconditional + guidance_scale * (conditional - unconditional)
 
-    def _unet(self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor) -> Tensor:
+    def _unet(
+        self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor, pose: Tensor
+    ) -> Tensor:
         x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(self.unet.dtype)
-        return self.unet(x, timesteps, encoder_hidden_states=context.to(self.unet.dtype)).sample.float()
+        prediction = self.unet(
+            x,
+            timesteps,
+            encoder_hidden_states=context.to(self.unet.dtype),
+            class_labels=pose_labels(self.unet, pose),
+        )
+        return prediction.sample.float()
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
@@ -155,6 +164,14 @@ def image_tokens(encoder: CLIPVisionModelWithProjection, pixels: Tensor, num_tok
         return encoder(pixels).image_embeds[:, None]
     hidden = encoder.vision_model(pixels).last_hidden_state[:, 1:]
     return encoder.visual_projection(encoder.vision_model.post_layernorm(hidden))
+
+
+def pose_labels(unet: UNet2DConditionModel, pose: Tensor) -> Tensor | None:
+    """The poses [B, 4] for a U-Net that also joins them to the timestep, as its config says; else nothing.
+
+    The full-size models learn of the pose through their tokens alone.
+    """
+    return None if unet.class_embedding is None else pose.to(unet.dtype)
 
 
 def relative_pose(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from mpod_pipeline.priors.architecture import (
+    POSE_DIM,
     ArchitectureParameters,
     make_camera_projection,
     make_image_encoder,
@@ -24,9 +25,10 @@ from mpod_pipeline.priors.architecture import (
     make_text_encoder,
     make_unet,
 )
+from mpod_pipeline.priors.attention import Float32Attention
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.loading import load_network
-from mpod_pipeline.priors.novel_view import image_tokens, relative_pose
+from mpod_pipeline.priors.novel_view import image_tokens, pose_labels, relative_pose
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.train_autoencoder import to_network
 from mpod_pipeline.priors.training import (
@@ -99,10 +101,30 @@ def draw_timesteps(count: int, high_noise_share: float, rng: np.random.Generator
     return torch.from_numpy((low + rng.random(count) * (1000 - low)).astype(np.int64))
 
 
+@dataclass(frozen=True)
+class Condition:
+    """What a U-Net is told beside noisy latents."""
+
+    context: Tensor  # [B, tokens, D], what it attends to
+    latents: Tensor | None = None  # [B, 4, h, w] of the photo
+    pose: Tensor | None = None  # [B, 4]
+
+    def kept(self, keep: Tensor) -> Condition:
+        """With zeros where ``keep`` [B] is 0: what classifier-free guidance's other half is told."""
+
+        def zeroed(x: Tensor) -> Tensor:
+            return x * keep.view(-1, *[1] * (x.ndim - 1))
+
+        return Condition(
+            zeroed(self.context),
+            None if self.latents is None else zeroed(self.latents),
+            None if self.pose is None else zeroed(self.pose),
+        )
+
+
 def denoising_loss(
     unet: nn.Module,
-    condition: Tensor | None,
-    context: Tensor,
+    condition: Condition,
     clean: Tensor,
     timesteps: Tensor,
     noise: Tensor,
@@ -110,10 +132,13 @@ def denoising_loss(
 ) -> Tensor:
     """Plain mean squared error on the prediction: its implied weights keep high noise worth learning."""
     noisy = schedule.add_noise(clean, noise, timesteps)
-    x = noisy if condition is None else torch.cat([noisy, condition], dim=1)
+    x = noisy if condition.latents is None else torch.cat([noisy, condition.latents], dim=1)
     with mixed_precision(clean.device):
         prediction = unet(
-            x.contiguous(memory_format=torch.channels_last), timesteps, encoder_hidden_states=context
+            x.contiguous(memory_format=torch.channels_last),
+            timesteps,
+            encoder_hidden_states=condition.context,
+            class_labels=condition.pose,
         ).sample
     return (prediction.float() - schedule.target(clean, noise, timesteps)).square().mean()
 
@@ -122,13 +147,13 @@ def denoising_loss(
 def denoising_errors(
     unet: nn.Module,
     data: ViewLatents,
-    condition_of: Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Tensor | None, Tensor]],
+    condition_of: Callable[[NDArray[np.int64], NDArray[np.int64]], Condition],
     seed: int = 0,
 ) -> Iterator[tuple[int, float]]:
     """(timestep, mean squared error of the prediction) of a denoiser, on some views of each product other than the
     photo: the same views and noise at each timestep and for each denoiser.
 
-    ``condition_of(products, views)`` gives what the denoiser sees of them beside noisy latents: (condition, context).
+    ``condition_of(products, views)`` gives what the denoiser is told of them.
     """
     schedule = NoiseSchedule.of(make_scheduler())
     device = device_of(unet)
@@ -143,8 +168,8 @@ def denoising_errors(
             some = slice(start, start + MEASURED_BATCH)
             clean = data.scaled(product[some], view[some]).to(device)
             timesteps = torch.full((len(clean),), timestep, device=device)
-            seen = condition_of(product[some], view[some])
-            error = denoising_loss(unet, *seen, clean, timesteps, noise[some].to(device), schedule)
+            condition = condition_of(product[some], view[some])
+            error = denoising_loss(unet, condition, clean, timesteps, noise[some].to(device), schedule)
             total += float(error) * len(clean)
         yield timestep, total / len(product)
 
@@ -173,10 +198,14 @@ class TextDenoiser(nn.Module):
 
     def take_layers(self, unet: UNet2DConditionModel) -> None:
         """The layers of a small Zero-1-to-3's U-Net, which has seen more, in place of its own: all but the attention to
-        what each of the two is told, and the input for the photo's latents.
+        what each of the two is told, and the inputs for the photo's latents and the pose.
         """
         own = self.unet.state_dict()
-        taken = {name: weight for name, weight in unet.state_dict().items() if ".attn2." not in name}
+        taken = {
+            name: weight
+            for name, weight in unet.state_dict().items()
+            if name in own and ".attn2." not in name
+        }
         taken["conv_in.weight"] = taken["conv_in.weight"][:, : own["conv_in.weight"].shape[1]]
         self.unet.load_state_dict(own | taken)
 
@@ -200,14 +229,21 @@ def text_to_image_errors(
     """The small Stable Diffusion's errors (see `denoising_errors`), each view under its caption."""
     rng, _ = step_generator(0, 0)
 
-    def condition_of(product: NDArray[np.int64], view: NDArray[np.int64]) -> tuple[None, Tensor]:
+    def condition_of(product: NDArray[np.int64], view: NDArray[np.int64]) -> Condition:
         texts = [
             sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
             for i, v in zip(product, view, strict=True)
         ]
-        return None, network.context(texts, tokenizer)
+        return Condition(network.context(texts, tokenizer))
 
     return list(denoising_errors(network.unet, data, condition_of))
+
+
+def fast_to_train(network: Any) -> Any:
+    """A denoiser whose U-Net computes the same, in the way that trains fastest on its device."""
+    if device_of(network).type == "cpu":
+        network.unet.set_attn_processor(Float32Attention())
+    return network.to(memory_format=torch.channels_last)
 
 
 def train_text_to_image(
@@ -219,7 +255,7 @@ def train_text_to_image(
     report: Report,
 ) -> TextDenoiser:
     """The small Stable Diffusion: every view of every product under its caption."""
-    network = network.to(memory_format=torch.channels_last)
+    network = fast_to_train(network)
     schedule = NoiseSchedule.of(make_scheduler())
     products, views = data.azimuth_deg.shape
 
@@ -236,8 +272,8 @@ def train_text_to_image(
         clean = data.scaled(product, view).to(device)
         timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        context = net.context(texts, tokenizer)
-        return denoising_loss(net.unet, None, context, clean, timesteps, noise, schedule)
+        condition = Condition(net.context(texts, tokenizer))
+        return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
     fit(network, loss_of_step, p, checkpoint, report)
     return network
@@ -275,12 +311,8 @@ class NovelViewDenoiser(nn.Module):
             load_network(CLIPCameraProjection, folder, "clip_camera_projection", torch.float32),
         )
 
-    def condition(
-        self, data: ViewLatents, product: NDArray[np.int64], view: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor]:
-        """What the U-Net sees of the photos of products [B] beside a view [B] of each: their latents [B, 4, h, w], and
-        what it attends to [B, tokens, D].
-        """
+    def condition(self, data: ViewLatents, product: NDArray[np.int64], view: NDArray[np.int64]) -> Condition:
+        """What the U-Net is told of the photos of products [B] and of where a view [B] of each is."""
         device = device_of(self)
         photographed, nth = np.unique(product, return_inverse=True)
         # mean and deviation of 0.5 map [0, 1] to [-1, 1]
@@ -289,22 +321,23 @@ class NovelViewDenoiser(nn.Module):
             torch.from_numpy(data.elevation_deg[product, 0]),
             torch.from_numpy(data.azimuth_deg[product, view]),
             torch.from_numpy(data.elevation_deg[product, view]),
-        )
+        ).to(device)
         with mixed_precision(device):
             tokens = image_tokens(self.image_encoder, pixels, self.camera_projection.num_tokens)
-            context: Tensor = self.camera_projection(
-                tokens[torch.from_numpy(nth).to(device)], pose.to(device)
-            )
-        return data.latents[torch.from_numpy(product), 0].float().to(device), context
+            context: Tensor = self.camera_projection(tokens[torch.from_numpy(nth).to(device)], pose)
+        latents = data.latents[torch.from_numpy(product), 0].float().to(device)
+        return Condition(context, latents, pose_labels(self.unet, pose))
 
 
 def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters) -> UNet2DConditionModel:
-    """The same U-Net with room for condition latents, whose weights start at zero (as Zero-1-to-3 starts)."""
-    wide = make_unet(architecture, 2 * architecture.latent_channels)
+    """The same U-Net with room for condition latents and the pose, which start at zero (as Zero-1-to-3 starts)."""
+    wide = make_unet(architecture, 2 * architecture.latent_channels, POSE_DIM)
     state = unet.state_dict()
     narrow = state["conv_in.weight"]
     state["conv_in.weight"] = torch.cat([narrow, torch.zeros_like(narrow)], dim=1)
-    wide.load_state_dict(state)
+    nn.init.zeros_(wide.class_embedding.linear_2.weight)
+    nn.init.zeros_(wide.class_embedding.linear_2.bias)
+    wide.load_state_dict(wide.state_dict() | state)
     return wide
 
 
@@ -321,7 +354,7 @@ def train_novel_view(
     report: Report,
 ) -> NovelViewDenoiser:
     """The small Zero-1-to-3: from a product's photo to its other views."""
-    network = network.to(memory_format=torch.channels_last)
+    network = fast_to_train(network)
     schedule = NoiseSchedule.of(make_scheduler())
     products, views = data.azimuth_deg.shape
     photos = p.batch_size // p.targets_per_photo
@@ -332,14 +365,12 @@ def train_novel_view(
         repeated = np.repeat(product, p.targets_per_photo)
         view = rng.integers(0, views, len(repeated))
         device = device_of(net)
-        condition, context = net.condition(data, repeated, view)
         keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float().to(device)
-        context = context * keep[:, None, None]
-        condition = condition * keep[:, None, None, None]
+        condition = net.condition(data, repeated, view).kept(keep)
         clean = data.scaled(repeated, view).to(device)
         timesteps = draw_timesteps(len(repeated), p.high_noise_share, rng).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        return denoising_loss(net.unet, condition, context, clean, timesteps, noise, schedule)
+        return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
     fit(network, loss_of_step, p, checkpoint, report)
     return network
