@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pygltflib
 import pytest
@@ -16,10 +17,13 @@ from tests.command import ROOT, environment
 FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
 
 
-def kedro_run(photos: Path, workspace: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def kedro_run(
+    photos: Path, workspace: Path, *options: str, params: str = ""
+) -> subprocess.CompletedProcess[str]:
     """`kedro run` on the photos, as a user types it."""
-    params = f"--params=photos={photos},workspace={workspace},{FEW_STEPS}"
-    command = [sys.executable, "-m", "kedro", "run", "--pipeline=catalog_to_3d", params, *options]
+    settings = ",".join(filter(None, [f"photos={photos},workspace={workspace}", FEW_STEPS, params]))
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline=catalog_to_3d", f"--params={settings}"]
+    command += options
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -29,6 +33,18 @@ def kedro_run(photos: Path, workspace: Path, *options: str) -> subprocess.Comple
         stdin=subprocess.DEVNULL,
         check=False,
     )
+
+
+def in_mlflow(folder: Path, scores: list[str]) -> None:
+    """The run is there, with each score of the product and of the catalog, and the picture."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "mpod_pipeline"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert {f"{row}/{score}" for row in ("mug", "mean") for score in scores} <= set(run.data.metrics)
+    assert run.data.params["outline.steps"] == "30"
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "turntables")] == [
+        "turntables/mug.png"
+    ]
 
 
 @pytest.fixture
@@ -63,6 +79,13 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(photos: Path, tmp_
     scores = pd.read_csv(workspace / "08_reporting/scores.csv").set_index("product")
     assert list(scores.index) == ["mug", "mean"]
     assert scores.loc["mug"].notna().all()
+    stages = ("segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate")
+    measures = ("cx", "similarity", "mvc")
+    columns = [f"seconds_{stage}" for stage in stages]
+    columns += [f"{of}{name}_efficientnet_lite0" for of in ("", "outline_") for name in measures]
+    assert set(columns) <= set(scores.columns)
+    assert scores.loc["mug", ["pieces", "watertight"]].tolist() == [1, 1]
+    in_mlflow(tmp_path, columns)
     failures = pd.read_csv(workspace / "08_reporting/failures.csv")
     assert failures[["product", "stage", "error"]].to_numpy().tolist() == [
         ["letter", "segment", "ProductError"]
@@ -70,10 +93,16 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(photos: Path, tmp_
     for place in ("GLBs:", "pictures:", "scores:", "MLflow run:"):
         assert place in first.stdout
 
-    before = (workspace / "07_model_output/meshes/mug.glb").stat().st_mtime_ns
+    mesh, field = workspace / "07_model_output/meshes/mug.glb", workspace / "06_models/outline_fields"
+    before = mesh.read_bytes(), (field / "mug.safetensors").stat().st_mtime_ns
     again = kedro_run(photos, workspace, "--from-nodes=optimize_outline")
     assert again.returncode == 0
-    assert (workspace / "07_model_output/meshes/mug.glb").stat().st_mtime_ns == before
+    assert mesh.read_bytes() == before[0]
+
+    changed = kedro_run(photos, workspace, "--nodes=refine_detail", params="detail.mask_guidance=none")
+    assert changed.returncode == 0
+    assert mesh.read_bytes() != before[0]
+    assert (field / "mug.safetensors").stat().st_mtime_ns == before[1]
 
 
 def test_bad_photos_are_recorded_and_the_good_ones_are_cut_out(photos: Path, tmp_path: Path) -> None:

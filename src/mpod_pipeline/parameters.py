@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("the first number must not be larger than the second")
+    return pair
+
+
+#: Elevations of cameras, degrees.
+ElevationDeg = Annotated[float, Field(ge=-90, le=90)]
+ElevationRangeDeg = Annotated[tuple[ElevationDeg, ElevationDeg], AfterValidator(_rising)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+#: A range of noise levels, fractions of the schedule.
+NoiseRange = Annotated[tuple[_Share, _Share], AfterValidator(_rising)]
 
 
 class Parameters(BaseModel):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,21 +212,23 @@ def damage_version(path: Path) -> None:
     _save_again(path, SMALL.model_dump(), version=1)
 
 
-def _save_again(path: Path, settings: dict[str, Any], maker: str = "cpu", version: int = 2) -> None:
+def _save_again(
+    path: Path, settings: dict[str, Any], maker: str = "cpu", version: int = FORMAT_VERSION
+) -> None:
     header = {"format_version": version, "maker": maker, "settings": settings}
     save_file(load_file(path), path, {"outline_field": json.dumps(header)})
 
 
-DAMAGES = [
-    remove,
-    damage_bytes,
-    damage_text,
-    damage_metadata,
-    damage_shape,
-    damage_settings,
-    damage_maker,
-    damage_version,
-]
+DAMAGES = {
+    remove: "No such file",
+    damage_bytes: "header|Header|deserializ",
+    damage_text: "header|Header|deserializ",
+    damage_metadata: "outline_field",
+    damage_shape: "has the shape",
+    damage_settings: "bound",
+    damage_maker: "unknown maker 'abacus'",
+    damage_version: "format version 1",
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -233,8 +236,9 @@ def test_a_damaged_file_is_this_products_trouble(damage: Callable[[Path], None],
     path = tmp_path / "ball.safetensors"
     rough_field().stored().save(path)
     damage(path)
-    with pytest.raises(ProductError, match=r"ball\.safetensors cannot be read"):
+    with pytest.raises(ProductError, match=r"ball\.safetensors cannot be read") as raised:
         OutlineField.load(path)
+    assert re.search(DAMAGES[damage], str(raised.value)), raised.value
 
 
 def test_a_misspelt_setting_is_refused() -> None:

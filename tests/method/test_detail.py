@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.geometry.export import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, is_watertight
+from mpod_pipeline.geometry.texture import draw
+from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.detail import (
     DetailParameters,
+    novel_view_losses,
     rectified_columns,
     refine_detail,
     render,
     start_shape,
 )
 from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, evaluate
-from mpod_pipeline.method.masks import MaskParameters, export_masks
-from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
+from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
+from mpod_pipeline.method.textual_inversion import (
+    TextualInversionParameters,
+    denoising_loss,
+    learn_token,
+    looks_at,
+)
 from mpod_pipeline.priors import TextToImagePrior
+from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.method.test_masks import RADIUS, Ball
 
@@ -59,6 +72,7 @@ def test_the_road_from_field_to_scored_mesh(
     evaluation = evaluate(cutout, field, made, made, Encoders([], []), p)
     assert evaluation.scores["silhouette_iou"] == 1.0
     assert evaluation.scores["chamfer"] == 0.0
+    assert (evaluation.scores["pieces"], evaluation.scores["watertight"]) == (1.0, 1.0)
     assert 0 < evaluation.scores["outline_silhouette_iou"] < 1
     assert evaluation.turntable.shape == evaluation.normals.shape == (32, 9 * 32, 3)
 
@@ -70,6 +84,97 @@ class Pair(Ball):
         aside = torch.tensor([0.0, 0.45, 0.0])
         near = torch.minimum((points - aside).norm(dim=-1), (points + aside).norm(dim=-1))
         return 20.0 * (near < 0.3).float()
+
+
+def some_steps(
+    cutout: NDArray[np.uint8], field: OutlineField, prior: TextToImagePrior, **settings: object
+) -> tuple[TexturedMesh, list[dict[str, float]]]:
+    """What `refine_detail` makes of a field with FAST's settings but for these, and its losses."""
+    losses: list[dict[str, float]] = []
+    p = FAST.model_copy(update=settings)
+    token = prior.word_embedding("a")
+    masks = export_masks(field, MASKS)
+    made = refine_detail(cutout, token, field, masks, prior, p, 0, lambda s, n, v: losses.append(v))
+    return made, losses
+
+
+def test_the_photo_paints_the_mesh(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
+    """And moves it: the cutout's disc is a little smaller than the ball."""
+    made, losses = some_steps(
+        cutout,
+        Ball(20.0),
+        text_to_image,
+        steps=30,
+        reference_probability=1.0,
+        table_learning_rate=0.05,
+        network_learning_rate=0.01,
+        sdf_learning_rate=0.01,
+    )
+    assert losses[-1]["reference_colour"] < 0.3 * losses[0]["reference_colour"]
+    assert losses[-1]["reference_mask"] < 0.7 * losses[0]["reference_mask"]
+    front = draw(made, Cameras.at(0.0, 0.0), 32)[0][0]  # [32, 32, 3]
+    above, below = front[12, 16], front[20, 16]
+    assert above[0] > above[2] + 0.3 and below[2] > below[0] + 0.3  # red above blue
+
+
+class RedBall(Ball):
+    def colour(self, points: torch.Tensor) -> torch.Tensor:
+        return super().colour(points) * 0.05 + torch.tensor([0.9, 0.0, 0.0])
+
+
+def test_the_texture_starts_as_the_outlines_colours(
+    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
+) -> None:
+    made, _ = some_steps(cutout, RedBall(20.0), text_to_image, steps=1, reference_probability=0.0)
+    picture, opacity, _ = draw(made, Cameras.at([0.0, 180.0], 0.0), 32)
+    red, green, blue = picture[opacity > 0.9].mean(dim=0)
+    assert red > 0.85 and green < 0.1 and blue < 0.1
+
+
+@pytest.mark.parametrize("guidance", ["mrca", "none"])
+def test_each_novel_view_meets_its_own_outline(
+    text_to_image: TextToImagePrior, monkeypatch: pytest.MonkeyPatch, guidance: str
+) -> None:
+    """From the front a pair is two balls, from the side one. L_nvm (Eq. 9) compares each with its own mask, and MRCA
+    gets that mask: it lies where the picture does that the prior is shown.
+    """
+    field = Pair(20.0)
+    masks = export_masks(field, MASKS)
+    p = FAST.model_copy(update={"grid_resolution": 32, "mask_guidance": guidance})
+    mesh = start_shape(field, masks, p).mesh()
+    prompt, nothing = text_to_image.encode_prompt("a <e>", text_to_image.word_embedding("a")), None
+    shown: list[torch.Tensor] = []
+    told: list[TokenMask | None] = []
+    encode = text_to_image.encode
+
+    def watched_encode(pictures: torch.Tensor) -> torch.Tensor:
+        shown.append(pictures.detach())
+        return encode(pictures)
+
+    def watched_predict(noisy: torch.Tensor, *rest: object) -> torch.Tensor:
+        told.append(rest[4])  # type: ignore[arg-type]
+        return torch.zeros_like(noisy)
+
+    monkeypatch.setattr(text_to_image, "encode", watched_encode)
+    monkeypatch.setattr(text_to_image, "predict", watched_predict)
+
+    def mask_loss_of(masks: OutlineMasks, seed: int) -> float:
+        losses = novel_view_losses(
+            mesh, field, masks, text_to_image, prompt, nothing, 0.0, p, torch.Generator().manual_seed(seed)
+        )
+        return float(losses["novel_view_mask"]) / p.weights.novel_view_mask
+
+    turned = replace(masks, mask=np.roll(masks.mask, 1, axis=0))
+    for seed in range(8):
+        assert mask_loss_of(masks, seed) < 0.02  # pixels at the outline are half covered
+        if guidance == "mrca":
+            mask = told[-1].mask[0, 0] > 0.5  # type: ignore[union-attr]
+            seen = (shown[-1][0] < 0.97).any(dim=0)
+            assert (mask & seen).sum() / (mask | seen).sum() > 0.8
+            assert told[-1].columns.tolist() == prompt.token_columns.tolist()  # type: ignore[union-attr]
+        else:
+            assert told[-1] is None
+        assert mask_loss_of(turned, seed) > 0.05
 
 
 def test_a_pair_stays_a_pair(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
@@ -129,6 +234,23 @@ def test_a_token_is_learnt_and_nothing_else(
     p = TextualInversionParameters(steps=3, batch_size=2)
     token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
     assert token.shape == (text_to_image.token_dim,)
-    assert not torch.equal(token, text_to_image.word_embedding("a"))
     assert torch.equal(token, learn_token(cutout, text_to_image, p, 0, lambda *_: None))
     assert all(torch.equal(before[name], value) for name, value in text_to_image.state_dict().items())
+
+
+def test_the_learnt_token_tells_more_of_the_photo(
+    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
+) -> None:
+    """Stable Diffusion's loss on looks at the photo and noise that the training did not draw."""
+    p = TextualInversionParameters(steps=60, batch_size=4, learning_rate=0.2, noise=(0.9, 1.0))
+    picture = reference_view(cutout, text_to_image.image_size * 5 // 4).picture
+
+    def loss_of(token: torch.Tensor) -> float:
+        generator = torch.Generator().manual_seed(12345)
+        pictures = looks_at(picture, text_to_image.image_size, 64, generator)
+        with torch.no_grad():
+            return float(denoising_loss(text_to_image, pictures, token, p, generator))
+
+    initial = text_to_image.word_embedding("a")
+    token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
+    assert loss_of(token) < 0.995 * loss_of(initial)

@@ -23,6 +23,9 @@ from mpod_pipeline.method.outline import (
 )
 from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.priors import NovelViewPrior
+from mpod_pipeline.priors.architecture import make_scheduler
+from mpod_pipeline.priors.latents import resize
+from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer
@@ -49,6 +52,55 @@ def test_the_photos_view_is_learnt(cutout: NDArray[np.uint8], novel_view: NovelV
     assert (picture[0].permute(2, 0, 1) - target.picture).square().mean() < 0.02
     seen, wanted = opacity[0] > 0.5, target.mask > 0.5
     assert (seen & wanted).sum() / (seen | wanted).sum() > 0.8
+
+
+class TwoSides:
+    """Stands in for Zero-1-to-3: a ball, red as seen from azimuths 0 to 180 degrees, blue from the others. Its latents
+    are the pictures themselves.
+    """
+
+    image_size = 24
+
+    def __init__(self) -> None:
+        self.schedule = NoiseSchedule.of(make_scheduler())
+
+    def encode_photo(self, photo: Tensor, elevation_deg: float) -> None:
+        return None
+
+    def pose(self, condition: None, azimuth_deg: Tensor, elevation_deg: Tensor) -> Tensor:
+        return azimuth_deg % 360
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return resize(pictures, self.image_size)
+
+    def predict(
+        self, noisy: Tensor, timesteps: Tensor, condition: None, pose: Tensor, guidance_scale: float
+    ) -> Tensor:
+        y, x = torch.meshgrid(torch.arange(24) - 11.5, torch.arange(24) - 11.5, indexing="ij")
+        ball = (x.square() + y.square() < 7**2)[None, None]
+        colour = torch.where((pose < 180)[:, None], torch.tensor([0.9, 0, 0]), torch.tensor([0, 0, 0.9]))
+        clean = torch.where(ball, colour[:, :, None, None], torch.ones(()))
+        alpha, sigma = self.schedule.alpha(timesteps, noisy), self.schedule.sigma(timesteps, noisy)
+        return (alpha * noisy - clean) / sigma  # the v that means this clean picture
+
+
+def test_the_prior_shapes_what_the_photo_does_not_show(cutout: NDArray[np.uint8]) -> None:
+    """Score distillation alone, from views on both sides: each gets its own colours and the ball's outline."""
+    p = FAST.model_copy(
+        update={
+            "steps": 80,
+            "resolutions": (24,),
+            "reference_probability": 0.0,
+            "elevation_deg": (0.0, 0.0),
+            "sds": SdsParameters(guidance_scale=1.0, weight=80.0),
+        }
+    )
+    field = optimize_outline(cutout, TwoSides(), p, 0, lambda *_: None)  # type: ignore[arg-type]
+    pictures, opacity = draw_field(field, Cameras.at([90.0, 270.0], 0.0), 24)
+    right, left = (picture[10:14, 10:14].mean(dim=(0, 1)) for picture in pictures)
+    assert right[0] > right[2] + 0.3
+    assert left[2] > left[0] + 0.3
+    assert opacity[:, 10:14, 10:14].mean() > 0.8 and opacity[:, :3].mean() < 0.2
 
 
 def test_the_same_seed_gives_the_same_field(cutout: NDArray[np.uint8], novel_view: NovelViewPrior) -> None:

@@ -257,6 +257,15 @@ def test_rounded_corners_are_no_cutout(models: SegmentationModels) -> None:
     assert 0.05 < (cutout[..., 3] > 127).mean() < 0.64
 
 
+@pytest.mark.parametrize("height", [2, 4])
+def test_a_line_is_this_products_trouble(height: int) -> None:
+    """A wire across a large photo: nothing of it is left at the cutout's size."""
+    wire = np.zeros((500, 2000, 4), np.uint8)
+    wire[248 : 248 + height, :, :] = 255
+    with pytest.raises(ProductError, match="too thin"):
+        frame(wire, size=512, share=0.8)
+
+
 def test_fully_transparent_photos_are_refused(models: SegmentationModels) -> None:
     nothing = np.zeros((64, 64, 4), np.uint8)
     with pytest.raises(ProductError, match="transparen"):

@@ -88,7 +88,7 @@ def test_open_clip_reads_named_weights(tmp_path: Path) -> None:
 
     weights = OpenClipParameters(model="tiny-test", pretrained=str(tmp_path / "weights.pt"))
     encoder = load_open_clip(weights)
-    assert score_name("similarity", encoder) == "similarity_openclip_tiny-test"
+    assert score_name("similarity", encoder) == "similarity_openclip_tiny-test_weights"
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]  # CLIP's own
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]

@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from mpod_pipeline.priors.architecture import make_unet
+from mpod_pipeline.priors.architecture import POSE_DIM, make_unet
 from mpod_pipeline.priors.attention import Float32Attention
 from mpod_pipeline.priors.muon import Muon, orthogonalize
 from mpod_pipeline.priors.train_denoisers import TextDenoiser, widen_input
@@ -164,7 +164,7 @@ def test_attention_in_float32_is_pytorchs_own(tokens: int | None) -> None:
 
 def test_a_small_stable_diffusion_takes_layers_but_keeps_what_it_attends_to() -> None:
     """Two U-Nets that differ in all but the attention to their context: after taking the one's layers, out of a U-Net
-    with four inputs more, the other answers like it.
+    with four inputs more and an embedded pose, the other answers as that one does with neither.
     """
     torch.manual_seed(0)
     own, other = make_unet(TINY, 4).eval(), make_unet(TINY, 4).eval()
@@ -178,7 +178,16 @@ def test_a_small_stable_diffusion_takes_layers_but_keeps_what_it_attends_to() ->
         return answer
 
     assert (answers(own) - answers(other)).abs().max() > 0.01
-    TextDenoiser(own, nn.Identity()).take_layers(widen_input(other, TINY))
-    assert torch.equal(answers(own), answers(other))
+    wide = widen_input(other, TINY).eval()
+    nn.init.normal_(wide.class_embedding.linear_2.weight)
+    with torch.no_grad():
+        unconditional = wide(
+            torch.cat([noisy, torch.zeros_like(noisy)], dim=1),
+            500,
+            encoder_hidden_states=context,
+            class_labels=torch.zeros(2, POSE_DIM),
+        ).sample
+    TextDenoiser(own, nn.Identity()).take_layers(wide)
+    torch.testing.assert_close(answers(own), unconditional, atol=1e-5, rtol=1e-4)
     for name, weight in attention.items():
         assert torch.equal(own.state_dict()[name], weight)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.shading import camera_normals, normal_picture, studio
+from mpod_pipeline.rendering.shading import camera_normals, normal_picture
 
 
 @pytest.mark.parametrize(("azimuth", "elevation"), [(0.0, 0.0), (130.0, 40.0)])
@@ -24,14 +24,3 @@ def test_the_usual_colours_of_normals() -> None:
     # the front is blue, the right red, the top green, half of it on white; then the background
     expected = torch.tensor([[0.5, 0.5, 1], [1, 0.5, 0.5], [0.75, 1, 0.75], [1, 1, 1]])
     assert torch.allclose(picture, expected, atol=1e-6)
-
-
-def test_the_studio_is_lit_from_the_upper_right_and_has_no_black_side() -> None:
-    cameras = Cameras.at(0.0, 0.0)
-    towards, upper_right, lower_left = [1.0, 0, 0], [0.6, 0.5, 0.62], [0.6, -0.5, -0.62]
-    away = [-1.0, 0, 0]
-    normals = torch.nn.functional.normalize(torch.tensor([towards, upper_right, lower_left, away]), dim=-1)
-    picture = studio(normals[None, None], torch.ones(1, 1, 4), cameras)[0, 0]
-    assert picture.shape == (4, 3)
-    assert picture[1, 0] > picture[0, 0] > picture[2, 0] > picture[3, 0] >= 0.15
-    assert picture.max() <= 1

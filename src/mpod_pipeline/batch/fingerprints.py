@@ -42,12 +42,16 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity | No
 
 def identify_files(place: Path, known: Mapping[str, FileIdentity]) -> dict[str, FileIdentity]:
     """The identities of a file (whatever its name), or of all files in a folder and below, by relative name; hidden
-    ones do not count.
+    ones and READMEs do not count.
     """
     identities = {}
     for path in [place] if place.is_file() else sorted(place.rglob("*")):
         name = path.relative_to(place)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+        if (
+            path.is_file()
+            and path.name != "README.md"
+            and not any(part.startswith(".") for part in name.parts)
+        ):
             identity = identify(path, known.get(name.as_posix()))
             if identity:
                 identities[name.as_posix()] = identity

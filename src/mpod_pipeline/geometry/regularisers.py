@@ -21,12 +21,6 @@ def laplacian(mesh: Mesh) -> Tensor:
     return (mesh.vertices - means).square().sum(dim=-1).mean()
 
 
-def edge_length(mesh: Mesh) -> Tensor:
-    """Mean squared length of the edges, world units²."""
-    ends = mesh.vertices[mesh.edges()]
-    return (ends[:, 0] - ends[:, 1]).square().sum(dim=-1).mean()
-
-
 def mask_loss(opacity: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference of rendered opacity and mask, both [B, H, W] in [0, 1] (Eq. 9, per pixel)."""
     return torch.nn.functional.mse_loss(opacity, mask.to(opacity.dtype))

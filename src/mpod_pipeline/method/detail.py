@@ -25,6 +25,7 @@ from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.photo_texture import with_photo
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import Parameters
@@ -142,7 +143,9 @@ def refine_detail(
     )
     with torch.no_grad():
         mesh = simplify(keep_large_components(shape.mesh().detach(), LEAST_PIECE), p.triangles)
-        return bake(mesh, texture.colour, p.texture_size)
+        photo_camera = Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device)
+        colour = with_photo(texture.colour, mesh, cutout, photo_camera, p.maker)
+        return bake(mesh, colour, p.texture_size)
 
 
 def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:

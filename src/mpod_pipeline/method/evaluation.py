@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.export import TexturedMesh
-from mpod_pipeline.geometry.mesh import Mesh, sample_surface
+from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.metrics.contextual import contextual_distance
@@ -29,17 +29,17 @@ from mpod_pipeline.metrics.encoders import (
 )
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
 from mpod_pipeline.metrics.similarity import multi_view_consistency, semantic_similarity
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.parameters import ElevationDeg, Parameters
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.shading import studio
+from mpod_pipeline.rendering.shading import normal_picture
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
 
 
 class EvaluationParameters(Parameters):
     """The fixed views of scores and pictures. Angles in degrees; azimuth 0 is the photo's view."""
 
-    azimuths: PositiveInt = 12
-    elevation_deg: float = 15.0
+    azimuths: int = Field(12, ge=2)
+    elevation_deg: ElevationDeg = 15.0
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     resolution: PositiveInt = 128
     sheet_resolution: PositiveInt = 256
@@ -114,9 +114,12 @@ def evaluate(
             named["psnr"] = float(psnr(_channels_first(pictures), _channels_first(truth[0])).mean())
             named["silhouette_iou"] = float(silhouette_iou(opacity[:, None], truth[1][:, None]).mean())
         scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
+    shape = _shape(mesh)
+    facts = check_mesh(shape)
+    scores |= {"pieces": float(facts.components), "watertight": float(facts.watertight)}
     if ground_truth is not None:
         scores["chamfer"] = chamfer_distance(
-            _surface(mesh, p.surface_points), _surface(ground_truth, p.surface_points)
+            _points(shape, p.surface_points), _points(_shape(ground_truth), p.surface_points)
         )
     turntable, normals = contact_sheets(photo.picture, mesh, cameras, p.sheet_resolution)
     return Evaluation(scores, turntable, normals)
@@ -156,14 +159,14 @@ def draw_field(field: OutlineField, cameras: Cameras, resolution: int) -> tuple[
 def contact_sheets(
     photo: Tensor, mesh: TexturedMesh, cameras: Cameras, resolution: int, views: int = 8
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The photo and the mesh from ``views`` sides, as a strip; textured, and as grey clay."""
+    """The photo and the mesh from ``views`` sides, as a strip; textured, and in its normals' colours."""
     turn = Cameras.at(torch.arange(views).float() * 360 / views, float(cameras.elevation_deg[0]))
     pictures, opacity, normals = draw(mesh, turn, resolution)
-    clay = studio(normals, opacity, turn)
+    shape = normal_picture(normals, opacity, turn)
     first = torch.nn.functional.interpolate(
         photo[None], (resolution, resolution), mode="bilinear", antialias=True
     )[0].permute(1, 2, 0)
-    return _strip([first, *pictures]), _strip([first, *clay])
+    return _strip([first, *pictures]), _strip([first, *shape])
 
 
 def _strip(pictures: list[Tensor]) -> NDArray[np.uint8]:
@@ -175,7 +178,12 @@ def _channels_first(pictures: Tensor) -> Tensor:
     return pictures.permute(0, 3, 1, 2).contiguous()
 
 
-def _surface(mesh: TexturedMesh, count: int) -> NDArray[np.floating]:
+def _shape(mesh: TexturedMesh) -> Mesh:
+    """The surface whole again where the texture's seams part it."""
+    vertices, whole = torch.unique(torch.from_numpy(mesh.vertices), dim=0, return_inverse=True)
+    return Mesh(vertices, whole[torch.from_numpy(mesh.faces).long()])
+
+
+def _points(shape: Mesh, count: int) -> NDArray[np.floating]:
     """Points [count, 3] spread over the surface; the same ones each time."""
-    shape = Mesh(torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.faces).long())
     return sample_surface(shape, count, torch.Generator().manual_seed(0))[0].numpy()

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.parameters import ElevationDeg, Parameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
 
@@ -20,7 +20,7 @@ class MaskParameters(Parameters):
     """The recorded cameras: ``azimuths`` evenly round the product at each elevation (degrees)."""
 
     azimuths: PositiveInt = 12
-    elevations_deg: tuple[float, ...] = Field((0.0, 30.0), min_length=1)
+    elevations_deg: tuple[ElevationDeg, ...] = Field((0.0, 30.0), min_length=1)
     resolution: PositiveInt = 96
     threshold: float = Field(0.5, gt=0, lt=1, description="Eq. 5")
     step_size: PositiveFloat = Field(0.03, description="world units along the ray")

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mpod_pipeline.errors import ProductError
+
 #: Half the width of the band round a mask's border in which pixels may be partly covered, pixels.
 BAND = 4
 #: Colours of product and backdrop nearer than this (levels of 255) cannot tell how far a pixel is covered.
@@ -89,8 +91,13 @@ def extend_colours(cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """First row, first column, and one past the last row and column of a mask that is not empty."""
+    """First row, first column, and one past the last row and column of a product's mask.
+
+    Raises ProductError where it is empty: of a line nothing is left when its picture is made smaller.
+    """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        raise ProductError("The product in the photo is too thin to be made into a model.")
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
@@ -98,7 +105,7 @@ def frame(cutout: NDArray[np.uint8], *, size: int, share: float) -> NDArray[np.u
     """A cutout [H, W, 4] in a square of `size` pixels, [size, size, 4].
 
     The product's bounding box (alpha at least a half) is centred, its long side `share` of the frame. Resampled with
-    premultiplied alpha.
+    premultiplied alpha. Raises ProductError where it is too thin for that.
     """
     top, left, bottom, right = bounding_box(cutout[..., 3] >= 128)
     scale = share * size / max(bottom - top, right - left)

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.optimisation import Optimisation
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.parameters import NoiseRange, Parameters
 from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior
 from mpod_pipeline.report import Report
 
@@ -40,7 +40,7 @@ class TextualInversionParameters(Parameters):
     learning_rate: PositiveFloat = 0.02
     weight_decay: float = Field(0.01, ge=0)
     initial_word: str = Field("a", description="one token of the prior's vocabulary to start from")
-    noise: tuple[float, float] = Field((0.1, 0.95), description="noise levels, fractions of the schedule")
+    noise: NoiseRange = Field((0.1, 0.95), description="noise levels, fractions of the schedule")
 
 
 def learn_token(

@@ -213,7 +213,7 @@ def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = 
         ) from error
     preprocessing = open_clip.get_model_preprocess_cfg(model)
     model = on_device(model, device).eval().requires_grad_(False)
-    return OpenClip(model, f"openclip_{parameters.model}", preprocessing)
+    return OpenClip(model, f"openclip_{parameters.model}_{Path(weights).stem}", preprocessing)
 
 
 class Vgg19(nn.Module):

@@ -1,4 +1,4 @@
-"""Attention as ``AttnProcessor2_0`` of diffusers computes it, with the middle left open."""
+"""Attention as ``AttnProcessor2_0`` of diffusers computes it in a U-Net's transformers, with the middle left open."""
 
 from __future__ import annotations
 

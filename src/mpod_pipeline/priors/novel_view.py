@@ -97,7 +97,7 @@ class NovelViewPrior(nn.Module):
     ) -> Tensor:
         """The guided prediction [N, 4, h, w] (eps or v) for noisy latents at timesteps [N] and poses [N, 4].
 
-        Without guidance (scale 1) one pass; else a second with both conditions zeroed, after the projection.
+        Without guidance (scale 1) one pass; else a second with all conditions zeroed, tokens after the projection.
         """
         context = self.context(condition, pose)
         latents = condition.latents.expand(len(noisy), -1, -1, -1)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.parameters import NoiseRange, Parameters
 from mpod_pipeline.priors.schedule import NoiseSchedule
 
 #: (noisy latents [B, ...], timesteps [B]) -> the guided prediction [B, ...].
@@ -21,8 +21,8 @@ class SdsParameters(Parameters):
     """How the prior is asked. Noise levels are fractions of the schedule, [low, high], moving from start to end."""
 
     guidance_scale: float = Field(ge=0)
-    start: tuple[float, float] = (0.5, 0.95)
-    end: tuple[float, float] = (0.05, 0.5)
+    start: NoiseRange = (0.5, 0.95)
+    end: NoiseRange = (0.05, 0.5)
     weighting: Weighting = "clean"
     weight: float = Field(1.0, ge=0, description="factor of this loss")
 
@@ -33,7 +33,7 @@ def annealed_timesteps(
     """Timesteps [batch], stratified in an interval that moves linearly with progress in [0, 1]."""
     low, high = (a + (b - a) * progress for a, b in zip(p.start, p.end, strict=True))
     position = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
-    return ((low + (high - low) * position) * (len(schedule) - 1)).round().long().clamp(0, len(schedule) - 1)
+    return ((low + (high - low) * position) * (len(schedule) - 1)).round().long()
 
 
 def sds_weight(schedule: NoiseSchedule, timesteps: Tensor, like: Tensor, weighting: Weighting) -> Tensor:

@@ -207,6 +207,10 @@ class TextDenoiser(nn.Module):
             if name in own and ".attn2." not in name
         }
         taken["conv_in.weight"] = taken["conv_in.weight"][:, : own["conv_in.weight"].shape[1]]
+        if unet.class_embedding is not None:  # as it embeds no pose at all, when its conditions are dropped
+            with torch.no_grad():
+                no_pose = unet.class_embedding(torch.zeros(1, POSE_DIM))[0]
+            taken["time_embedding.linear_2.bias"] = taken["time_embedding.linear_2.bias"] + no_pose
         self.unet.load_state_dict(own | taken)
 
     def context(self, texts: Sequence[str], tokenizer: CLIPTokenizer) -> Tensor:

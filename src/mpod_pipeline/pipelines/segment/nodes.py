@@ -12,7 +12,7 @@ from mpod_pipeline.method import segmentation
 from mpod_pipeline.method.photos import decode_photo
 from mpod_pipeline.method.segmentation import SegmentationParameters, load_segmentation_models
 
-STAGE = Stage("segment", artifacts=("cutouts",), code_version=2)
+STAGE = Stage("segment", artifacts=("cutouts",), code_version=3)
 
 
 def segment(
