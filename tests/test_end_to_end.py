@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
-import pygltflib
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+from mpod_pipeline.geometry.export import from_glb
 from tests.command import ROOT, environment
 
 FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
@@ -67,13 +69,19 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(photos: Path, tmp_path: Path) -> None:
+def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
+    photos: Path, tmp_path: Path, khronos_report: Callable[[Path], dict[str, Any]] | None
+) -> None:
     workspace = tmp_path / "workspace"
     first = kedro_run(photos, workspace)
     assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-3000:]
 
-    glb = pygltflib.GLTF2.load(str(workspace / "07_model_output/meshes/mug.glb"))
-    assert len(glb.meshes) == 1
+    glb = workspace / "07_model_output/meshes/mug.glb"
+    model = from_glb(glb.read_bytes())
+    assert 1_000 < len(model.faces) < 100_000 and model.texture.shape == (1024, 1024, 3)
+    if khronos_report:
+        issues = khronos_report(glb)["issues"]
+        assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
     for picture in ("02_intermediate/cutouts", "08_reporting/turntables", "08_reporting/normals"):
         Image.open(workspace / picture / "mug.png").load()
     scores = pd.read_csv(workspace / "08_reporting/scores.csv").set_index("product")

@@ -1,8 +1,8 @@
 """Textured meshes as GLB, the one file that shops and viewers take, and back.
 
 A GLB of ours is one mesh with one material: +y up, front towards +z, metres, counter-clockwise triangles, a
-base-colour texture with its origin at the top left, metallic 0, single-sided. The same mesh gives the same
-bytes.
+base-colour texture with its origin at the top left, metallic 0, single-sided. Vertices are stored in world units; a
+node scales them to metres and stands the product on the floor. The same mesh gives the same bytes.
 """
 
 from __future__ import annotations
@@ -92,8 +92,11 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
-def to_glb(mesh: TexturedMesh) -> bytes:
-    """The mesh as a GLB. Raises ProductError if it is empty, or larger than shops accept."""
+def to_glb(mesh: TexturedMesh, long_side_m: float | None = None) -> bytes:
+    """The mesh as a GLB, its longest side so many metres and its lowest point at y = 0; by default, where it is.
+
+    Raises ProductError if it is empty, or larger than shops accept.
+    """
     if len(mesh.faces) == 0:
         raise ProductError("The model has no surface.")
     if len(mesh.faces) >= MOST_TRIANGLES:
@@ -121,7 +124,7 @@ def to_glb(mesh: TexturedMesh) -> bytes:
         asset=gltf.Asset(version="2.0", generator="mpod_pipeline"),
         scene=0,
         scenes=[gltf.Scene(nodes=[0])],
-        nodes=[gltf.Node(mesh=0, name="product")],
+        nodes=[_node(mesh, long_side_m)],
         meshes=[
             gltf.Mesh(
                 name="product",
@@ -159,6 +162,16 @@ def to_glb(mesh: TexturedMesh) -> bytes:
     return data
 
 
+def _node(mesh: TexturedMesh, long_side_m: float | None) -> gltf.Node:
+    if long_side_m is None:
+        return gltf.Node(mesh=0, name="product")
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    scale = long_side_m / float((high - low).max())
+    return gltf.Node(
+        mesh=0, name="product", scale=[scale] * 3, translation=[0.0, -scale * float(low[2]), 0.0]
+    )
+
+
 def _read_array(document: gltf.GLTF2, blob: bytes, index: int) -> NDArray:
     accessor = document.accessors[index]
     view = document.bufferViews[accessor.bufferView]
@@ -170,7 +183,7 @@ def _read_array(document: gltf.GLTF2, blob: bytes, index: int) -> NDArray:
 
 
 def from_glb(data: bytes) -> TexturedMesh:
-    """Read a GLB of ours back. Raises ProductError for one that is not a single textured mesh."""
+    """Read a GLB of ours back, in world units. Raises ProductError for one that is not a single textured mesh."""
     try:
         document = gltf.GLTF2.load_from_bytes(data)
         (mesh,) = document.meshes

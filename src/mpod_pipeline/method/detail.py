@@ -80,6 +80,9 @@ class DetailParameters(Parameters):
     weights: DetailWeights = DetailWeights()
     triangles: PositiveInt = Field(20_000, lt=100_000, description="at most, in the exported mesh")
     texture_size: PositiveInt = Field(1024, le=2048)
+    long_side_m: PositiveFloat = Field(
+        0.3, description="metres of the exported model's longest side, as a photo does not tell its size"
+    )
 
     @model_validator(mode="after")
     def _controlnet_has_weights(self) -> Self:

@@ -70,6 +70,6 @@ def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
             checkpoint,
             controlnet,
         )
-        return {"meshes": to_glb(mesh)}
+        return {"meshes": to_glb(mesh, parameters.long_side_m)}
 
     return work
