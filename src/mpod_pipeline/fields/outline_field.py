@@ -118,8 +118,8 @@ class OutlineField(nn.Module):
     def normals(self, points: Tensor, step: float = 0.01) -> Tensor:
         """Unit vectors in which the density at points [M, 3] falls, [M, 3]; zero where it is flat.
 
-        By finite differences over `step` world units, at four more points each, so that a loss on normals has
-        a gradient to the field.
+        By finite differences at four more points each, `step` world units away along every axis, so that a loss on
+        normals has a gradient to the field.
         """
         directions = torch.tensor(_TETRAHEDRON, device=points.device)  # [4, 3]
         around = (points[:, None] + step * directions).view(-1, 3)

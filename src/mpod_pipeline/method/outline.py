@@ -37,7 +37,6 @@ class OutlineWeights(Parameters):
     colour: NonNegativeFloat = 400.0
     mask: NonNegativeFloat = 80.0
     entropy: NonNegativeFloat = Field(0.5, description="opacity (1 - opacity): each ray sees all or nothing")
-    sparsity: NonNegativeFloat = Field(0.0, description="mean opacity of novel views")
     normal_smoothness: NonNegativeFloat = Field(5.0, description="turn of the normal between near points")
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
 
@@ -237,7 +236,6 @@ def novel_view_losses(
         "sds": p.sds.weight
         * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
         "entropy": p.weights.entropy * (seen.opacity * (1 - seen.opacity)).mean(),
-        "sparsity": p.weights.sparsity * seen.opacity.mean(),
         **smoothness_losses(field, seen.surface, p.weights, generator),
     }
 

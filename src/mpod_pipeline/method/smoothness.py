@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField
 
-#: World units over which normals are taken: about a cell of conf/base's finest grid, below which is nothing to see.
+#: World units, along every axis, over which normals are taken: two to three cells of conf/base's finest grid.
 NORMAL_STEP = 0.03
 #: So many points of the surface are asked, and as many others about so many world units away.
 POINTS = 1024

@@ -67,5 +67,5 @@ class NoiseSchedule:
 
 
 def ddim_timesteps(schedule: NoiseSchedule, steps: int) -> Tensor:
-    """``steps`` timesteps from high noise to low, evenly spaced and ending at the cleanest."""
+    """``steps`` timesteps from all noise down, evenly spaced; from the last one DDIM steps to the clean picture."""
     return torch.linspace(len(schedule) - 1, 0, steps + 1)[:-1].round().long()

@@ -46,7 +46,6 @@ class TextToImagePrior(nn.Module):
         self.vae, self.text_encoder, self.unet = vae, text_encoder, unet
         self.tokenizer, self.schedule = tokenizer, schedule
         self.requires_grad_(False).eval()
-        self._words = len(tokenizer)
 
     @property
     def image_size(self) -> int:
