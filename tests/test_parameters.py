@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ from mpod_pipeline import settings
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.hooks import check_globals
 from mpod_pipeline.method.detail import DetailParameters
+from mpod_pipeline.method.evaluation import EvaluationParameters
+from mpod_pipeline.method.masks import MaskParameters
 from mpod_pipeline.method.outline import OutlineParameters
+from mpod_pipeline.method.textual_inversion import TextualInversionParameters
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.sds import SdsParameters
 from tests.command import ROOT
 
 
@@ -53,3 +59,20 @@ def test_a_misspelt_name_is_an_error_at_any_depth() -> None:
     for wrong in ({"step": 3}, {"sds": {"guidance": 4.0}}, {"field": {"hash_grid": {"level": 4}}}):
         with pytest.raises(ValidationError, match="Extra inputs"):
             OutlineParameters.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda: SdsParameters(guidance_scale=3.0, start=(0.9, 0.5)),
+        lambda: SdsParameters(guidance_scale=3.0, end=(0.5, 1.5)),
+        lambda: TextualInversionParameters(noise=(-0.1, 0.5)),
+        lambda: OutlineParameters(elevation_deg=(50.0, -10.0)),
+        lambda: MaskParameters(elevations_deg=(0.0, 95.0)),
+        lambda: EvaluationParameters(azimuths=1),
+        lambda: EvaluationParameters(elevation_deg=100.0),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(nonsense: Callable[[], Parameters]) -> None:
+    with pytest.raises(ValidationError):
+        nonsense()
