@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +24,7 @@ from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.method.photo_texture import with_photo
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
@@ -44,6 +44,9 @@ class DetailWeights(Parameters):
     colour: NonNegativeFloat = 400.0
     mask: NonNegativeFloat = 80.0
     novel_view_mask: NonNegativeFloat = Field(80.0, description="L_nvm, Eq. 9")
+    outline_colour: NonNegativeFloat = Field(
+        100.0, description="the texture's difference from the colours with which stage 1's field is seen"
+    )
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
     normal_consistency: NonNegativeFloat = 50.0
     laplacian: NonNegativeFloat = 3000.0
@@ -112,7 +115,11 @@ def refine_detail(
     p = parameters
     generator = torch.Generator().manual_seed(seed)
     shape = start_shape(field, masks, p)
-    texture = copy.deepcopy(field)  # the texture field starts as stage 1's colours
+    start, device = shape.mesh().detach(), shape.sdf.device
+    outline_colours = OutlineColours.of(
+        field, start, mask_views(masks).to(device), Cameras.at(0.0, p.photo_elevation_deg).to(device)
+    )
+    texture = outline_colours.start_texture(field, generator)
     optimizer = torch.optim.Adam(
         [
             {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
@@ -136,6 +143,7 @@ def refine_detail(
             losses |= novel_view_losses(
                 mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator, controlnet
             )
+        losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
         losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
         return losses
@@ -159,9 +167,14 @@ def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -
         field.settings.bound,
         p.grid_resolution,
         masks=torch.from_numpy(masks.mask.astype(np.float32)).to(device),
-        cameras=Cameras.at(torch.from_numpy(masks.azimuth_deg), torch.from_numpy(masks.elevation_deg)),
+        cameras=mask_views(masks),
         maker=p.maker,
     )
+
+
+def mask_views(masks: OutlineMasks) -> Cameras:
+    """The cameras that the outline's masks were exported from."""
+    return Cameras.at(torch.from_numpy(masks.azimuth_deg), torch.from_numpy(masks.elevation_deg))
 
 
 def render(
@@ -208,9 +221,8 @@ def novel_view_losses(
 ) -> dict[str, Tensor]:
     """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA) from random views of the exported masks."""
     view = torch.randperm(len(masks.azimuth_deg), generator=generator)[: p.novel_views]
-    cameras = Cameras.at(
-        torch.from_numpy(masks.azimuth_deg)[view], torch.from_numpy(masks.elevation_deg)[view]
-    )
+    cameras = mask_views(masks)
+    cameras = Cameras(cameras.azimuth_deg[view], cameras.elevation_deg[view])
     outline = torch.from_numpy(masks.mask)[view].to(mesh.vertices)  # [B, H, W]
     pictures, opacity, surface = render(mesh, texture, cameras.to(mesh.vertices.device), p)
     target = torch.nn.functional.interpolate(outline[:, None], (p.resolution, p.resolution), mode="area")[
