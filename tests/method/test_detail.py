@@ -234,6 +234,7 @@ def test_a_token_is_learnt_and_nothing_else(
     p = TextualInversionParameters(steps=3, batch_size=2)
     token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
     assert token.shape == (text_to_image.token_dim,)
+    assert not torch.equal(token, text_to_image.word_embedding("a"))
     assert torch.equal(token, learn_token(cutout, text_to_image, p, 0, lambda *_: None))
     assert all(torch.equal(before[name], value) for name, value in text_to_image.state_dict().items())
 

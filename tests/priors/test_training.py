@@ -179,6 +179,8 @@ def test_a_small_stable_diffusion_takes_layers_but_keeps_what_it_attends_to() ->
 
     assert (answers(own) - answers(other)).abs().max() > 0.01
     wide = widen_input(other, TINY).eval()
+    TextDenoiser(own, nn.Identity()).take_layers(wide)
+    assert torch.equal(answers(own), answers(other))  # its pose is embedded as nothing so far
     nn.init.normal_(wide.class_embedding.linear_2.weight)
     with torch.no_grad():
         unconditional = wide(

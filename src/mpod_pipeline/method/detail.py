@@ -115,9 +115,10 @@ def refine_detail(
     p = parameters
     generator = torch.Generator().manual_seed(seed)
     shape = start_shape(field, masks, p)
-    start, device = shape.mesh().detach(), shape.sdf.device
+    device = shape.sdf.device
+    photo_camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
     outline_colours = OutlineColours.of(
-        field, start, mask_views(masks).to(device), Cameras.at(0.0, p.photo_elevation_deg).to(device)
+        field, shape.mesh().detach(), mask_views(masks).to(device), photo_camera
     )
     texture = outline_colours.start_texture(field, generator)
     optimizer = torch.optim.Adam(
@@ -154,7 +155,6 @@ def refine_detail(
     )
     with torch.no_grad():
         mesh = simplify(keep_large_components(shape.mesh().detach(), LEAST_PIECE), p.triangles)
-        photo_camera = Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device)
         colour = with_photo(texture.colour, mesh, cutout, photo_camera, p.maker)
         return bake(mesh, colour, p.texture_size)
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.mesh import Mesh
+from mpod_pipeline.method.photo_texture import facing_cosine
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
@@ -54,8 +54,7 @@ class OutlineColours:
         attributes = torch.cat([mesh.vertices, mesh.vertex_normals()], dim=1)
         raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, RESOLUTION, field.maker)
         points, normals = raster.attributes.split(3, dim=-1)
-        towards = normalize(photo_camera.basis[0][0] - points, dim=-1)
-        turned = (normalize(normals, dim=-1) * towards).sum(dim=-1) < FACING
+        turned = facing_cosine(points, normals, photo_camera) < FACING
         chosen = turned & (raster.face_index >= 0) & (image.opacity > 0.5)
         seen = on_background(image.colour, image.opacity, 1.0).clamp(0, 1)
         return cls(points[chosen], seen[chosen].float())

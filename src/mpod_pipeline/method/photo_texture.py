@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, normalize
 
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.rendering.cameras import Cameras
@@ -45,9 +45,7 @@ def with_photo(
     position, normal = mesh.vertices, mesh.vertex_normals()
     raster = rasterize(mesh.vertices, mesh.faces, torch.cat([position, normal], dim=1), camera, size, maker)
     position, normal = raster.attributes[0].split(3, dim=-1)
-    towards = torch.nn.functional.normalize(camera.basis[0][0] - position, dim=-1)
-    cosine = (torch.nn.functional.normalize(normal, dim=-1) * towards).sum(dim=-1)
-    facing = ((cosine - SLANT) / (FACING - SLANT)).clamp(0, 1)  # [S, S]
+    facing = ((facing_cosine(position, normal, camera) - SLANT) / (FACING - SLANT)).clamp(0, 1)  # [S, S]
     share = facing * torch.from_numpy(_sureness(raster.depth[0].cpu().numpy(), cutout)).to(facing)
     rgb = torch.from_numpy(cutout[..., :3].astype(np.float32) / 255).to(facing)
     photo = torch.cat([rgb, share[..., None]], dim=-1).permute(2, 0, 1)[None]
@@ -62,6 +60,11 @@ def with_photo(
         return share * torch.stack(rgb, dim=-1) + (1 - share) * colour(points)
 
     return blended
+
+
+def facing_cosine(points: Tensor, normals: Tensor, camera: Cameras) -> Tensor:
+    """Cosines [...] between normals [..., 3] of any length and the ways from points [..., 3] to the one camera."""
+    return (normalize(normals, dim=-1) * normalize(camera.basis[0][0] - points, dim=-1)).sum(dim=-1)
 
 
 def _sureness(depth: NDArray[np.float32], cutout: NDArray[np.uint8]) -> NDArray[np.float32]:
