@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
-from mpod_pipeline.priors.architecture import POSE_DIM, make_unet
+from mpod_pipeline.priors.architecture import POSE_DIM, make_autoencoder, make_unet
 from mpod_pipeline.priors.attention import Float32Attention
 from mpod_pipeline.priors.muon import Muon, orthogonalize
+from mpod_pipeline.priors.train_autoencoder import (
+    AutoencoderTraining,
+    autoencoder_psnr,
+    encode,
+    train_autoencoder,
+)
 from mpod_pipeline.priors.train_denoisers import TextDenoiser, widen_input
 from mpod_pipeline.priors.training import (
     TrainingParameters,
@@ -193,3 +200,26 @@ def test_a_small_stable_diffusion_takes_layers_but_keeps_what_it_attends_to() ->
     torch.testing.assert_close(answers(own), unconditional, atol=1e-5, rtol=1e-4)
     for name, weight in attention.items():
         assert torch.equal(own.state_dict()[name], weight)
+
+
+def test_an_autoencoder_that_is_trained_on_keeps_its_latents_nearly(tmp_path: Path) -> None:
+    """Denoisers of the old latents stay good, and the start itself is left as it was."""
+    torch.manual_seed(0)
+    start = make_autoencoder(TINY).eval()
+    start.register_to_config(scaling_factor=3.0)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    before = encode(start, pictures)
+
+    def trained_on(hold_weight: float, checkpoint: str) -> AutoencoderKL:
+        p = AutoencoderTraining(
+            steps=20, batch_size=8, warmup_steps=0, whole_steps=0, crop=32, hold_weight=hold_weight
+        )
+        return train_autoencoder(pictures, TINY, p, tmp_path / checkpoint, lambda *_: None, start=start)
+
+    held, free = trained_on(10.0, "held.pt"), trained_on(0.0, "free.pt")
+    moved = [float((encode(network, pictures) - before).float().square().mean()) for network in (held, free)]
+    assert 0 < moved[0] < 0.3 * moved[1]
+    for network in (held, free):
+        assert autoencoder_psnr(network, pictures) > autoencoder_psnr(start, pictures)
+        assert network.config.scaling_factor == 3.0
+    assert torch.equal(encode(start, pictures), before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,6 +38,9 @@ class AutoencoderTraining(TrainingParameters):
     edge_weight: float = 0.5
     colour_weight: float = 4.0
     anchor_steps: int = 400
+    hold_weight: NonNegativeFloat = Field(
+        0.1, description="how firmly latents stay where they are, for a network that is trained on"
+    )
 
 
 def to_network(pictures: NDArray[np.uint8]) -> Tensor:
@@ -65,6 +69,13 @@ def colour_anchor(latents: Tensor, target: Tensor) -> Tensor:
     return (latents[:, :3] - F.avg_pool2d(target, target.shape[-1] // latents.shape[-1])).square().mean()
 
 
+def latents_moved(start: AutoencoderKL, pictures: Tensor, latents: Tensor) -> Tensor:
+    """Mean squared change of latents [B, 4, h, w] of pictures [B, 3, H, W] since ``start``, in its variance."""
+    with torch.no_grad(), mixed_precision(pictures.device):
+        before = start.encode(pictures).latent_dist.mean
+    return start.config.scaling_factor**2 * (latents - before.float()).square().mean()
+
+
 def train_autoencoder(
     pictures: NDArray[np.uint8],
     architecture: ArchitectureParameters,
@@ -76,14 +87,13 @@ def train_autoencoder(
 ) -> AutoencoderKL:
     """Train on pictures [N, H, W, 3] (on white); the scaling factor makes latents of unit variance.
 
-    From a ``start`` the latents stay where they are, so that denoisers of them stay good: only the decoder learns.
+    A ``start`` is trained on, and its latents and their scaling factor are kept, nearly: denoisers of them stay good.
     """
     torch.manual_seed(p.seed)
-    network = make_autoencoder(architecture) if start is None else start
+    network = make_autoencoder(architecture) if start is None else deepcopy(start)
     network = network.to(device).to(memory_format=torch.channels_last)
     if start is not None:
-        network.encoder.requires_grad_(False)
-        network.quant_conv.requires_grad_(False)
+        start = start.to(device).to(memory_format=torch.channels_last)
 
     def loss_of_step(net: Any, step: int) -> Tensor:
         rng, _ = step_generator(p.seed, step)
@@ -98,12 +108,14 @@ def train_autoencoder(
             noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32)).to(device)
             output = net.decode(posterior.mean + posterior.std * noise).sample
         loss = reconstruction_loss(output.float(), target, p) + p.kl_weight * posterior.kl().mean().float()
+        if start is not None:
+            return loss + p.hold_weight * latents_moved(start, target, posterior.mean.float())
         hold = max(0.0, 1 - step / p.anchor_steps) if p.anchor_steps else 0.0
         return loss + hold * colour_anchor(posterior.mean.float(), target)
 
     fit(network, loss_of_step, p, checkpoint, report)
     if start is not None:
-        return network.requires_grad_(True)
+        return network
     sample = pictures[:: max(1, len(pictures) // 256)][:256]
     network.register_to_config(scaling_factor=1.0 / float(encode(network, sample).std()))
     return network

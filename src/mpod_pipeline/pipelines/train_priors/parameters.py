@@ -27,7 +27,8 @@ class TrainPriorsParameters(Parameters):
 
     checkpoints: Path = Field(description="where unfinished training is kept")
     start_from: Path | None = Field(
-        None, description="a folder of both priors to go on from, keeping their latents; null: from nothing"
+        None,
+        description="a folder of both priors to go on from, nearly keeping their latents; null: from nothing",
     )
     take_novel_view_layers: bool = Field(
         False,
