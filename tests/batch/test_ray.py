@@ -98,6 +98,12 @@ class Bench:
     def attempts(self) -> Counter[str]:
         return Counter(path.name.split("-")[1] for path in self.diary.glob("did-*"))
 
+    def newest_attempt(self) -> str:
+        """``did-product-node-time`` of the one that began last."""
+        return max(
+            (path.name for path in self.diary.glob("did-*")), key=lambda name: int(name.rsplit("-", 1)[1])
+        )
+
 
 @pytest.fixture
 def bench(cluster: Any, tmp_path: Path) -> Bench:
@@ -184,9 +190,10 @@ def test_a_node_that_goes_away_loses_no_product(bench: Bench, cluster: Any) -> N
     for chunk in bench.chunks():
         bench.save(chunk)
         if chunk["records"] and not gone:
-            # the worker whose result this is waits for its next task; the other one is in the middle of its own
-            newest = max(bench.diary.glob("did-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-            cluster.remove_node(nodes[newest.name.split("-")[2]], allow_graceful=False)
+            # the worker whose result this is has its next task already: whoever began last is in the middle of one
+            while (begun := bench.newest_attempt()).split("-")[1] in bench.saved:
+                time.sleep(0.01)
+            cluster.remove_node(nodes[begun.split("-")[2]], allow_graceful=False)
             gone = True
     assert gone
     assert {bench.state(product) for product in products} == {"made"}
