@@ -191,7 +191,8 @@ def test_a_node_that_goes_away_loses_no_product(bench: Bench, cluster: Any) -> N
         bench.save(chunk)
         if chunk["records"] and not gone:
             # the worker whose result this is has its next task already: whoever began last is in the middle of one
-            while (begun := bench.newest_attempt()).split("-")[1] in bench.saved:
+            end = time.monotonic() + 60
+            while (begun := bench.newest_attempt()).split("-")[1] in bench.saved and time.monotonic() < end:
                 time.sleep(0.01)
             cluster.remove_node(nodes[begun.split("-")[2]], allow_graceful=False)
             gone = True
