@@ -13,7 +13,7 @@ from mpod_pipeline.parameters import Parameters
 
 
 class NovelViewScoring(Parameters):
-    """Pictures sampled from a photo, against true ones. Guidance 1 asks once a step and comes closest to the mean."""
+    """Pictures sampled from a photo, against true ones. Guidance 1 asks once a step."""
 
     objects: PositiveInt = Field(100, description="of the families that were trained on")
     held_out: PositiveInt = Field(12, description="of the family that was not")
