@@ -12,18 +12,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from mpod_pipeline.datasets import Weights
 from mpod_pipeline.pipelines.score_priors.nodes import (
     TRAINED_FAMILIES,
     grid,
     linear_classifier,
     members_of,
     road_products,
+    score_novel_views,
     score_product,
 )
+from mpod_pipeline.pipelines.score_priors.parameters import ScorePriorsParameters
 from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import SPLIT_SEEDS, ProductViews, photograph_product
 from tests.command import ROOT, environment
+from tests.priors.tiny import save_tiny_novel_view
 
 
 def _views() -> ProductViews:
@@ -57,6 +61,21 @@ def test_scored_products_are_of_the_test_split_and_of_different_families() -> No
     assert len({family for family, _ in products}) == 12 and products[1][0] == HELD_OUT_FAMILY
     assert all(SPLIT_SEEDS["test"] <= seed < SPLIT_SEEDS["samples"] for _, seed in products)
     assert len(members_of("test", TRAINED_FAMILIES, 100)) == 100
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_scored_products_are_of_the_split_that_is_asked_for(split: str, tmp_path: Path) -> None:
+    prior = Weights(save_tiny_novel_view(tmp_path / "novel_view"), "cpu")
+    few = {"objects": 1, "held_out": 1, "compounds": 1, "views": 2, "steps": 1}
+    p = ScorePriorsParameters.model_validate({"split": split, "novel_views": few})
+    table, _ = score_novel_views(prior, p)
+    for group, families in zip(
+        table["group"], [TRAINED_FAMILIES, [HELD_OUT_FAMILY], ["compound"]], strict=True
+    ):
+        family, seed = members_of(split, families, 1)[0]
+        copied = score_product(torch.zeros(2, 3, 32, 32), photograph_product(family, seed, 3, 32))
+        row = table[table["group"] == group].iloc[0]
+        assert row["copied_psnr"] == pytest.approx(copied["copied_psnr"])
 
 
 def test_the_classifier_separates_what_can_be_separated() -> None:

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.priors.architecture import make_scheduler
 from mpod_pipeline.priors.novel_view import ddim_step, timestep_pairs
 from mpod_pipeline.priors.schedule import NoiseSchedule
 
@@ -63,6 +64,18 @@ def test_sampling_goes_from_the_noisiest_timestep_to_none() -> None:
     assert pairs[0][0] == 999
     assert pairs[-1][1] == -1
     assert all(t > lower for t, lower in pairs)
+
+
+def test_the_small_priors_start_from_noise_alone() -> None:
+    """There sampling starts, ours and diffusers' own."""
+    theirs = make_scheduler()
+    schedule = NoiseSchedule.of(theirs)
+    clean, noise, _ = _draw()
+    last = torch.full((3,), timestep_pairs(schedule, 7)[0][0])
+    torch.testing.assert_close(schedule.add_noise(clean, noise, last), noise)
+    torch.testing.assert_close(schedule.clean(-clean, noise, last), clean)
+    theirs.set_timesteps(7)
+    assert int(theirs.timesteps[0]) == last[0]
 
 
 def test_an_unknown_prediction_type_is_refused() -> None:

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from mpod_pipeline.priors.architecture import make_scheduler
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 
@@ -57,6 +58,24 @@ def test_clean_weighting_is_the_distance_to_the_one_step_estimate() -> None:
     torch.testing.assert_close(
         latents.grad, (latents.detach() - estimate) / latents.numel(), atol=1e-7, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize(("weighting", "factor"), [("sigma_squared", 0.0), ("clean", 1.0), ("uniform", 0.0)])
+def test_where_no_picture_is_left_the_gradient_is_finite(weighting: str, factor: float) -> None:
+    """At the last timestep of our small priors: alpha is 0 there, sigma 1."""
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    estimate = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
+    sds_loss(
+        latents,
+        lambda noisy, t: -estimate,
+        NoiseSchedule.of(make_scheduler()),
+        torch.tensor([999]),
+        torch.Generator().manual_seed(2),
+        weighting,  # type: ignore[arg-type]
+    ).backward()
+    assert latents.grad is not None
+    expected = factor * (latents.detach() - estimate) / latents.numel()
+    torch.testing.assert_close(latents.grad, expected, atol=1e-7, rtol=1e-4)
 
 
 def test_no_gradient_goes_through_the_prior() -> None:

@@ -106,7 +106,12 @@ def make_camera_projection(p: ArchitectureParameters) -> CLIPCameraProjection:
 
 
 def make_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise, predicting v: well behaved at high noise, where a novel view's structure is decided."""
+    """Stable Diffusion's noise, predicting v: well behaved at high noise, where a novel view's structure is decided.
+
+    Rescaled so that its last timestep is noise alone, where sampling starts (S. Lin et al., Common Diffusion Noise
+    Schedules and Sample Steps are Flawed, WACV 2024): else a network reads there, from a trace of the picture, how
+    much of it is white, and is misled by pure noise.
+    """
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -114,5 +119,6 @@ def make_scheduler() -> DDIMScheduler:
         prediction_type="v_prediction",
         clip_sample=False,
         set_alpha_to_one=False,
-        steps_offset=1,
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
     )

@@ -37,17 +37,18 @@ def annealed_timesteps(
 
 
 def sds_weight(schedule: NoiseSchedule, timesteps: Tensor, like: Tensor, weighting: Weighting) -> Tensor:
-    """``w(t)`` of Eq. 1, shaped to multiply ``like``.
+    """The factor of ``z - z_0_hat`` that makes it ``w(t) (eps_hat - eps)``, which is ``w(t) alpha / sigma``, shaped to
+    multiply ``like``. So no weight is infinite where no picture is left, as at the last timestep of our small priors.
 
-    sigma_squared: ``1 - alphas_cumprod`` (DreamFusion). uniform: 1. clean: ``sigma / alpha``, which makes the gradient
-    ``z - z_0_hat``, that of the squared distance to the one-step estimate.
+    sigma_squared: ``w(t) = 1 - alphas_cumprod`` (DreamFusion). uniform: 1. clean: ``sigma / alpha``, which makes it the
+    gradient of the squared distance to the one-step estimate.
     """
-    sigma = schedule.sigma(timesteps, like)
+    alpha, sigma = schedule.alpha(timesteps, like), schedule.sigma(timesteps, like)
     if weighting == "sigma_squared":
-        return sigma.square()
+        return alpha * sigma
     if weighting == "clean":
-        return sigma / schedule.alpha(timesteps, like)
-    return torch.ones_like(sigma)
+        return torch.ones_like(sigma)
+    return alpha / sigma
 
 
 def sds_loss(
@@ -65,7 +66,7 @@ def sds_loss(
     with torch.no_grad():
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         noisy = schedule.add_noise(latents, noise, timesteps)
-        epsilon = schedule.epsilon(predict(noisy, timesteps), noisy, timesteps)
-        gradient = sds_weight(schedule, timesteps, latents, weighting) * (epsilon - noise)
+        estimate = schedule.clean(predict(noisy, timesteps), noisy, timesteps)
+        gradient = sds_weight(schedule, timesteps, latents, weighting) * (latents - estimate)
         target = latents - gradient
     return 0.5 * (latents - target).square().mean()

@@ -1,4 +1,4 @@
-"""The priors' scores on the test split: each table by itself, then all in one."""
+"""The priors' scores on products held out from training: each table by itself, then all in one."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def score_novel_views(
     prior = load_novel_view_prior(novel_view_prior.path, device=novel_view_prior.device)
     autoencoder = AutoencoderKL.from_pretrained(novel_view_prior.path, subfolder="vae").float().eval()
     groups = {
-        "trained families": members_of("test", TRAINED_FAMILIES, p.objects),
-        "held-out family": members_of("test", [HELD_OUT_FAMILY], p.held_out),
-        "compounds": members_of("test", ["compound"], p.compounds),
+        "trained families": members_of(parameters.split, TRAINED_FAMILIES, p.objects),
+        "held-out family": members_of(parameters.split, [HELD_OUT_FAMILY], p.held_out),
+        "compounds": members_of(parameters.split, ["compound"], p.compounds),
     }
 
     rows, samples = [], {}
@@ -123,7 +123,7 @@ def score_captions(
     encoder = load_efficientnet_lite0()
     size = 128
     learnt = members_of("train", TRAINED_FAMILIES, p.examples * len(TRAINED_FAMILIES))
-    asked = members_of("test", TRAINED_FAMILIES, p.captions * len(TRAINED_FAMILIES))
+    asked = members_of(parameters.split, TRAINED_FAMILIES, p.captions * len(TRAINED_FAMILIES))
     features, labels = [], []
     for family, seed in tqdm(learnt, desc="photos to learn from"):
         pictures = to_float(on_white(photograph_product(family, seed, 4, size).pictures))
@@ -199,12 +199,12 @@ def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, 
 def score_road(
     novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> Iterator[dict[str, Any]]:
-    """The whole road from photo to mesh, for products of the test split, one of each family in turn; with a mean."""
+    """The whole road from photo to mesh, for products of a split, one of each family in turn; with a mean."""
     p = parameters.road
     road = Road.load(novel_view_prior.path, text_to_image_prior.path, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
-    for family, seed in tqdm(road_products("test", parameters.products), desc="whole road"):
+    for family, seed in tqdm(road_products(parameters.split, parameters.products), desc="whole road"):
         outlined = outline_product(family, seed, road, p, parameters.seed, lambda *_: None)
         made = finish_product(outlined, road, p, parameters.seed, lambda *_: None)
         rows.append({"product": f"{family}-{seed}", **made.scores})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from mpod_pipeline.method.detail import DetailParameters
@@ -43,8 +45,9 @@ class RoadParameters(Parameters):
 
 
 class ScorePriorsParameters(Parameters):
-    """All scores of both priors, on the test split."""
+    """All scores of both priors. Settings are for the validation split to choose, and the test split to report."""
 
+    split: Literal["validation", "test"] = "test"
     seed: NonNegativeInt = 0
     novel_views: NovelViewScoring = NovelViewScoring()
     captions: CaptionScoring = CaptionScoring()
