@@ -108,6 +108,18 @@ def test_an_id_given_twice_fails_once(tmp_path: Path) -> None:
     assert "more than one photo" in reason(photos, "mug")
 
 
+@pytest.mark.parametrize(("first", "second"), [("Mug", "mug"), ("caf\u00e9", "cafe\u0301")])
+def test_ids_that_some_file_systems_take_for_one_do_not_share_files(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    write(tmp_path, "1.png", "2.png")
+    photos = load(tmp_path, f"id,photo\n{first},1.png\n{second},2.png\n")
+    kept, stand_in = photos
+    assert kept == first and photos[first]() == b"1.png"
+    assert photos.written_as(stand_in) == second
+    assert "macOS and Windows" in reason(photos, stand_in)
+
+
 @pytest.mark.parametrize("table", ["", "name,photo\n", "id,title\n"])
 def test_a_table_without_its_columns_is_a_wrong_setting(tmp_path: Path, table: str) -> None:
     with pytest.raises(DatasetError, match="no column"):

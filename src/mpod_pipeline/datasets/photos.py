@@ -10,7 +10,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from mpod_pipeline.datasets.product_ids import stand_in_for, what_is_wrong_with
+from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
 from mpod_pipeline.errors import ProductError, SetupError
 
 #: What a photo's name may end with, in any case.
@@ -117,9 +117,14 @@ class PhotoFolder(AbstractDataset[None, Photos]):
 def _collect(named: Iterator[tuple[str, Photo | Unusable]]) -> Photos:
     entries: dict[str, Photo | Unusable] = {}
     originals: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for original, entry in named:
         product = original
-        if problem := what_is_wrong_with(original):
+        other = seen.setdefault(as_file_systems_see(original), original)
+        problem = what_is_wrong_with(original)
+        if not problem and other != original:
+            problem = f"The id {original!r} would share files with {other!r} on macOS and Windows; please change one."
+        if problem:
             product, entry = stand_in_for(original), Unusable(problem)
             originals[product] = original
         if product in entries:

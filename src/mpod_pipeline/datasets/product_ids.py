@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 #: Bytes of UTF-8. File systems take 255 for a name; suffixes and the mark of an unfinished file need their
 #: share.
@@ -27,6 +28,11 @@ def what_is_wrong_with(product: str) -> str | None:
     if product == "mean":
         return "The id 'mean' is kept for the row of means in the table of scores; please choose another id."
     return None
+
+
+def as_file_systems_see(product: str) -> str:
+    """The id without what macOS or Windows leave out when they compare names: two ids of one such form share files."""
+    return unicodedata.normalize("NFC", product.lower())
 
 
 def stand_in_for(product: str) -> str:
