@@ -29,7 +29,7 @@ class CaptionScoring(Parameters):
     """Whether a classifier of true pictures recognises what a caption became."""
 
     examples: PositiveInt = Field(16, description="products of each family that the classifier learns from")
-    captions: PositiveInt = Field(8, description="of each family, of the test split")
+    captions: PositiveInt = Field(8, description="of each family")
     steps: PositiveInt = 30
     guidance_scale: NonNegativeFloat = 4.0
 
