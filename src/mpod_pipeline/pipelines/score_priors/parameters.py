@@ -15,23 +15,25 @@ from mpod_pipeline.parameters import Parameters
 
 
 class NovelViewScoring(Parameters):
-    """Pictures sampled from a photo, against true ones. Guidance 1 asks once a step."""
+    """Pictures sampled from a photo, against true ones. The guidance is what came closest on the validation split."""
 
     objects: PositiveInt = Field(100, description="of the families that were trained on")
     held_out: PositiveInt = Field(12, description="of the family that was not")
     compounds: PositiveInt = Field(12, description="random compounds of primitives")
     views: PositiveInt = Field(8, description="of each, all round")
     steps: PositiveInt = Field(50, description="of DDIM")
-    guidance_scale: NonNegativeFloat = 1.0
+    guidance_scale: NonNegativeFloat = 2.0
 
 
 class CaptionScoring(Parameters):
-    """Whether a classifier of true pictures recognises what a caption became."""
+    """Whether a classifier of true pictures recognises what a caption became. The guidance is Stable Diffusion's own, and
+    what was recognised most on the validation split.
+    """
 
     examples: PositiveInt = Field(16, description="products of each family that the classifier learns from")
     captions: PositiveInt = Field(8, description="of each family")
     steps: PositiveInt = 30
-    guidance_scale: NonNegativeFloat = 4.0
+    guidance_scale: NonNegativeFloat = 7.5
 
 
 class RoadParameters(Parameters):
