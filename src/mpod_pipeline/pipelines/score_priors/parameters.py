@@ -26,8 +26,8 @@ class NovelViewScoring(Parameters):
 
 
 class CaptionScoring(Parameters):
-    """Whether a classifier of true pictures recognises what a caption became. The guidance is Stable Diffusion's own, and
-    what was recognised most on the validation split.
+    """Whether a classifier of true pictures recognises what a caption became. The guidance is Stable Diffusion's own,
+    and what was recognised most on the validation split.
     """
 
     examples: PositiveInt = Field(16, description="products of each family that the classifier learns from")
