@@ -5,7 +5,7 @@
     python benchmarks/ablations.py priors --products 6
 
 Prints a Markdown table; every product's scores are kept under ``--results`` as they come, and are not made again, so
-that it can be stopped and gone on with. The tables in docs/ablations.md that name it were made by it. The products are of the
+that it can be stopped and gone on with. Its tables in docs/ablations.md name it. The products are of the
 validation split: settings are chosen by them.
 """
 
