@@ -120,9 +120,8 @@ def _collect(named: Iterator[tuple[str, Photo | Unusable]]) -> Photos:
     seen: dict[str, str] = {}
     for original, entry in named:
         product = original
-        other = seen.setdefault(as_file_systems_see(original), original)
         problem = what_is_wrong_with(original)
-        if not problem and other != original:
+        if not problem and (other := seen.setdefault(as_file_systems_see(original), original)) != original:
             problem = f"The id {original!r} would share files with {other!r} on macOS and Windows; please change one."
         if problem:
             product, entry = stand_in_for(original), Unusable(problem)
