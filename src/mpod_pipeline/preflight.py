@@ -236,5 +236,6 @@ def try_mesh_makers(maker: Maker) -> None:
         maker,
     )
     mesh = shape.mesh()
-    seen = rasterize(mesh.vertices, mesh.faces, mesh.vertices, Cameras.at(0.0, 0.0).to(device), 16, maker)
+    # kaolin's backward starts one block per whole 512 pixels, so that of fewer it starts none, which CUDA refuses
+    seen = rasterize(mesh.vertices, mesh.faces, mesh.vertices, Cameras.at(0.0, 0.0).to(device), 32, maker)
     (seen.attributes.square().mean() + seen.opacity.mean()).backward()

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -99,6 +100,9 @@ def test_pictures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
     for products, views in ((2, 2), (1, 3)):
         with pytest.raises(SetupError, match=r"train-0000 in .* other settings .* another workspace"):
             photograph(products, views)
+    made.save({"train-0000": dict(made.load()["train-0000"]()) | {"family": np.array(["boot"])}})
+    with pytest.raises(SetupError, match=r"train-0000 in .* other settings"):
+        photograph(products=1, views=2)  # a product's family and seed say what it is
 
 
 def test_weights_take_the_old_ones_place_or_leave_them(tmp_path: Path) -> None:

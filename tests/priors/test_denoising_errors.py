@@ -29,7 +29,7 @@ def some_latents(products: int, image_size: int, views: int = 3) -> ViewLatents:
     rng = np.random.default_rng(0)
     size = image_size // 4
     latents = torch.from_numpy(rng.standard_normal((products, views, 4, size, size)).astype(np.float16))
-    photos = rng.integers(0, 256, (products, image_size, image_size, 3)).astype(np.uint8)
+    photos = torch.from_numpy(rng.integers(0, 256, (products, image_size, image_size, 3)).astype(np.uint8))
     angles = rng.random((products, views)).astype(np.float32)
     return ViewLatents(latents, photos, angles, angles, ["a mug"] * products, 0.5)
 

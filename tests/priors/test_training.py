@@ -130,6 +130,25 @@ def test_a_convolution_is_stepped_as_a_matrix(memory_format: torch.memory_format
     torch.testing.assert_close(q.detach(), weight * 0.95 - 0.1 * 0.2 * 45**0.5 * change, atol=1e-5, rtol=1e-4)
 
 
+def test_weights_of_one_shape_are_stepped_each_by_itself() -> None:
+    """They are orthogonalised in one batch, in which none may see another."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 4), (3, 5, 2, 2), (6, 4), (4, 6), (3, 5, 2, 2)]
+    weights, first, second = ([torch.randn(s, generator=generator) for s in shapes] for _ in range(3))
+
+    def stepped(indices: list[int]) -> list[torch.Tensor]:
+        parameters = [nn.Parameter(weights[i].clone()) for i in indices]
+        optimizer = Muon(parameters, lr=0.1, weight_decay=0.5)
+        for gradients in (first, second):
+            for q, i in zip(parameters, indices, strict=True):
+                q.grad = gradients[i].clone()
+            optimizer.step()
+        return [q.detach() for q in parameters]
+
+    for i, together in enumerate(stepped([0, 1, 2, 3, 4])):
+        torch.testing.assert_close(together, stepped([i])[0], atol=1e-5, rtol=1e-4)
+
+
 def test_every_weight_has_one_optimizer() -> None:
     network = make_unet(TINY, 4)
     optimizers = make_optimizers(network, TrainingParameters(steps=1))

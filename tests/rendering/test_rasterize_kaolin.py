@@ -33,7 +33,7 @@ def test_surfaces_and_their_gradients_agree_with_the_cpus() -> None:
     cameras = Cameras.at([30.0, 200.0], [10.0, -40.0])
     results = []
     for device, maker in (("cpu", "cpu"), ("cuda", "cuda")):
-        moving = vertices.to(device).requires_grad_()
+        moving = vertices.clone().to(device).requires_grad_()
         attributes = (vertices + 0.5).to(device).requires_grad_()
         raster = rasterize(moving, faces.to(device), attributes, cameras.to(device), 64, maker=maker)  # type: ignore[arg-type]
         inside = (raster.face_index >= 0)[..., None]

@@ -53,6 +53,11 @@ def test_no_product_is_in_two_splits_and_the_held_out_family_is_not_trained_on()
     assert HELD_OUT_FAMILY in {family for family, _ in splits["test"]}
 
 
+def test_a_third_of_the_training_is_compounds() -> None:
+    families = [family for family, _ in split_members("train", 330)]
+    assert families.count("compound") == 110 and families.count("mug") == 10
+
+
 def test_views_begin_with_the_photo_and_go_all_round() -> None:
     views = photograph_product("vase", 12, 9, 24)
     assert views.pictures.shape == (9, 24, 24, 4)

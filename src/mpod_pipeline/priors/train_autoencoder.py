@@ -43,11 +43,11 @@ class AutoencoderTraining(TrainingParameters):
     )
 
 
-def to_network(pictures: NDArray[np.uint8]) -> Tensor:
+def to_network(pictures: NDArray[np.uint8] | Tensor, device: torch.device | str) -> Tensor:
     """uint8 [B, H, W, 3] to float [B, 3, H, W] in [-1, 1]."""
-    return (
-        torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    ).contiguous(memory_format=torch.channels_last)
+    return (torch.as_tensor(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, p: AutoencoderTraining) -> Tensor:
@@ -102,7 +102,7 @@ def train_autoencoder(
         batch = pictures[rng.integers(0, len(pictures), count)]
         if not whole:
             batch = random_crops(batch, p.crop, rng)
-        target = to_network(batch).to(device)
+        target = to_network(batch, device)
         with mixed_precision(target.device):
             posterior = net.encode(target).latent_dist
             noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32)).to(device)
@@ -138,9 +138,8 @@ def encode(network: AutoencoderKL, pictures: NDArray[np.uint8], batch_size: int 
     device = device_of(network)
     for start in range(0, len(pictures), batch_size):
         with mixed_precision(device):
-            mean = network.encode(
-                to_network(pictures[start : start + batch_size]).to(device)
-            ).latent_dist.mean
+            batch = to_network(pictures[start : start + batch_size], device)
+            mean = network.encode(batch).latent_dist.mean
         latents.append(mean.half().cpu())
     return torch.cat(latents)
 
@@ -151,7 +150,7 @@ def autoencoder_psnr(network: AutoencoderKL, pictures: NDArray[np.uint8], batch_
     values = []
     device = device_of(network)
     for start in range(0, len(pictures), batch_size):
-        target = to_network(pictures[start : start + batch_size]).to(device)
+        target = to_network(pictures[start : start + batch_size], device)
         with mixed_precision(device):
             output = network.decode(network.encode(target).latent_dist.mode()).sample
         error = F.mse_loss(output.float().clamp(-1, 1), target, reduction="none").mean((1, 2, 3)) / 4

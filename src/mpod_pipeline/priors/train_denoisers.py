@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,14 +72,23 @@ class ViewLatents:
     """All pictures of N products as the denoisers see them; view 0 is the photo."""
 
     latents: Tensor  # [N, V, 4, h, w] float16, unscaled modes
-    photos: NDArray[np.uint8]  # [N, H, W, 3] on white
+    photos: Tensor  # [N, H, W, 3] uint8, on white
     azimuth_deg: NDArray[np.float32]  # [N, V]
     elevation_deg: NDArray[np.float32]  # [N, V]
     captions: Sequence[str]
     scaling_factor: float
 
+    def to(self, device: torch.device) -> ViewLatents:
+        """The same where the networks are: a step then waits for no copying."""
+        return replace(self, latents=self.latents.to(device), photos=self.photos.to(device))
+
+    def modes(self, product: NDArray[np.int64], view: NDArray[np.int64] | int) -> Tensor:
+        """Latents [B, 4, h, w], unscaled, of views of products [B]."""
+        where = [torch.as_tensor(index, device=self.latents.device) for index in (product, view)]
+        return self.latents[where[0], where[1]].float()
+
     def scaled(self, product: NDArray[np.int64], view: NDArray[np.int64]) -> Tensor:
-        return self.latents[torch.from_numpy(product), torch.from_numpy(view)].float() * self.scaling_factor
+        return self.modes(product, view) * self.scaling_factor
 
 
 def view_words(azimuth_deg: float, elevation_deg: float) -> str:
@@ -157,16 +166,17 @@ def denoising_errors(
     """
     schedule = NoiseSchedule.of(make_scheduler())
     device = device_of(unet)
+    data = data.to(device)
     rng, generator = step_generator(seed, 0)
     products, views = data.azimuth_deg.shape
     product = np.repeat(np.arange(products), MEASURED_VIEWS)
     view = rng.integers(1, views, len(product))
-    noise = torch.randn(data.scaled(product, view).shape, generator=generator)
+    noise = torch.randn(len(product), *data.latents.shape[2:], generator=generator)
     for timestep in MEASURED_TIMESTEPS:
         total = 0.0
         for start in range(0, len(product), MEASURED_BATCH):
             some = slice(start, start + MEASURED_BATCH)
-            clean = data.scaled(product[some], view[some]).to(device)
+            clean = data.scaled(product[some], view[some])
             timesteps = torch.full((len(clean),), timestep, device=device)
             condition = condition_of(product[some], view[some])
             error = denoising_loss(unet, condition, clean, timesteps, noise[some].to(device), schedule)
@@ -247,6 +257,8 @@ def fast_to_train(network: Any) -> Any:
     """A denoiser whose U-Net computes the same, in the way that trains fastest on its device."""
     if device_of(network).type == "cpu":
         network.unet.set_attn_processor(Float32Attention())
+    else:
+        network.unet.compile(dynamic=False)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -261,21 +273,22 @@ def train_text_to_image(
     """The small Stable Diffusion: every view of every product under its caption."""
     network = fast_to_train(network)
     schedule = NoiseSchedule.of(make_scheduler())
+    device = device_of(network)
+    data = data.to(device)
     products, views = data.azimuth_deg.shape
 
     def loss_of_step(net: Any, step: int) -> Tensor:
-        rng, generator = step_generator(p.seed, step)
+        rng, generator = step_generator(p.seed, step, device)
         product, view = rng.integers(0, products, p.batch_size), rng.integers(0, views, p.batch_size)
-        device = device_of(net)
         texts = [
             ""
             if rng.random() < p.condition_dropout
             else sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
             for i, v in zip(product, view, strict=True)
         ]
-        clean = data.scaled(product, view).to(device)
+        clean = data.scaled(product, view)
         timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng).to(device)
-        noise = torch.randn(clean.shape, generator=generator).to(device)
+        noise = torch.randn(clean.shape, generator=generator, device=device)
         condition = Condition(net.context(texts, tokenizer))
         return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
@@ -320,7 +333,7 @@ class NovelViewDenoiser(nn.Module):
         device = device_of(self)
         photographed, nth = np.unique(product, return_inverse=True)
         # mean and deviation of 0.5 map [0, 1] to [-1, 1]
-        pixels = to_network(data.photos[photographed]).to(device)
+        pixels = to_network(data.photos[torch.from_numpy(photographed).to(data.photos.device)], device)
         pose = relative_pose(
             torch.from_numpy(data.elevation_deg[product, 0]),
             torch.from_numpy(data.azimuth_deg[product, view]),
@@ -329,8 +342,7 @@ class NovelViewDenoiser(nn.Module):
         with mixed_precision(device):
             tokens = image_tokens(self.image_encoder, pixels, self.camera_projection.num_tokens)
             context: Tensor = self.camera_projection(tokens[torch.from_numpy(nth).to(device)], pose)
-        latents = data.latents[torch.from_numpy(product), 0].float().to(device)
-        return Condition(context, latents, pose_labels(self.unet, pose))
+        return Condition(context, data.modes(product, 0).to(device), pose_labels(self.unet, pose))
 
 
 def widen_input(unet: UNet2DConditionModel, architecture: ArchitectureParameters) -> UNet2DConditionModel:
@@ -360,20 +372,21 @@ def train_novel_view(
     """The small Zero-1-to-3: from a product's photo to its other views."""
     network = fast_to_train(network)
     schedule = NoiseSchedule.of(make_scheduler())
+    device = device_of(network)
+    data = data.to(device)
     products, views = data.azimuth_deg.shape
     photos = p.batch_size // p.targets_per_photo
 
     def loss_of_step(net: Any, step: int) -> Tensor:
-        rng, generator = step_generator(p.seed, step)
+        rng, generator = step_generator(p.seed, step, device)
         product = rng.integers(0, products, photos)
         repeated = np.repeat(product, p.targets_per_photo)
         view = rng.integers(0, views, len(repeated))
-        device = device_of(net)
         keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float().to(device)
         condition = net.condition(data, repeated, view).kept(keep)
-        clean = data.scaled(repeated, view).to(device)
+        clean = data.scaled(repeated, view)
         timesteps = draw_timesteps(len(repeated), p.high_noise_share, rng).to(device)
-        noise = torch.randn(clean.shape, generator=generator).to(device)
+        noise = torch.randn(clean.shape, generator=generator, device=device)
         return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
     fit(network, loss_of_step, p, checkpoint, report)

@@ -1,8 +1,8 @@
 """Training of the small family: one loop for all networks, resumable to the step.
 
 Batches and noise of step k depend on the seed and k alone, and a checkpoint holds weights, moving averages and the
-optimiser, so a run that was killed goes on exactly where an undisturbed one would have been. Random numbers are drawn
-on the CPU, so every device sees the same batches.
+optimiser, so a run that was killed goes on exactly where an undisturbed one would have been. Every device sees the same
+batches; noise is drawn where it is needed, and differs between a CPU and a GPU.
 """
 
 from __future__ import annotations
@@ -50,10 +50,12 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def step_generator(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
-    """The random streams of one step."""
+def step_generator(
+    seed: int, step: int, device: torch.device | str = "cpu"
+) -> tuple[np.random.Generator, torch.Generator]:
+    """The random streams of one step: of its batch, and of its noise on ``device``."""
     rng = np.random.default_rng([seed, step])
-    return rng, torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+    return rng, torch.Generator(device).manual_seed(int(rng.integers(1 << 62)))
 
 
 def learning_rate(p: TrainingParameters, step: int) -> float:

@@ -20,8 +20,8 @@ SPLIT_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000, "samples"
 PHOTO_ELEVATION = (0.0, 20.0)
 PHOTO_YAW = (-10.0, 10.0)
 VIEW_ELEVATION = (-10.0, 60.0)
-#: Compounds count as much as this many families.
-COMPOUND_SHARE = 3
+#: Compounds count as much as this many families; in training, where they teach shape as such, a third of all.
+COMPOUND_SHARE, TRAIN_COMPOUND_SHARE = 3, 11
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class ProductViews:
 
 def split_members(split: str, count: int) -> list[tuple[str, int]]:
     """The first ``count`` (family, seed) of a split, families in turn; the held-out family only outside training."""
-    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, "compound")] + [
-        "compound"
-    ] * COMPOUND_SHARE
-    if split != "train":
-        turn.append(HELD_OUT_FAMILY)
+    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, "compound")]
+    if split == "train":
+        turn += ["compound"] * TRAIN_COMPOUND_SHARE
+    else:
+        turn += ["compound"] * COMPOUND_SHARE + [HELD_OUT_FAMILY]
     return [(turn[i % len(turn)], SPLIT_SEEDS[split] + i) for i in range(count)]
 
 

@@ -188,7 +188,8 @@ def _files(split: str, p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
 def _check_made(
     name: str, arrays: Mapping[str, NDArray[Any]], members: list[tuple[str, int]], p: ViewsParameters
 ) -> None:
-    if arrays["seed"].tolist() != [seed for _, seed in members] or arrays["pictures"].shape[1] != p.views:
+    made = list(zip(arrays["family"].tolist(), arrays["seed"].tolist(), strict=True))
+    if made != members or arrays["pictures"].shape[1] != p.views:
         raise SetupError(
             f"The pictures {name} in 03_primary/prior_views were made by other settings of train_priors.views. "
             "Give another workspace, or delete that folder and 05_model_input/prior_latents."
@@ -228,7 +229,7 @@ def _view_latents(
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return ViewLatents(
         torch.from_numpy(joined["latents"]),
-        joined["photos"],
+        torch.from_numpy(joined["photos"]),
         joined["azimuth_deg"],
         joined["elevation_deg"],
         [str(caption) for caption in joined["caption"]],
