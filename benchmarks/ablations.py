@@ -43,15 +43,17 @@ OUTLINE: Choices = {
     "guidance 5": {"outline.sds.guidance_scale": 5.0},
     "noise 0.02-0.98 throughout": {"outline.sds.start": (0.02, 0.98), "outline.sds.end": (0.02, 0.98)},
     "noise 0.5-0.95 to 0.2-0.5": {"outline.sds.end": (0.2, 0.5)},
-    "w(t) = sigma^2": {"outline.sds.weighting": "sigma_squared", "outline.sds.weight": 80.0},
-    "w(t) = 1": {"outline.sds.weighting": "uniform", "outline.sds.weight": 80.0},
-    "80 steps": {"outline.steps": 80},
-    "320 steps": {"outline.steps": 320},
+    "w(t) = sigma^2": {"outline.sds.weighting": "sigma_squared", "outline.sds.weight": 200.0},
+    "w(t) = 1": {"outline.sds.weighting": "uniform", "outline.sds.weight": 200.0},
+    "160 steps": {"outline.steps": 160},
+    "160 steps, SDS weight 80": {"outline.steps": 160, "outline.sds.weight": 80.0},
+    "240 steps": {"outline.steps": 240},
+    "640 steps": {"outline.steps": 640},
     "photo in 25% of the steps": {"outline.reference_probability": 0.25},
     "no entropy": {"outline.weights.entropy": 0.0},
     "entropy x 10": {"outline.weights.entropy": 5.0},
-    "SDS weight 30": {"outline.sds.weight": 30.0},
-    "SDS weight 200": {"outline.sds.weight": 200.0},
+    "SDS weight 80": {"outline.sds.weight": 80.0},
+    "SDS weight 500": {"outline.sds.weight": 500.0},
 }
 
 DETAIL: Choices = {
@@ -89,7 +91,15 @@ STAGES = {
     "outline": (
         OUTLINE,
         QUICK_DETAIL,
-        ["outline_psnr", "outline_silhouette_iou", "outline_photo_psnr", "seconds_optimize_outline"],
+        [
+            "outline_psnr",
+            "outline_silhouette_iou",
+            "outline_photo_psnr",
+            "seconds_optimize_outline",
+            "psnr",
+            "silhouette_iou",
+            "chamfer",
+        ],
     ),
     "detail": (
         DETAIL,

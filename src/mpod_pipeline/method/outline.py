@@ -44,12 +44,12 @@ class OutlineWeights(Parameters):
 class OutlineParameters(Parameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
-    steps: PositiveInt = 160
+    steps: PositiveInt = 320
     field: OutlineFieldParameters = OutlineFieldParameters(
         hash_grid=HashGridParameters(finest_resolution=96),
         blob_radius=0.85,
-        # so few steps look at the grid ten times: with Instant-NGP's decay they would march through what is carved away
-        # until the end
+        # so few steps look at the grid twenty times: with Instant-NGP's decay they would long march through what is
+        # carved away
         occupancy_threshold=2.0,
         occupancy_decay=0.5,
     )
@@ -81,7 +81,7 @@ class OutlineParameters(Parameters):
         le=1,
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=80.0)
+    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=200.0)
     weights: OutlineWeights = OutlineWeights()
 
 

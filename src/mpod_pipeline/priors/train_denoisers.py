@@ -257,7 +257,7 @@ def fast_to_train(network: Any) -> Any:
     """A denoiser whose U-Net computes the same, in the way that trains fastest on its device."""
     if device_of(network).type == "cpu":
         network.unet.set_attn_processor(Float32Attention())
-    else:
+    elif device_of(network).type == "cuda":
         network.unet.compile(dynamic=False)
     return network.to(memory_format=torch.channels_last)
 

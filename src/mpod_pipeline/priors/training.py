@@ -1,8 +1,8 @@
 """Training of the small family: one loop for all networks, resumable to the step.
 
-Batches and noise of step k depend on the seed and k alone, and a checkpoint holds weights, moving averages and the
-optimiser, so a run that was killed goes on exactly where an undisturbed one would have been. Every device sees the same
-batches; noise is drawn where it is needed, and differs between a CPU and a GPU.
+The batch of step k depends on the seed and k alone, its noise also on the kind of device where it is drawn; and a
+checkpoint holds weights, moving averages and the optimiser. So a run that was killed goes on where an undisturbed one
+would have been: exactly on a CPU, but for rounding on a GPU, whose kernels add in varying order.
 """
 
 from __future__ import annotations

@@ -15,14 +15,16 @@ from mpod_pipeline.parameters import Parameters
 
 
 class NovelViewScoring(Parameters):
-    """Pictures sampled from a photo, against true ones. The guidance is what came closest on the validation split."""
+    """Pictures sampled from a photo, against true ones. Without guidance by default: on the validation split its second
+    pass brings trained families 0.2 dB and costs compounds as much.
+    """
 
     objects: PositiveInt = Field(100, description="of the families that were trained on")
     held_out: PositiveInt = Field(12, description="of the family that was not")
     compounds: PositiveInt = Field(12, description="random compounds of primitives")
     views: PositiveInt = Field(8, description="of each, all round")
     steps: PositiveInt = Field(50, description="of DDIM")
-    guidance_scale: NonNegativeFloat = 2.0
+    guidance_scale: NonNegativeFloat = 1.0
 
 
 class CaptionScoring(Parameters):
