@@ -84,8 +84,7 @@ class ViewLatents:
 
     def modes(self, product: NDArray[np.int64], view: NDArray[np.int64] | int) -> Tensor:
         """Latents [B, 4, h, w], unscaled, of views of products [B]."""
-        where = [torch.as_tensor(index, device=self.latents.device) for index in (product, view)]
-        return self.latents[where[0], where[1]].float()
+        return self.latents[torch.from_numpy(product), torch.as_tensor(view)].float()
 
     def scaled(self, product: NDArray[np.int64], view: NDArray[np.int64]) -> Tensor:
         return self.modes(product, view) * self.scaling_factor
@@ -333,7 +332,7 @@ class NovelViewDenoiser(nn.Module):
         device = device_of(self)
         photographed, nth = np.unique(product, return_inverse=True)
         # mean and deviation of 0.5 map [0, 1] to [-1, 1]
-        pixels = to_network(data.photos[torch.from_numpy(photographed).to(data.photos.device)], device)
+        pixels = to_network(data.photos[torch.from_numpy(photographed)], device)
         pose = relative_pose(
             torch.from_numpy(data.elevation_deg[product, 0]),
             torch.from_numpy(data.azimuth_deg[product, view]),
