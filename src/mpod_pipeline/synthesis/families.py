@@ -1027,6 +1027,127 @@ def compound(d: Draft) -> str:
     return "object"
 
 
+#: How far a body reaches from its axis, at an angle (degrees from +x) and a height.
+Reach = Callable[[float, float], float]
+
+
+def assembly(d: Draft) -> str:
+    """A body that stands upright, with handles, spouts, lids and legs at random: how products are put together, of no
+    kind.
+    """
+    main = d.main_material(FLAT if d.chance(0.5) else ROUND, round=d.chance(0.5), gloss=d.uniform(0, 0.4))
+
+    def tint() -> int:
+        return main if d.chance(0.35) else d.material()
+
+    body, reach, height = _upright_body(d, main)
+    parts = [body]
+    if d.chance(0.35):
+        parts += _feet(d, reach(0, 0), reach(90, 0), tint())
+    if d.chance(0.3):  # a second body on top, as of a lamp or a mixer
+        top, _, more = _upright_body(d, tint())
+        parts.append(top.scaled([d.uniform(0.4, 1.1)] * 2 + [0.6]).moved((0, 0, height * 0.98)))
+        height += 0.6 * more
+    for _ in range(int(d.rng.integers(1, 5))):
+        angle = d.uniform(-30, 30) + float(d.rng.choice([0, 90, 90, 180, 270, 270]))
+        parts += [part.turned(angle) for part in _attachment(d, reach, angle, height, tint)]
+    turn = d.uniform(-25, 25)
+    d.add(*(part.turned(turn) for part in parts))
+    d.words.append("abstract")
+    return "object"
+
+
+def _upright_body(d: Draft, material: int) -> tuple[Part, Reach, float]:
+    """A column of superelliptic rings on z = 0, closed or hollow; how far it reaches, and how high it is."""
+    height = d.uniform(0.25, 1.0)
+    x, y = d.uniform(0.12, 0.45), d.uniform(0.12, 0.45)
+    exponent = 2.0 if d.chance(0.4) else d.uniform(2.5, 8)
+    if exponent == 2.0 and d.chance(0.7):
+        y = x
+    levels = np.linspace(0, 1, int(d.rng.integers(2, 6)))
+    spread = d.uniform(0.0, 0.5)
+    profile = smooth_profile([(1 + d.uniform(-spread, spread), level * height) for level in levels], 24)
+
+    def reach(angle_deg: float, z: float) -> float:
+        c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+        radius = (abs(c / x) ** exponent + abs(s / y) ** exponent) ** (-1 / exponent)
+        return float(radius * np.interp(z, profile[:, 1], profile[:, 0]))
+
+    inner = profile[profile[:, 1] > 0.06][::-1] * [0.88, 1.0]
+    outline = np.concatenate([profile, inner]) if d.chance(0.4) else profile
+    flat = superellipse(48, exponent) * [x, y]
+    rings = [np.concatenate([flat * width, np.full((48, 1), z)], -1) for width, z in outline]
+    return loft(np.stack(rings), material), reach, height
+
+
+def _feet(d: Draft, x: float, y: float, material: int) -> list[Part]:
+    """Legs, a pedestal or wheels, below z = 0, under a body that reaches to x and y."""
+    low, thick = -d.uniform(0.08, 0.6), d.uniform(0.02, 0.06)
+    match int(d.rng.integers(3)):
+        case 0:
+            out, angles = d.uniform(0.7, 1.2), np.linspace(0, 360, 4 + int(d.chance(0.6)))[:-1] + 45
+            ends = [(np.cos(np.radians(a)) * x * 0.7, np.sin(np.radians(a)) * y * 0.7) for a in angles]
+            return [
+                tube(
+                    [[a, b, 0.03], [a * out, b * out, low / 2], [a * out, b * out, low]], thick, material, 10
+                )
+                for a, b in ends
+            ]
+        case 1:
+            foot = cylinder(max(x, y) * d.uniform(0.6, 1.2), 0.05, material, 0.01).moved((0, 0, low))
+            return [cylinder(thick, -low + 0.03, material).moved((0, 0, low)), foot]
+        case _:
+            wheel = cylinder(d.uniform(0.06, 0.18), 0.06, material, 0.01).turned(90, 0)
+            return [wheel.moved((a * x * 0.65, b * y + 0.03, 0.0)) for a in (-1, 1) for b in (-1, 1)]
+
+
+def _attachment(
+    d: Draft, reach: Reach, angle: float, height: float, tint: Callable[[], int]
+) -> tuple[Part, ...]:
+    """Something that sticks out of a body towards ``angle``, which is +x here."""
+    z = height * d.uniform(0.15, 0.85)
+    out, rim = reach(angle, z), reach(angle, height)
+    material = tint()
+    match int(d.rng.integers(7)):
+        case 0:  # a handle at the side
+            radii = d.uniform(0.1, 0.35), height * d.uniform(0.15, 0.45)
+            return (tube(arc((out * 0.92, 0, z), radii, -95, 95, "xz", 24), d.uniform(0.02, 0.06), material),)
+        case 1:  # a handle over the top
+            radii = max(rim, 0.08) * d.uniform(0.7, 1.0), d.uniform(0.12, 0.5)
+            return (
+                tube(arc((0, 0, height * 0.96), radii, 0, 180, "xz", 28), d.uniform(0.02, 0.05), material),
+            )
+        case 2:  # a spout, a neck, a tail
+            far, up, bend = d.uniform(0.1, 0.45), d.uniform(-0.15, 0.5), d.uniform(0.2, 0.8)
+            start, middle = [out * 0.85, 0, z], [out + far * bend, 0, z + up * (1 - bend)]
+            path = smooth_profile([start, middle, [out + far, 0, z + up]], 16)
+            thick = d.uniform(0.04, 0.1)
+            return (tube(path, np.linspace(thick, thick * d.uniform(0.3, 1.2), 16), material),)
+        case 3:  # a lid with a knob
+            lid, knob = max(rim, 0.1) * d.uniform(0.7, 1.1), d.uniform(0.03, 0.08)
+            thick, top = d.uniform(0.03, 0.12), lid * d.uniform(0.5, 1.0)
+            return (
+                cylinder(lid, thick, material, 0.01, top_radius=top).moved((0, 0, height * 0.99)),
+                ellipsoid((knob, knob, knob * d.uniform(0.7, 1.8)), material).moved(
+                    (0, 0, height * 0.99 + 0.12)
+                ),
+            )
+        case 4:  # a pair of ears, wings or wheels
+            size = [d.uniform(0.03, 0.16), d.uniform(0.03, 0.16), d.uniform(0.05, 0.22)]
+            left, right = (
+                ellipsoid(size, material, d.uniform(1.8, 5)).moved((a * out, d.uniform(-0.05, 0.05), z))
+                for a in (-1, 1)
+            )
+            return left, right
+        case 5:  # a ring about it
+            ring = arc((0, 0, z), (out, reach(angle + 90, z)), 0, 340, "xy", 40)
+            return (tube(ring, d.uniform(0.02, 0.05), material),)
+        case _:  # a panel, a back, a drawer
+            size = [d.uniform(0.03, 0.12), d.uniform(0.15, 0.7), d.uniform(0.15, 0.7)]
+            panel = rounded_box(size, material, 0.015).turned(d.uniform(-15, 15), 1)
+            return (panel.moved((out, 0, z - size[2] * d.uniform(0, 0.5))),)
+
+
 FAMILIES: dict[str, Callable[[Draft], str]] = {
     "trainer": trainer,
     "boot": boot,
@@ -1052,7 +1173,10 @@ FAMILIES: dict[str, Callable[[Draft], str]] = {
     "clock": clock,
     "watering_can": watering_can,
     "compound": compound,
+    "assembly": assembly,
 }
 
 #: Never trained on: measures what the priors make of a kind of thing that they have not seen.
 HELD_OUT_FAMILY = "watering_can"
+#: Shapes of no kind: they teach shape as such.
+NAMELESS = ("compound", "assembly")

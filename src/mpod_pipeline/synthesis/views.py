@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY
+from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.product import make_product, place
 from mpod_pipeline.synthesis.studio import Light, Scene, set_scene
 
@@ -20,8 +20,10 @@ SPLIT_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000, "samples"
 PHOTO_ELEVATION = (0.0, 20.0)
 PHOTO_YAW = (-10.0, 10.0)
 VIEW_ELEVATION = (-10.0, 60.0)
-#: Compounds count as much as this many families; in training, where they teach shape as such, a third of all.
-COMPOUND_SHARE, TRAIN_COMPOUND_SHARE = 3, 11
+#: Compounds count as much as this many families.
+COMPOUND_SHARE = 3
+#: In training, where they teach shape as such, the nameless are three in five: as many families each.
+TRAIN_SHARES = {"compound": 18, "assembly": 15}
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class ProductViews:
 
 def split_members(split: str, count: int) -> list[tuple[str, int]]:
     """The first ``count`` (family, seed) of a split, families in turn; the held-out family only outside training."""
-    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, "compound")]
+    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, *NAMELESS)]
     if split == "train":
-        turn += ["compound"] * TRAIN_COMPOUND_SHARE
+        turn += [family for family, share in TRAIN_SHARES.items() for _ in range(share)]
     else:
         turn += ["compound"] * COMPOUND_SHARE + [HELD_OUT_FAMILY]
     return [(turn[i % len(turn)], SPLIT_SEEDS[split] + i) for i in range(count)]

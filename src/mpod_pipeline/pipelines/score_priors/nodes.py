@@ -22,7 +22,7 @@ from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, Scor
 from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
-from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY
+from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import ProductViews, photograph_product, split_members
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 WHITE_PAPER = 0.93
 #: Products of a group whose sampled views are kept as a picture.
 SHOWN_PRODUCTS = 8
-TRAINED_FAMILIES = tuple(f for f in FAMILIES if f not in (HELD_OUT_FAMILY, "compound"))
+TRAINED_FAMILIES = tuple(f for f in FAMILIES if f not in (HELD_OUT_FAMILY, *NAMELESS))
 
 
 def members_of(split: str, families: Sequence[str], count: int) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +54,26 @@ def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> 
     """
     p = parameters.views
     yield {}  # Kedro wants one, even when all is made
-    for split in ("train", "validation"):
-        for name, some in _files(split, p).items():
-            if name in made:
-                _check_made(name, made[name](), some, p)
-                continue
-            views = photograph_many(some, p.views, parameters.architecture.image_size, p.workers)
-            products = list(tqdm(views, total=len(some), desc=f"photograph {name}"))
-            yield {
-                name: {
-                    "pictures": np.stack([v.pictures for v in products]),
-                    "azimuth_deg": np.stack([v.azimuth_deg for v in products]),
-                    "elevation_deg": np.stack([v.elevation_deg for v in products]),
-                    "caption": np.array([v.caption for v in products]),
-                    "family": np.array([v.family for v in products]),
-                    "seed": np.array([v.seed for v in products]),
-                }
+    files = {name: some for split in ("train", "validation") for name, some in _files(split, p).items()}
+    missing = {name: some for name, some in files.items() if name not in made}
+    for name in files:
+        if name in made:
+            _check_made(name, made[name](), files[name], p)
+    members = [member for some in missing.values() for member in some]
+    views = photograph_many(members, p.views, parameters.architecture.image_size, p.workers)
+    views = iter(tqdm(views, total=len(members), desc="photograph"))
+    for name, some in missing.items():
+        products = list(islice(views, len(some)))
+        yield {
+            name: {
+                "pictures": np.stack([v.pictures for v in products]),
+                "azimuth_deg": np.stack([v.azimuth_deg for v in products]),
+                "elevation_deg": np.stack([v.elevation_deg for v in products]),
+                "caption": np.array([v.caption for v in products]),
+                "family": np.array([v.family for v in products]),
+                "seed": np.array([v.seed for v in products]),
             }
+        }
 
 
 def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> tuple[WriteWeights, Curve]:
