@@ -63,13 +63,22 @@ DETAIL: Choices = {
     "no L_nvm": {"detail.weights.novel_view_mask": 0.0},
     "no L_nvm, no MRCA": {"detail.weights.novel_view_mask": 0.0, "detail.mask_guidance": "none"},
     "no SDS": {"detail.sds.weight": 0.0},
-    "300 steps for the word": {"textual_inversion.steps": 300},
     "noise 0.2-0.7 to 0.02-0.5": {"detail.sds.start": (0.2, 0.7), "detail.sds.end": (0.02, 0.5)},
     "SDS weight 10": {"detail.sds.weight": 10.0},
     "SDS weight 50": {"detail.sds.weight": 50.0},
+    "SDS weight 500": {"detail.sds.weight": 500.0},
+    "SDS weight 500, no MRCA": {"detail.sds.weight": 500.0, "detail.mask_guidance": "none"},
+    "SDS weight 500, no L_nvm": {"detail.sds.weight": 500.0, "detail.weights.novel_view_mask": 0.0},
+    "SDS weight 500, no L_nvm, no MRCA": {
+        "detail.sds.weight": 500.0,
+        "detail.weights.novel_view_mask": 0.0,
+        "detail.mask_guidance": "none",
+    },
     "guidance 15": {"detail.sds.guidance_scale": 15.0},
     "40 steps": {"detail.steps": 40},
     "no Laplacian": {"detail.weights.laplacian": 0.0},
+    # Last, as it does stage 1 again.
+    "300 steps for the word": {"textual_inversion.steps": 300},
 }
 
 #: Whose denoisers lead; "untrained" has networks of the same shapes, drawn at random.

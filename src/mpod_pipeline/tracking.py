@@ -34,7 +34,7 @@ from mpod_pipeline.hooks import BatchHooks, is_batch
 logger = logging.getLogger(__name__)
 
 #: Datasets whose pictures are kept with the run.
-PICTURES = ("turntables",)
+PICTURES = ("turntables", "road_turntables", "novel_view_samples", "caption_samples")
 #: A run follows so many products: their seconds, curves, scores and pictures are in MLflow. Of thousands, nobody
 #: could open the run any more; the workspace has them all.
 FOLLOWED = 100
@@ -102,12 +102,8 @@ class TrackingHooks:
     @_unless_lost
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         if isinstance(data, pd.DataFrame):
-            if dataset_name == "scores" and not data.empty:
-                self._log(
-                    _metrics_of_table(data[(data["product"] == "mean") | data["product"].map(self._follows)])
-                )
-                self._flush()
-                mlflow.log_text(data.to_csv(index=False), "scores.csv")
+            if dataset_name.endswith("scores") and not data.empty:
+                self._log_scores(dataset_name, data)
             return
         if not data:
             return
@@ -162,6 +158,16 @@ class TrackingHooks:
         if len(self._followed) < FOLLOWED:
             self._followed.add(product)
         return product in self._followed
+
+    def _log_scores(self, name: str, table: pd.DataFrame) -> None:
+        """The table as a file; as metrics, the catalog's scores, or the priors' in all."""
+        if name == "scores":
+            followed = (table["product"] == "mean") | table["product"].map(self._follows)
+            self._log(_metrics_of_table(table[followed]))
+        elif name == "prior_scores":
+            self._log((score, value, 0) for score, value in zip(table["score"], table["value"], strict=True))
+        self._flush()
+        mlflow.log_text(table.to_csv(index=False), f"{name}.csv")
 
     def _log_summary(self, pipeline: Pipeline) -> None:
         if is_batch(pipeline):

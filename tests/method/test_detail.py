@@ -75,6 +75,9 @@ def test_the_road_from_field_to_scored_mesh(
     assert (evaluation.scores["pieces"], evaluation.scores["watertight"]) == (1.0, 1.0)
     assert 0 < evaluation.scores["outline_silhouette_iou"] < 1
     assert evaluation.turntable.shape == evaluation.normals.shape == (32, 9 * 32, 3)
+    in_metres = replace(made, vertices=made.vertices * 0.2)
+    with pytest.raises(ProductError, match=r"ground truth .* world units"):
+        evaluate(cutout, field, made, in_metres, Encoders([], []), p)
 
 
 class Pair(Ball):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,3 +114,11 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
     samples = [path.name for path in (tmp_path / "08_reporting/priors").glob("*_samples/*.png")]
     assert sorted(samples) == ["captions.png", "compounds.png", "held-out_family.png", "trained_families.png"]
     assert len(list((tmp_path / "08_reporting/priors/turntables").glob("*.png"))) == 1
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    values = dict(zip(table["score"].str.replace(",", "_"), table["value"], strict=True))
+    assert run.data.metrics == pytest.approx(values)
+    kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+    tables = {f"{what}_scores.csv" for what in ("novel_view", "caption", "road", "prior")}
+    assert tables | {"novel_view_samples", "caption_samples", "road_turntables"} <= kept

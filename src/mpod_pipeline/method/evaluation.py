@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from torch import Tensor
+from torchvision.ops import box_iou, masks_to_boxes
 
+from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.export import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
@@ -33,6 +35,9 @@ from mpod_pipeline.parameters import ElevationDeg, Parameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.shading import normal_picture
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
+
+#: Below this overlap of their boxes in the photo's view, a ground truth is of another size, or turned over.
+SAME_FRAME_IOU = 0.5
 
 
 class EvaluationParameters(Parameters):
@@ -90,12 +95,15 @@ def evaluate(
 ) -> Evaluation:
     """Score stage 1's field ("outline_...") and stage 2's mesh from the same fixed novel views.
 
-    Without ground truth only what compares with the photo is scored.
+    Without ground truth only what compares with the photo is scored. Raises ProductError where the ground truth is
+    not in the photo's frame: scores against it would say nothing.
     """
     p = parameters
     cameras = Cameras.at(torch.arange(p.azimuths).float() * 360 / p.azimuths, p.elevation_deg)
     photo_camera = Cameras.at(0.0, p.photo_elevation_deg)
     photo = reference_view(cutout, p.resolution)
+    if ground_truth is not None:
+        check_frame(draw(ground_truth, photo_camera, p.resolution)[1], photo.mask)
 
     scores: dict[str, float] = {}
     views = {"outline": draw_field(field, cameras, p.resolution), "": draw(mesh, cameras, p.resolution)[:2]}
@@ -123,6 +131,23 @@ def evaluate(
         )
     turntable, normals = contact_sheets(photo.picture, mesh, cameras, p.sheet_resolution)
     return Evaluation(scores, turntable, normals)
+
+
+def check_frame(opacity: Tensor, mask: Tensor) -> None:
+    """Raises ProductError where a ground truth's opacity [1, R, R] in the photo's view lies elsewhere than the photo's
+    mask [R, R]: most likely its vertices are in metres, or in a unit cube.
+    """
+    inside = [opacity >= 0.5, mask[None] >= 0.5]
+    iou = 0.0
+    if all(some.any() for some in inside):
+        to_the_pixels_end = torch.tensor([0, 0, 1, 1])
+        iou = float(box_iou(*(masks_to_boxes(some) + to_the_pixels_end for some in inside)))
+    if iou < SAME_FRAME_IOU:
+        raise ProductError(
+            "The ground truth does not stand where the product stands in its photo (their boxes overlap by "
+            f"{iou:.0%}): its vertices must be in world units, the long side of the product some 1.5, as "
+            "docs/conventions.md says."
+        )
 
 
 def perceptual_scores(photo: Tensor, views: Tensor, encoders: Encoders) -> dict[str, float]:

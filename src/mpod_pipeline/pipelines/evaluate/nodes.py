@@ -19,7 +19,7 @@ from mpod_pipeline.pipelines import STAGES
 STAGE = Stage(
     "evaluate",
     artifacts=("evaluations", "turntables", "normals"),
-    code_version=2,
+    code_version=3,
     made_by={"mesh": "refine_detail", "cutout": "segment", "field": "optimize_outline"},
     optional=frozenset({"ground_truth"}),
 )

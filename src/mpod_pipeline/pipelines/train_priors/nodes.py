@@ -54,7 +54,7 @@ def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> 
     """
     p = parameters.views
     yield {}  # Kedro wants one, even when all is made
-    files = {name: some for split in ("train", "validation") for name, some in _files(split, p).items()}
+    files = _all_files(p)
     missing = {name: some for name, some in files.items() if name not in made}
     for name in files:
         if name in made:
@@ -99,8 +99,7 @@ def encode_views(
 ) -> Iterator[dict[str, Arrays]]:
     """The latents of all pictures; only these and the photos are needed from here on."""
     network = _autoencoder(autoencoder.path).to(parameters.device)
-    names = [name for split in ("train", "validation") for name in _files(split, parameters.views)]
-    for name in tqdm(names, desc="encode"):
+    for name in tqdm(_all_files(parameters.views), desc="encode"):
         arrays = views[name]()
         pictures = _pictures(arrays)
         products, count = pictures.shape[:2]
@@ -187,6 +186,10 @@ def _files(split: str, p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
     return {
         f"{split}-{k:04d}": members[start : start + p.products_per_file] for k, start in enumerate(starts)
     }
+
+
+def _all_files(p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
+    return _files("train", p) | _files("validation", p)
 
 
 def _check_made(
