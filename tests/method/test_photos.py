@@ -203,6 +203,31 @@ def test_unusable_files_say_why(make: Callable[[], bytes], words: str) -> None:
     assert sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
 
 
+def test_nonsense_in_exif_refuses_no_sound_photo() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "A maker"
+    exif[0x0131] = "software " * 30  # stands behind it, and is read as numbers below
+    data = encoded(picture(), "JPEG", exif=exif, quality=95)
+    maker = (0x010F).to_bytes(2, "big") + (2).to_bytes(2, "big")  # of type ASCII
+    little = (0x010F).to_bytes(2, "little") + (2).to_bytes(2, "little")
+    (written,) = [entry for entry in (maker, little) if entry in data]
+    for kind in (5, 10, 11, 12):  # a fraction, a signed one, numbers of 4 and of 8 bytes
+        number = kind.to_bytes(2, "big" if written == maker else "little")
+        assert decode_photo(data.replace(written, written[:2] + number)).shape == (64, 48, 3)
+    header = data.index(b"Exif\0\0") + 6
+    unreadable = decode_photo(data[:header] + b"XXXXXXXX" + data[header + 8 :])
+    assert unreadable.shape == (48, 64, 3)  # as it lies
+
+
+def test_a_second_page_that_nobody_can_read_is_the_photos_fault() -> None:
+    pages = encoded(picture(), "TIFF", save_all=True, append_images=[picture(32, 48)])
+    compression = (259).to_bytes(2, "little") + (3).to_bytes(2, "little") + (1).to_bytes(4, "little")
+    last = pages.rindex(compression)
+    with pytest.raises(ProductError):
+        decode_photo(pages[: last + 8] + (34712).to_bytes(2, "little") + pages[last + 10 :])
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"])
 def test_damaged_bytes_never_escape_as_other_errors(format: str) -> None:
     generator = np.random.default_rng(0)

@@ -6,30 +6,26 @@ Whatever cannot be used ends as a ProductError with one sentence for a shop cler
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from mpod_pipeline.errors import ProductError
 
 #: Formats that are read. A closed list, because Pillow's other readers include one that runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
-#: What Pillow's readers raise over damaged files.
-DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    EOFError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
+#: What turns a picture upright, by its orientation in EXIF.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 #: Photos are worked on with this long side at most, in pixels.
 MAX_SIDE = 2048
 #: Longer sides than any camera's single photo: stitched panoramas, scans of posters.
@@ -58,7 +54,9 @@ def decode_photo(data: bytes) -> NDArray[np.uint8]:
         raise ProductError(_explain_unknown(data)) from error
     except Image.DecompressionBombError as error:
         raise ProductError("The photo has far too many pixels; save it smaller and try again.") from error
-    except DECODING_ERRORS as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # over damaged files Pillow's readers raise errors of every kind
         raise ProductError("The photo file is damaged or cut off; upload it again.") from error
 
 
@@ -118,8 +116,19 @@ def _decode(image: Image.Image) -> NDArray[np.uint8]:
         )
     image.load()
     profile = image.info.get("icc_profile")
-    upright = _bounded(_eight_bit(ImageOps.exif_transpose(image)))
+    upright = _bounded(_eight_bit(_upright(image)))
     return _as_array(_to_srgb(upright, profile))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF says that it was held. (Pillow's own `exif_transpose` also writes the whole block anew, and
+    fails where a camera wrote nonsense about something else.)
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # a block that cannot be read says nothing; the picture may be sound
+        return image
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
