@@ -243,6 +243,8 @@ def test_a_photos_own_alpha_is_taken(models: SegmentationModels) -> None:
     expected = frame(extend_colours(photo), size=512, share=0.8)
     np.testing.assert_array_equal(cutout, expected)
     assert (segment(photo, SegmentationParameters(maker="alpha"), models) == expected).all()
+    with_sam = SegmentationParameters(sam=SamParameters(checkpoint=Path("sam.pth"), model_type="vit_b"))
+    assert (segment(photo, with_sam, models) == expected).all()  # and Segment Anything is not asked
 
 
 def test_rounded_corners_are_no_cutout(models: SegmentationModels) -> None:
@@ -430,6 +432,9 @@ def test_the_best_mask_is_chosen_by_score_and_sense(models: SegmentationModels) 
     np.testing.assert_array_equal(chosen, product)
     assert {"box"} in sam.prompts and {"point_coords", "point_labels"} in sam.prompts
     by_sam = segment(photo, parameters, sam_models)
+    named = SamParameters(checkpoint=Path("sam.pth"), model_type="vit_b")
+    by_auto = segment(photo, SegmentationParameters(sam=named), sam_models)
+    np.testing.assert_array_equal(by_auto, by_sam)
     by_default = segment(photo, SegmentationParameters(), models)
     assert iou(by_sam[..., 3] > 127, by_default[..., 3] > 127) > 0.95
 

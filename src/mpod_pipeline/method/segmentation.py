@@ -24,15 +24,21 @@ class SegmentationParameters(Parameters):
     """How products are cut out.
 
     maker: ``alpha`` takes the photo's own alpha; ``embedded`` needs no weights beyond the installation; ``sam`` is
-    Segment Anything; ``auto`` is ``alpha`` where the photo's alpha cuts something out, else ``embedded``.
+    Segment Anything; ``auto`` is ``alpha`` where the photo's alpha cuts something out, else ``sam`` where its weights
+    are named, else ``embedded``.
     size: side of the square cutout, pixels. long_side: the product's long side as a share of the frame.
-    sam: where Segment Anything's weights are, for the maker ``sam``.
+    sam: where Segment Anything's weights are.
     """
 
     maker: Maker = "auto"
     size: int = Field(512, ge=64, le=4096)
     long_side: float = Field(0.8, gt=0.1, le=1.0)
     sam: SamParameters | None = None
+
+    @property
+    def asks_sam(self) -> bool:
+        """Whether Segment Anything tells an opaque photo's product from its background."""
+        return self.maker == "sam" or (self.maker == "auto" and self.sam is not None)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class SegmentationModels:
 def load_segmentation_models(parameters: SegmentationParameters) -> SegmentationModels:
     """The models of the chosen maker; SetupError where weights are missing."""
     sam = None
-    if parameters.maker == "sam":
+    if parameters.asks_sam:
         if parameters.sam is None:
             raise SetupError(
                 "The segmentation maker 'sam' needs its weights: set sam.checkpoint and sam.model_type."
@@ -76,9 +82,9 @@ def find_product(
     photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels
 ) -> NDArray[np.bool_]:
     """The product's mask [H, W] in an opaque photo [H, W, 3]."""
-    if parameters.maker == "sam":
+    if parameters.asks_sam:
         if models.sam is None:
-            raise SetupError("The segmentation maker 'sam' was chosen, but its model was not loaded.")
+            raise SetupError("Segment Anything was chosen, but its model was not loaded.")
         return find_foreground_with_sam(photo, models.sam, find_foreground(photo, models.encoder))
     return find_foreground(photo, models.encoder)
 
