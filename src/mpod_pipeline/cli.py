@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,11 +18,12 @@ from kedro.framework.cli.utils import ENV_HELP, split_node_names
 from kedro.framework.project import settings
 from kedro.framework.startup import ProjectMetadata
 from kedro.io import DatasetError
+from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 
 from mpod_pipeline.batch.status import status_lines
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
 from mpod_pipeline.pipelines import STAGES
 
@@ -30,6 +34,12 @@ class TooManyFailed(click.ClickException):
     """
 
     exit_code = 3
+
+
+class Stopped(click.ClickException):
+    """Exit code of a run that was told to stop, and did so in good order."""
+
+    exit_code = 130
 
 
 #: Settings whose values stay texts: YAML would take the product 0471 for the number 313.
@@ -69,6 +79,8 @@ def told_in_a_sentence() -> Iterator[None]:
         yield
     except TooManyFailuresError as error:
         raise TooManyFailed(str(error)) from error
+    except StoppedError as error:
+        raise Stopped(str(error)) from error
     except (SetupError, DatasetError) as error:  # Kedro wraps what a dataset raises
         reason = error if isinstance(error, SetupError) else error.__cause__
         if not isinstance(reason, SetupError):
@@ -78,6 +90,9 @@ def told_in_a_sentence() -> Iterator[None]:
 
 @told_in_a_sentence()
 def run_and_tell(**options: Any) -> Any:
+    # Relative paths in settings mean the project's folder, as Kedro has it for those of the catalog.
+    os.chdir(find_kedro_project(Path.cwd()) or Path.cwd())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: close the batch, then go
     return click.get_current_context().invoke(kedro_run, **options)
 
 

@@ -1,4 +1,4 @@
-"""The two ways in which work fails."""
+"""The ways in which work ends early."""
 
 
 class ProductError(Exception):
@@ -13,3 +13,7 @@ class SetupError(Exception):
 
     The message says what is wrong and what to do. A batch stops at once.
     """
+
+
+class StoppedError(Exception):
+    """The run was told to stop, by Ctrl-C or SIGTERM. An Exception, as Kedro lets hooks close a run at these alone."""

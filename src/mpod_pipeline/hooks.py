@@ -55,18 +55,6 @@ def check_globals(loader: AbstractConfigLoader, environment: str) -> None:
                 )
 
 
-class PreflightHooks:
-    """Opens what a batch's stages need before any product is touched, and before the workspace is locked."""
-
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        if is_batch(pipeline):
-            # here, for commands that run nothing shall not wait for PyTorch
-            from mpod_pipeline.preflight import check_run
-
-            check_run(pipeline, catalog)
-
-
 class BatchHooks:
     """Hooks round every pipeline that has stages."""
 
@@ -97,6 +85,7 @@ class BatchHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
+        """Lock the workspace, then open what the stages need, before any product is touched."""
         if not is_batch(pipeline):
             return
         batch = catalog.load("params:batch")
@@ -104,7 +93,15 @@ class BatchHooks:
             raise SetupError(f"batch.resources names {', '.join(sorted(unknown))}, which is no stage.")
         self.summary = RunSummary(run_params["run_id"], max_failed_fraction=batch.max_failed_fraction)
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
-        lock.acquire(run_params["run_id"])
+        lock.acquire(run_params["run_id"])  # before models are loaded beside another run's
+        try:
+            # here, for commands that run nothing shall not wait for PyTorch
+            from mpod_pipeline.preflight import check_run
+
+            check_run(pipeline, catalog)
+        except BaseException:
+            lock.release()
+            raise
         self._lock = lock
 
     @hook_impl

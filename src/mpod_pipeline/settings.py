@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kedro.utils import find_kedro_project
 
-from mpod_pipeline.hooks import BatchHooks, PreflightHooks
+from mpod_pipeline.hooks import BatchHooks
 from mpod_pipeline.tracking import TrackingHooks
 
 
@@ -44,8 +44,7 @@ CONFIG_LOADER_ARGS = {
 }
 
 _batch = BatchHooks()
-# Of the hooks that want to be first, the last is: the preflight, before a lock is taken and a run is recorded
-HOOKS = (_batch, TrackingHooks(_batch), PreflightHooks())
+HOOKS = (_batch, TrackingHooks(_batch))
 
 DISABLE_HOOKS_FOR_PLUGINS = (
     # TrackingHooks is kedro-mlflow's hook, made to survive a store that cannot be written

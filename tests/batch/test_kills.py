@@ -66,6 +66,37 @@ def vouched_for(workspace: Path) -> set[tuple[str, str]]:
     return {(record.stage, record.product) for record in records if record.state == "made"}
 
 
+def test_a_product_that_kills_two_runs_fails_in_the_third_and_is_tried_again_by_the_fourth(
+    toy: Toy, tmp_path: Path, processes: ForkServerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent/mlflow.db")  # not what is tested
+    toy.write(
+        ant="ant", bad="unusable", fatal="SIGKILL", zebra="zebra"
+    )  # bad is tried by every run, before it
+
+    def run() -> int | None:
+        process = processes.Process(target=run_toy, kwargs=toy.arguments)
+        process.start()
+        process.join()
+        return process.exitcode
+
+    for _ in range(2):
+        assert run() == -signal.SIGKILL
+        assert (toy.state("shout", "ant"), toy.state("shout", "zebra")) == ("made", "none")
+    assert run() == 0
+    record = toy.record("shout", "fatal")
+    assert record and (record.state, record.error) == ("failed", "WorkerDied")
+    assert toy.state("shout", "zebra") == "made"
+    assert [row[:3] for row in toy.failures()] == [
+        ["bad", "read", "ProductError"],
+        ["fatal", "shout", "WorkerDied"],
+    ]
+    assert run() == -signal.SIGKILL
+    toy.write(fatal="mended")
+    assert run() == 0
+    assert toy.state("shout", "fatal") == "made"
+
+
 def test_twenty_kills_lose_nothing_and_make_nothing_twice(
     toy: Toy, tmp_path: Path, processes: ForkServerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

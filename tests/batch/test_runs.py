@@ -22,7 +22,7 @@ from kedro.validation.exceptions import ParameterValidationError
 
 from mpod_pipeline.batch.lock import WorkspaceLock
 from mpod_pipeline.datasets import ProductTable
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
 from tests.batch.conftest import ROOT, Toy
 
@@ -151,6 +151,45 @@ def test_a_bug_or_a_full_disk_stops_the_run_and_keeps_what_is_done(toy: Toy, err
     assert toy.state("shout", "zebra") == "made"
 
 
+@pytest.mark.parametrize("told", ["KeyboardInterrupt", "SystemExit"])
+def test_a_run_that_is_told_to_stop_closes_its_books(toy: Toy, mlflow_store: str, told: str) -> None:
+    toy.write(a="a", bad="unusable", odd=told, zebra="zebra")
+    with pytest.raises(StoppedError):
+        toy.run()
+    assert [toy.state("shout", product) for product in ("a", "odd", "zebra")] == ["made", "none", "none"]
+    assert [row[0] for row in toy.failures()] == ["bad"]
+    (summary,) = (json.loads(path.read_text()) for path in (toy.workspace / "runs").glob("*.json"))
+    assert summary["verdict"] == "stopped" and "told to stop" in summary["stopped_by"]
+    client = mlflow.MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("mpod_pipeline")
+    assert experiment
+    run = client.search_runs([experiment.experiment_id], max_results=1)[0]
+    assert (run.info.status, run.data.tags["verdict"]) == ("FAILED", "stopped")
+    toy.write(odd="even")
+    assert toy.run() == [("read", "unusable"), ("read", "even"), ("shout", "even"), ("shout", "zebra")]
+
+
+def test_a_photo_that_cannot_be_read_is_its_products_failure(toy: Toy) -> None:
+    toy.write(mug="mug")
+    (toy.photos / "folder.jpg").mkdir()
+    rows = {
+        "a": "folder.jpg",
+        "b": "mug.jpg/b.jpg",
+        "c": f"{'c' * 300}.jpg",
+        "d": "absent.jpg",
+        "mug": "mug.jpg",
+    }
+    table = "".join(f"{product},{photo}\n" for product, photo in rows.items())
+    (toy.photos / "products.csv").write_text(f"id,photo\n{table}")
+    for _ in range(2):
+        toy.run()
+        assert {product: toy.state("read", product) for product in rows} == dict.fromkeys(
+            "abcd", "failed"
+        ) | {"mug": "made"}
+        assert all("photo" in message for *_, message in toy.failures())
+        assert toy.state("shout", "mug") == "made"
+
+
 def test_a_failed_stage_leaves_the_product_out_of_later_ones_until_it_is_well(toy: Toy) -> None:
     toy.write(mug="mug", shoe="shoe")
     toy.run()
@@ -251,6 +290,25 @@ def test_a_second_run_says_so_and_stops(toy: Toy) -> None:
     with pytest.raises(SetupError, match="the first"):
         toy.run()
     lock.release()
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+
+
+def test_models_are_not_looked_at_beside_another_run_nor_leave_the_lock_behind(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object) -> None:
+        raise SetupError("weights are missing")
+
+    toy.write(mug="mug")
+    lock = WorkspaceLock(toy.workspace / "records/.lock")
+    lock.acquire("the first")
+    with monkeypatch.context() as patch:
+        patch.setattr("mpod_pipeline.preflight.check_run", lacking)
+        with pytest.raises(SetupError, match="the first"):
+            toy.run()
+        lock.release()
+        with pytest.raises(SetupError, match="weights are missing"):
+            toy.run()
     assert toy.run() == [("read", "mug"), ("shout", "mug")]
 
 

@@ -112,5 +112,15 @@ def test_scores_have_a_row_a_product_and_their_mean(tmp_path: Path, history: His
     assert table.loc["shoe", "seconds_evaluate"] == 2.0
 
 
+def test_scores_that_cannot_be_read_cost_their_row_alone(
+    tmp_path: Path, history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "mug", {"likeness": 0.5})
+    write(tmp_path, "shoe", {"likeness": 0.75})
+    (tmp_path / "evaluations/mug.json").write_text('{"likeness": 0.')
+    assert list(tabulate_scores(history)["product"]) == ["shoe", "mean"]
+    assert "mug" in caplog.text
+
+
 def test_a_catalog_without_results_has_a_table_without_scores(history: History) -> None:
     assert tabulate_scores(history).to_dict(orient="records") == [{"product": "mean"}]

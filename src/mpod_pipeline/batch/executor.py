@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol
 
-from mpod_pipeline.batch.isolation import Outcome, Task, Work, attempt
+from mpod_pipeline.batch.at_work import AtWork
+from mpod_pipeline.batch.isolation import DEATHS, Outcome, Task, Work, attempt, killed
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
 
@@ -35,18 +36,28 @@ class Executor(Protocol):
 
 class InProcess:
     """Tasks are done one at a time in this process. The work (its models) is opened when the first task
-    comes.
+    comes. A task at which `DEATHS` runs died is not tried by the next one, so that it comes to the others.
     """
 
-    def __init__(self, open_work: Callable[[], Work], progress: StageProgress) -> None:
+    def __init__(self, open_work: Callable[[], Work], progress: StageProgress, at_work: AtWork) -> None:
         self._open_work = open_work
         self._progress = progress
+        self._at_work = at_work
         self._work: Work | None = None
 
     def submit(self, task: Task) -> Iterator[Outcome]:
+        if self._at_work.deaths(task) >= DEATHS:
+            self._at_work.end(task)
+            yield Outcome(task.product, 0.0, killed("runs"))
+            return
         if self._work is None:
             self._work = self._open_work()
-        yield attempt(self._work, task, self._progress.report_for(task.product))
+        self._at_work.begin(task)
+        try:
+            outcome = attempt(self._work, task, self._progress.report_for(task.product))
+        finally:
+            self._at_work.end(task)
+        yield outcome
 
     def drain(self) -> Iterator[Outcome]:
         yield from ()
@@ -59,11 +70,15 @@ class InProcess:
 
 
 def make_executor(
-    chosen: ExecutorParameters, resources: Resources, open_work: Callable[[], Work], progress: StageProgress
+    chosen: ExecutorParameters,
+    resources: Resources,
+    open_work: Callable[[], Work],
+    progress: StageProgress,
+    at_work: AtWork,
 ) -> Executor:
     """The executor that the parameters choose. Raises SetupError if it cannot be had."""
     if chosen.kind == "in_process":
-        return InProcess(open_work, progress)
+        return InProcess(open_work, progress, at_work)
     from mpod_pipeline.batch.ray_workers import RayWorkers
 
     return RayWorkers(chosen, resources, open_work, progress)

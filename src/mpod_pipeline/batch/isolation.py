@@ -30,12 +30,15 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """One product's turn in a stage. inputs: how to read each; None for an optional one that is absent."""
+    """One product's turn in a stage. inputs: how to read each; None for an optional one that is absent. fingerprint:
+    of all that its result depends on.
+    """
 
     product: str
     inputs: Mapping[str, Callable[[], Any] | None]
     seed: int
     checkpoint: Checkpoint | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ _STOPS_THE_RUN = (
     LookupError,
     ValidationError,
 )
+#: A product during whose work so many processes died is taken to have killed them.
+DEATHS = 2
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
@@ -80,6 +85,11 @@ def stops_the_run(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return True
     return isinstance(error, _STOPS_THE_RUN)
+
+
+def killed(who: str, trace: str = "") -> Failure:
+    """The failure of a product that took ``who`` with it, again and again."""
+    return Failure("WorkerDied", f"{DEATHS} {who} died while at work on it, one after the other.", trace)
 
 
 def attempt(work: Work, task: Task, report: Report) -> Outcome:

@@ -150,6 +150,7 @@ class Ledger:
             inputs={name: files.get(product) for name, files in self._inputs.items()},
             seed=seed_of(self._batch.seed, self._stage.name, product),
             checkpoint=self._checkpoint(product, current),
+            fingerprint=current,
         )
         return Todo(task, draft)
 
@@ -224,7 +225,7 @@ class Ledger:
         identities = {}
         for name, files in self._inputs.items():
             path = files[product].path if product in files else None
-            identities[name] = identify(path, known.get(name)) if path else None
+            identities[name] = _identify_input(path, known.get(name)) if path else None
         return identities
 
     def _fingerprint(self, product: str, identities: Mapping[str, FileIdentity | None]) -> str:
@@ -275,6 +276,14 @@ class Ledger:
             with whole_file(store) as path:
                 path.write_bytes(_WEIGHTS.dump_json({**known, place.as_posix(): files}))
         return {name: identity.sha256 for name, identity in files.items()}
+
+
+def _identify_input(path: Path, known: FileIdentity | None) -> FileIdentity | None:
+    """The input's identity; None where it cannot be read, which the product's own attempt will find and explain."""
+    try:
+        return identify(path, known)
+    except OSError:
+        return None
 
 
 def _with_contents(setting: Any, contents: Callable[[Path], dict[str, str]]) -> Any:

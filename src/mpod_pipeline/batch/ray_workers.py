@@ -8,11 +8,12 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.batch.isolation import Failure, Outcome, Task, Work, attempt
+from mpod_pipeline.batch.isolation import DEATHS, Outcome, Task, Work, attempt, killed
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.errors import SetupError
@@ -29,13 +30,11 @@ try:
     )
 except ImportError as error:
     raise SetupError(
-        "batch.executor.kind is 'ray', and Ray is not installed: pip install 'mpod_pipeline[ray]'"
+        "batch.executor.kind is 'ray', and Ray is not installed: pip install -e '.[ray]' in the project's folder"
     ) from error
 
 logger = logging.getLogger(__name__)
 
-#: A product during whose work so many workers died is taken to have killed them.
-DEATHS = 2
 #: How a worker's end comes to the driver; one that Ray ended for its machine's memory is an OutOfMemoryError.
 DIED = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError, WorkerCrashedError)
 #: After so many workers in a row that did not even start, none is expected to.
@@ -51,7 +50,9 @@ Step = tuple[int, int, dict[str, float]]
 class _Worker:
     """A process with its own copy of the work, opened (its models loaded) when the first task comes."""
 
-    def __init__(self, open_work: Callable[[], Work]) -> None:
+    def __init__(self, open_work: Callable[[], Work], folder: Path) -> None:
+        with suppress(OSError):  # a machine without the project's folder does without what lies in it
+            os.chdir(folder)  # paths in settings may be relative to it
         self._open_work = open_work
         self._work: Work | None = None
         self._step: Step | None = None
@@ -140,7 +141,7 @@ class RayWorkers:
             ray.kill(actor)
 
     def _start_worker(self) -> None:
-        actor = self._actor.remote(self._open_work)
+        actor = self._actor.remote(self._open_work, Path.cwd())
         self._starting[actor.ready.remote()] = actor
 
     def _assign(self) -> None:
@@ -197,8 +198,7 @@ class RayWorkers:
             logger.warning("The worker that had %s died; another one does it again.", task.product)
             self._waiting.appendleft(task)
         else:
-            message = f"{DEATHS} workers died while at work on it, one after the other."
-            yield Outcome(task.product, seconds, Failure("WorkerDied", message, str(error)))
+            yield Outcome(task.product, seconds, killed("workers", str(error)))
 
     def _ask_for_steps(self) -> None:
         asked = {actor.step.remote(): task for actor, task, _ in self._running.values()}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from mpod_pipeline.batch.at_work import AtWork
 from mpod_pipeline.batch.executor import Executor, make_executor
 from mpod_pipeline.batch.isolation import Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.errors import StoppedError
 from mpod_pipeline.parameters import Parameters
 
 logger = logging.getLogger(__name__)
@@ -39,8 +41,8 @@ def run_stage(
 
     Each yield has all of `Stage.outputs`, most of them empty. A result's artifacts are yielded before its
     record: a run that dies in between leaves artifacts that nothing vouches for, and the next run makes
-    them again. Raises what concerns the whole run (see `isolation.stops_the_run`); what was yielded before
-    is safe on disk.
+    them again. Raises what concerns the whole run (see `isolation.stops_the_run`), and StoppedError where it is
+    told to stop; what was yielded before is safe on disk.
     """
 
     def chunk(**outputs: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def run_stage(
         ledger.forget_checkpoint(product)  # its end is on record
         progress.done(product)
 
-    with ExitStack() as stack:
+    with _told_to_stop(), ExitStack() as stack:
         progress = stack.enter_context(StageProgress(stage.name, len(products)))
         executor: Executor | None = None
         for product in products:
@@ -84,7 +86,10 @@ def run_stage(
                 continue
             at_work[product] = decision
             if executor is None:
-                made = make_executor(batch.executor, batch.resources_of(stage.name), open_work, progress)
+                at_work_file = AtWork(history.folder / f".at_work.{stage.name}.json")
+                made = make_executor(
+                    batch.executor, batch.resources_of(stage.name), open_work, progress, at_work_file
+                )
                 executor = stack.enter_context(made)
             for outcome in executor.submit(decision.task):
                 yield from settle(outcome)
@@ -95,3 +100,11 @@ def run_stage(
             yield chunk(records={product: record.to_json()})
             ledger.forget_checkpoint(product)
     yield chunk(summary={stage.name: {**counts, "seconds": round(time.perf_counter() - started, 3)}})
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as signal:  # the latter is how Ray's driver takes SIGTERM
+        raise StoppedError("The run was told to stop; the next one goes on.") from signal

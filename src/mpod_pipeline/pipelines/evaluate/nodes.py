@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from mpod_pipeline.geometry.export import from_glb
 from mpod_pipeline.method import evaluation
 from mpod_pipeline.method.evaluation import EvaluationParameters, load_encoders
 from mpod_pipeline.pipelines import STAGES
+
+logger = logging.getLogger(__name__)
 
 STAGE = Stage(
     "evaluate",
@@ -81,7 +84,12 @@ def tabulate_scores(history: History) -> pd.DataFrame:
     for product in evaluations:
         record = read_record(records, product)
         if record and record.state == "made":
-            rows.append({"product": product, **evaluations[product](), **_seconds(history, product)})
+            try:
+                scores = evaluations[product]()
+            except (OSError, ValueError) as error:  # of a product that this run did not look at
+                logger.warning("The scores of %s cannot be read and are left out: %s", product, error)
+                continue
+            rows.append({"product": product, **scores, **_seconds(history, product)})
     table = pd.DataFrame(rows, columns=None if rows else ["product"])
     means = table.drop(columns="product").mean()
     return pd.concat([table, pd.DataFrame([{"product": "mean", **means}])], ignore_index=True)
