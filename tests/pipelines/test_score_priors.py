@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline.datasets import Weights
+from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.method.evaluation import Evaluation
+from mpod_pipeline.pipelines.score_priors import nodes
 from mpod_pipeline.pipelines.score_priors.nodes import (
     TRAINED_FAMILIES,
     grid,
@@ -22,13 +25,14 @@ from mpod_pipeline.pipelines.score_priors.nodes import (
     road_products,
     score_novel_views,
     score_product,
+    score_road,
 )
 from mpod_pipeline.pipelines.score_priors.parameters import ScorePriorsParameters
 from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import SPLIT_SEEDS, ProductViews, photograph_product
 from tests.command import ROOT, environment
-from tests.priors.tiny import save_tiny_novel_view
+from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 
 def _views() -> ProductViews:
@@ -86,6 +90,32 @@ def test_the_classifier_separates_what_can_be_separated() -> None:
     features[:, :3] += 6 * torch.nn.functional.one_hot(labels, 3)
     found = linear_classifier(features, labels, 3)(features).argmax(1)
     assert (found == labels).float().mean() > 0.95
+
+
+def test_a_product_that_does_not_arrive_is_left_out_of_the_road(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    priors = (
+        Weights(save_tiny_novel_view(tmp_path / "novel_view"), "cpu"),
+        Weights(save_tiny_text_to_image(tmp_path / "text_to_image"), "cpu"),
+    )
+    picture = np.zeros((4, 4, 3), np.uint8)
+
+    def outline(family: str, *_: object) -> str:
+        if family in lost:
+            raise ProductError("The outline is empty from some side.")
+        return family
+
+    monkeypatch.setattr(nodes, "outline_product", outline)
+    monkeypatch.setattr(nodes, "finish_product", lambda *_: Evaluation({"psnr": 20.0}, picture, picture))
+    p = ScorePriorsParameters(products=3)
+    families = [family for family, _ in road_products(p.split, 3)]
+    lost = families[1:2]
+    *_, last = score_road(*priors, p)
+    assert [name.split("-")[0] for name in last["scores"]["product"]] == [families[0], families[2], "mean"]
+    lost = families
+    with pytest.raises(SetupError, match="No product"):
+        list(score_road(*priors, p))
 
 
 @pytest.mark.slow

@@ -80,12 +80,12 @@ def test_pictures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
     """As after the two-minute preset in the same workspace."""
     made = ProductPartitions(path=str(tmp_path / "prior_views"), format="npz")
 
-    def photograph(products: int, views: int) -> list[str]:
+    def photograph(products: int, views: int, size: int = 32) -> list[str]:
         parameters = TrainPriorsParameters.model_validate(
             {
                 "checkpoints": tmp_path,
                 "views": {"train_products": products, "validation_products": 1, "views": views, "workers": 1},
-                "architecture": {"image_size": 32},
+                "architecture": {"image_size": size},
                 **{network: {"steps": 1} for network in ("autoencoder", "text_to_image", "novel_view")},
             }
         )
@@ -100,6 +100,8 @@ def test_pictures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
     for products, views in ((2, 2), (1, 3)):
         with pytest.raises(SetupError, match=r"train-0000 in .* other settings .* another workspace"):
             photograph(products, views)
+    with pytest.raises(SetupError, match=r"train-0000 in .* another size"):
+        photograph(products=1, views=2, size=64)
     made.save({"train-0000": dict(made.load()["train-0000"]()) | {"family": np.array(["boot"])}})
     with pytest.raises(SetupError, match=r"train-0000 in .* other settings"):
         photograph(products=1, views=2)  # a product's family and seed say what it is

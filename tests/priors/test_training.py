@@ -75,6 +75,8 @@ def test_a_checkpoint_of_another_start_is_refused_and_kept(tmp_path: Path) -> No
     for start, seed in ((ended, p.seed), (_net(), p.seed + 1)):
         with pytest.raises(ValueError, match="other weights or with another seed; delete it"):
             fit(start, _loss, p.model_copy(update={"seed": seed}), tmp_path / "d.pt", lambda *_: None)
+    with pytest.raises(ValueError, match="latents of another autoencoder"):
+        fit(_net(), _loss, p, tmp_path / "d.pt", lambda *_: None, data=1)
     assert (tmp_path / "d.pt").read_bytes() == kept
 
 

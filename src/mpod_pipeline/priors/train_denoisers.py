@@ -69,7 +69,9 @@ class DenoiserTraining(TrainingParameters):
 
 @dataclass(frozen=True)
 class ViewLatents:
-    """All pictures of N products as the denoisers see them; view 0 is the photo."""
+    """All pictures of N products as the denoisers see them; view 0 is the photo. autoencoder: a checksum of the one
+    whose latents they are.
+    """
 
     latents: Tensor  # [N, V, 4, h, w] float16, unscaled modes
     photos: Tensor  # [N, H, W, 3] uint8, on white
@@ -77,6 +79,7 @@ class ViewLatents:
     elevation_deg: NDArray[np.float32]  # [N, V]
     captions: Sequence[str]
     scaling_factor: float
+    autoencoder: int = 0
 
     def to(self, device: torch.device) -> ViewLatents:
         """The same where the networks are: a step then waits for no copying."""
@@ -291,7 +294,7 @@ def train_text_to_image(
         condition = Condition(net.context(texts, tokenizer))
         return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
-    fit(network, loss_of_step, p, checkpoint, report)
+    fit(network, loss_of_step, p, checkpoint, report, data.autoencoder)
     return network
 
 
@@ -388,5 +391,5 @@ def train_novel_view(
         noise = torch.randn(clean.shape, generator=generator, device=device)
         return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
-    fit(network, loss_of_step, p, checkpoint, report)
+    fit(network, loss_of_step, p, checkpoint, report, data.autoencoder)
     return network

@@ -96,14 +96,16 @@ def fit(
     p: TrainingParameters,
     checkpoint: Path,
     report: Report,
+    data: int = 0,
 ) -> nn.Module:
     """Train ``network`` on ``loss_of_step(network, step)`` and return it holding its moving averages.
 
     Goes on from ``checkpoint`` where that exists, telling ``report`` of the steps behind it, and leaves one there.
+    data: a checksum of what must be the same for that.
     Raises FloatingPointError on a loss that is not finite: the checkpoint is then still the last good one.
-    Raises ValueError where the checkpoint is of a training that started from other weights or with another seed.
+    Raises ValueError where the checkpoint is of a training on other data, from other weights or with another seed.
     """
-    start = {"seed": p.seed, "weights": fingerprint(network)}
+    start = {"seed": p.seed, "weights": fingerprint(network), "data": data}
     trained = [q for q in network.parameters() if q.requires_grad]
     optimizers = make_optimizers(network, p)
     averages = [q.detach().clone() for q in trained]
@@ -112,8 +114,9 @@ def fit(
         state = torch.load(checkpoint, map_location=device_of(network), weights_only=True)
         if state["start"] != start:
             raise ValueError(
-                f"{checkpoint} is of a training that started from other weights or with another seed; delete it to "
-                "train from these, or start from those to go on with it"
+                f"{checkpoint} is of a training on the latents of another autoencoder, or one that started from "
+                "other weights or with another seed; delete it to train from these, or start from those to go on "
+                "with it"
             )
         network.load_state_dict(state["network"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):

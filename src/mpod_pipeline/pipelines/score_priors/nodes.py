@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mpod_pipeline.datasets import Weights
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
 from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
@@ -48,7 +49,11 @@ def score_novel_views(
     photo copied unchanged. And a picture for each group: the first products' true views above the sampled ones.
     """
     p = parameters.novel_views
-    prior = load_novel_view_prior(novel_view_prior.path, device=novel_view_prior.device)
+    prior = load_novel_view_prior(
+        novel_view_prior.path,
+        device=novel_view_prior.device,
+        absolute_elevation=parameters.road.outline.absolute_elevation,
+    )
     autoencoder = AutoencoderKL.from_pretrained(novel_view_prior.path, subfolder="vae").float().eval()
     groups = {
         "trained families": members_of(parameters.split, TRAINED_FAMILIES, p.objects),
@@ -199,19 +204,29 @@ def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, 
 def score_road(
     novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> Iterator[dict[str, Any]]:
-    """The whole road from photo to mesh, for products of a split, one of each family in turn; with a mean."""
+    """The whole road from photo to mesh, for products of a split, one of each family in turn; with a mean. One that
+    does not arrive is left out. Raises SetupError if none does.
+    """
     p = parameters.road
     road = Road.load(novel_view_prior.path, text_to_image_prior.path, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
     for family, seed in tqdm(road_products(parameters.split, parameters.products), desc="whole road"):
-        outlined = outline_product(family, seed, road, p, parameters.seed, lambda *_: None)
-        made = finish_product(outlined, road, p, parameters.seed, lambda *_: None)
+        try:
+            outlined = outline_product(family, seed, road, p, parameters.seed, lambda *_: None)
+            made = finish_product(outlined, road, p, parameters.seed, lambda *_: None)
+        except ProductError as error:
+            logger.warning("whole road: %s-%d failed. %s", family, seed, error)
+            continue
         rows.append({"product": f"{family}-{seed}", **made.scores})
         yield {
             "scores": with_mean(pd.DataFrame(rows)),
             "turntables": {f"{family}-{seed}": np.concatenate([made.turntable, made.normals])},
         }
+    if not rows:
+        raise SetupError(
+            "No product came through the whole road with these priors; the warnings above say why."
+        )
 
 
 def road_products(split: str, count: int) -> list[tuple[str, int]]:
@@ -242,6 +257,7 @@ def print_scores(novel_views: pd.DataFrame, captions: pd.DataFrame, road: pd.Dat
         ),
         ("captions recognised", caption["samples"], ">= 0.85"),
         ("the same of true photos", caption["photos"], ""),
+        ("whole road, products that arrived", len(road) - 1, ""),
         ("whole road, stage 1, PSNR", mean["outline_psnr"], ""),
         ("whole road, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
         ("whole road, PSNR", mean["psnr"], ">= 24"),

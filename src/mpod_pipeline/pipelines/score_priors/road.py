@@ -52,7 +52,7 @@ class Road:
     @classmethod
     def load(cls, novel_view: Path, text_to_image: Path, p: RoadParameters) -> Road:
         return cls(
-            load_novel_view_prior(novel_view),
+            load_novel_view_prior(novel_view, absolute_elevation=p.outline.absolute_elevation),
             load_text_to_image_prior(text_to_image),
             load_encoders(p.evaluation),
             load_efficientnet_lite0(),

@@ -33,6 +33,7 @@ from mpod_pipeline.priors.train_denoisers import (
 )
 from mpod_pipeline.priors.train_denoisers import train_novel_view as fit_novel_view
 from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text_to_image
+from mpod_pipeline.priors.training import fingerprint
 from mpod_pipeline.report import Report
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import photograph_many, split_members
@@ -58,7 +59,7 @@ def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> 
     missing = {name: some for name, some in files.items() if name not in made}
     for name in files:
         if name in made:
-            _check_made(name, made[name](), files[name], p)
+            _check_made(name, made[name](), files[name], parameters)
     members = [member for some in missing.values() for member in some]
     views = photograph_many(members, p.views, parameters.architecture.image_size, p.workers)
     views = iter(tqdm(views, total=len(members), desc="photograph"))
@@ -193,13 +194,17 @@ def _all_files(p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
 
 
 def _check_made(
-    name: str, arrays: Mapping[str, NDArray[Any]], members: list[tuple[str, int]], p: ViewsParameters
+    name: str,
+    arrays: Mapping[str, NDArray[Any]],
+    members: list[tuple[str, int]],
+    parameters: TrainPriorsParameters,
 ) -> None:
     made = list(zip(arrays["family"].tolist(), arrays["seed"].tolist(), strict=True))
-    if made != members or arrays["pictures"].shape[1] != p.views:
+    shape = (parameters.views.views, *_size(parameters)[:2])
+    if made != members or arrays["pictures"].shape[1:4] != shape:
         raise SetupError(
-            f"The pictures {name} in 03_primary/prior_views were made by other settings of train_priors.views. "
-            "Give another workspace, or delete that folder and 05_model_input/prior_latents."
+            f"The pictures {name} in 03_primary/prior_views were made by other settings of train_priors.views, or of "
+            "another size. Give another workspace, or delete that folder and 05_model_input/prior_latents."
         )
 
 
@@ -241,6 +246,7 @@ def _view_latents(
         joined["elevation_deg"],
         [str(caption) for caption in joined["caption"]],
         float(network.config.scaling_factor),
+        fingerprint(network),
     )
 
 
