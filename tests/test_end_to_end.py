@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
+from pygltflib import GLTF2
 
 from mpod_pipeline.geometry.export import from_glb
 from tests.command import ROOT, environment
@@ -112,6 +114,16 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert changed.returncode == 0
     assert mesh.read_bytes() != before[0]
     assert (field / "mug.safetensors").stat().st_mtime_ns == before[1]
+
+    (photos / "products.csv").write_text("id,photo,photo_elevation_deg,long_side_m\nmug,mug.jpg,25,0.12\n")
+    measured = kedro_run(photos, workspace, "--from-nodes=optimize_outline")
+    assert measured.returncode == 0
+    assert (field / "mug.safetensors").stat().st_mtime_ns != before[1]
+    document = GLTF2.load_from_bytes(mesh.read_bytes())
+    (node,) = document.nodes
+    positions = document.accessors[document.meshes[0].primitives[0].attributes.POSITION]
+    sides = np.subtract(positions.max, positions.min) * node.scale
+    assert sides.max() == pytest.approx(0.12, rel=1e-5)  # float32
 
 
 def test_bad_photos_are_recorded_and_the_good_ones_are_cut_out(photos: Path, tmp_path: Path) -> None:

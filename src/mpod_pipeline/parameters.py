@@ -24,7 +24,7 @@ NoiseRange = Annotated[tuple[_Share, _Share], AfterValidator(_rising)]
 class Parameters(BaseModel):
     """Typed parameters of one step. Units stand in the names, bounds in the fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, ProductPartitions
@@ -39,6 +40,7 @@ class Bench:
         every: float | None = None,
         interrupt: Exception | None = None,
         products: tuple[str, ...] | None = None,
+        settings: dict[str, dict[str, str]] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """interrupt: raised by the work when its first half is in the checkpoint."""
 
@@ -48,6 +50,7 @@ class Bench:
             half = checkpoint.load() if checkpoint else None
             if half is None:
                 self.worked.append(inputs["original"])
+                self.own = inputs["parameters"]
                 half = {"copy": inputs["original"]}
                 if checkpoint:
                     checkpoint.save(half)
@@ -66,6 +69,7 @@ class Bench:
             batch=BATCH.model_copy(update={"checkpoint_every_seconds": every, "products": products}),
             history=self.history,
             weights=weights or [],
+            product_settings=settings,
         )
 
     def run_and_save(self, **options: Any) -> list[int]:
@@ -121,6 +125,31 @@ def interrupt(bench: Bench, **options: Any) -> None:
     with pytest.raises(SetupError, match="the end"):
         bench.run_and_save(every=0, interrupt=SetupError("the end"), **options)
     assert list(bench.history.checkpoints.rglob("*.pt"))
+
+
+class Sized(Parameters):
+    size: float = Field(1.0, gt=0)
+    name: str = "copy"
+
+
+def test_what_the_catalog_says_of_a_product_takes_the_parameters_place_for_it_alone(bench: Bench) -> None:
+    bench.originals.save({"a": 1, "b": 2})
+    assert bench.run_and_save(parameters=Sized()) == [1, 2]
+    settings = {"a": {"size": "1"}, "b": {"size": "2.50", "price": "9"}, "gone": {"size": "3"}}
+    assert bench.run_and_save(parameters=Sized(), settings=settings) == [2]  # a's is as it was
+    assert bench.own == Sized(size=2.5)
+    assert bench.run_and_save(parameters=Sized(), settings=settings) == []
+    assert bench.run_and_save(parameters=Sized(), settings={"b": {"price": "8"}}) == [2]
+    assert bench.own == Sized()
+
+
+@pytest.mark.parametrize("size", ["large", "2,5", "0", "-1", "nan", "inf"])
+def test_a_setting_that_makes_no_sense_is_its_products_failure(bench: Bench, size: str) -> None:
+    bench.originals.save({"a": 1, "b": 2})
+    assert bench.run_and_save(parameters=Sized(), settings={"a": {"size": size}}) == [2]
+    record = bench.records.load()["a"]()
+    assert (record["state"], record["error"]) == ("failed", "ProductError")
+    assert "column size" in record["message"]
 
 
 def test_work_that_was_interrupted_goes_on_from_its_checkpoint(bench: Bench) -> None:

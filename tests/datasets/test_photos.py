@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError
 
-from mpod_pipeline.datasets import PhotoFolder, Photos
+from mpod_pipeline.datasets import PhotoFolder, Photos, ProductSettings
 from mpod_pipeline.errors import ProductError
 
 
@@ -58,6 +58,22 @@ def test_a_table_names_the_products_in_its_order(tmp_path: Path) -> None:
     photos = load(tmp_path, "\ufeffid,title,photo\nshoe,A shoe,pictures/2.jpg\nmug,A mug,1.png\n")
     assert list(photos) == ["shoe", "mug"]
     assert photos["shoe"]() == b"pictures/2.jpg"
+
+
+def test_a_table_may_say_more_of_single_products(tmp_path: Path) -> None:
+    settings = ProductSettings(path=str(tmp_path))
+    assert settings.load() == {}
+    (tmp_path / "products.csv").write_text(
+        "id,photo,long_side_m,price,photo_elevation_deg\n"
+        " mug ,1.png, 0.12 ,9,\nlamp,2.png,,,15\nshoe,3.png,,,\nshort,4.png\nlong,5.png,1,2,3,4,5\n"
+    )
+    assert settings.load() == {
+        "mug": {"long_side_m": "0.12"},
+        "lamp": {"photo_elevation_deg": "15"},
+        "shoe": {},
+        "short": {},
+        "long": {"long_side_m": "1", "photo_elevation_deg": "3"},
+    }
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,17 @@ def test_each_stage_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Ro
         assert all(record.state == "made" for record in road.records().values())
 
 
+def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> None:
+    road.run()
+    said = {"photo_elevation_deg": "optimize_outline", "long_side_m": "refine_detail"}
+    for column, stage in said.items():
+        rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
+        (road.photos / "products.csv").write_text(f"id,photo,{column}\n{rows}")
+        assert set(road.run()) == {(s, "c") for s in NEEDING[stage]}
+        (road.photos / "products.csv").unlink()
+        assert set(road.run()) == {(s, "c") for s in NEEDING[stage]}
+
+
 def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> None:
     changes: list[tuple[str, str, Any]] = [
         ("segment", "segmentation", {"size": 96}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_files, seed_of
 from mpod_pipeline.batch.isolation import Failure, Outcome, Task
+from mpod_pipeline.batch.own_parameters import known_to, with_own
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.records import Record, now, read_record
 from mpod_pipeline.checkpoint import Checkpoint
@@ -97,6 +98,7 @@ class Ledger:
         history: History,
         weights: Sequence[Path],
         written_as: Callable[[str], str],
+        product_settings: Mapping[str, Mapping[str, str]],
     ) -> None:
         self._stage = stage
         self._inputs = inputs
@@ -105,6 +107,7 @@ class Ledger:
         self._history = history
         self._weights = weights
         self._written_as = written_as
+        self._product_settings = product_settings
         self._records = history.records(stage.name)
         self._first = next(iter(inputs))
 
@@ -147,7 +150,10 @@ class Ledger:
         )
         task = Task(
             product,
-            inputs={name: files.get(product) for name, files in self._inputs.items()},
+            inputs={
+                **{name: files.get(product) for name, files in self._inputs.items()},
+                "parameters": partial(with_own, self._parameters, self._own(product)),
+            },
             seed=seed_of(self._batch.seed, self._stage.name, product),
             checkpoint=self._checkpoint(product, current),
             fingerprint=current,
@@ -235,11 +241,14 @@ class Ledger:
                 "inputs": {
                     name: identity.sha256 if identity else None for name, identity in identities.items()
                 },
-                "parameters": self._settings,
+                "parameters": {**self._settings, **self._own(product)},
                 "weights": self._weights_fingerprint,
                 "seed": seed_of(self._batch.seed, self._stage.name, product),
             }
         )
+
+    def _own(self, product: str) -> dict[str, float | str]:
+        return known_to(self._parameters, self._product_settings.get(product, {}))
 
     def _whole(self, product: str, record: Record) -> bool:
         """Whether the artifacts are those that the record vouches for."""

@@ -31,13 +31,16 @@ def run_stage(
     history: History,
     weights: Sequence[Path] = (),
     written_as: Callable[[str], str] = str,
+    product_settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Bring the stage up to date for every product of its first input, and yield each result as it finishes.
 
     open_work: makes what does the work; called once a worker, and only if some product needs it.
     inputs: by the name under which the work gets them, mappings from a product to what reads its file
     (which lies at its ``path``). The first one says which products there are. weights: folders of the
-    networks in use. written_as: the catalog's own spelling of a product's id.
+    networks in use. written_as: the catalog's own spelling of a product's id. product_settings: of single products,
+    by the names of parameters that they take the place of; the work gets the product's own as its input
+    ``parameters``.
 
     Each yield has all of `Stage.outputs`, most of them empty. A result's artifacts are yielded before its
     record: a run that dies in between leaves artifacts that nothing vouches for, and the next run makes
@@ -51,7 +54,7 @@ def run_stage(
     # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
     yield chunk()
     started = time.perf_counter()
-    ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as)
+    ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as, product_settings or {})
     products = ledger.products()
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0}
     at_work: dict[str, Todo] = {}

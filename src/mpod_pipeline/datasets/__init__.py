@@ -4,7 +4,7 @@ results.
 
 from mpod_pipeline.datasets.history import History, HistoryDataset
 from mpod_pipeline.datasets.partitions import Partition, Partitions, PicturePartitions, ProductPartitions
-from mpod_pipeline.datasets.photos import PhotoFolder, Photos
+from mpod_pipeline.datasets.photos import PhotoFolder, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
 from mpod_pipeline.datasets.weights import Weights, WeightsFolder, WriteWeights
 
@@ -17,6 +17,7 @@ __all__ = [
     "Photos",
     "PicturePartitions",
     "ProductPartitions",
+    "ProductSettings",
     "ProductTable",
     "Weights",
     "WeightsFolder",

@@ -32,6 +32,8 @@ SUFFIXES = frozenset(
     )
 )
 TABLE = "products.csv"
+#: Columns of the table that stand for a stage's parameters of these names, for the row's product alone.
+SETTINGS = ("photo_elevation_deg", "long_side_m")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Photos(Mapping[str, Callable[[], bytes]]):
 class PhotoFolder(AbstractDataset[None, Photos]):
     """Photos to make products of.
 
-    With a ``products.csv`` (columns ``id`` and ``photo``, others are left alone) its rows are the catalog,
+    With a ``products.csv`` (columns ``id`` and ``photo``; for others see `ProductSettings`) its rows are the catalog,
     and ``photo`` is a path within the folder. Without one, every photo in the folder is a product and its
     name without the suffix is the id. Raises SetupError if the folder or a column is missing; a bad row is
     that product's trouble.
@@ -109,6 +111,28 @@ class PhotoFolder(AbstractDataset[None, Photos]):
 
     def _exists(self) -> bool:
         return self.path.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.path)}
+
+
+class ProductSettings(AbstractDataset[None, dict[str, dict[str, str]]]):
+    """What a folder's ``products.csv`` says of single products in the columns `SETTINGS`, by id and column; empty
+    cells say nothing, nor does a folder without a table.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, dict[str, str]]:
+        table = self.path / TABLE
+        if not table.is_file():
+            return {}
+        return {row["id"]: {name: row[name] for name in SETTINGS if row.get(name)} for _, row in _read(table)}
+
+    def save(self, data: None) -> None:
+        raise SetupError("The table of products is only read.")
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}
@@ -139,19 +163,23 @@ def _files(folder: Path) -> Iterator[tuple[str, Photo | Unusable]]:
 
 
 def _rows(table: Path) -> Iterator[tuple[str, Photo | Unusable]]:
+    for line, row in _read(table):
+        if product := row["id"]:
+            yield product, _photo_of(table.parent, row["photo"])
+        else:
+            yield f"(line {line})", Unusable("The product has no id.")
+
+
+def _read(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line and the cells of each row, by column."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets like to begin with a BOM
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restval="")
             if missing := {"id", "photo"} - set(reader.fieldnames or []):
                 raise SetupError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
-            entry: Photo | Unusable
             for row in reader:
-                product, photo = (row["id"] or "").strip(), (row["photo"] or "").strip()
-                if not product:
-                    product, entry = f"(line {reader.line_num})", Unusable("The product has no id.")
-                else:
-                    entry = _photo_of(table.parent, photo)
-                yield product, entry
+                row.pop(None, None)  # type: ignore[call-overload]  # cells beyond the last column
+                yield reader.line_num, {name: cell.strip() for name, cell in row.items()}
     except (UnicodeDecodeError, csv.Error) as error:
         raise SetupError(f"{table} cannot be read as a table in UTF-8: {error}.") from error
 

@@ -45,7 +45,7 @@ def mask_cameras(p: MaskParameters) -> Cameras:
 def export_masks(field: OutlineField, parameters: MaskParameters) -> OutlineMasks:
     """Accumulate opacity along each ray without colour (Eq. 3, 4) and threshold it (Eq. 5).
 
-    Raises ProductError where no view shows anything.
+    Raises ProductError where some view shows nothing.
     """
     cameras = mask_cameras(parameters)
     device = next(field.network.parameters()).device

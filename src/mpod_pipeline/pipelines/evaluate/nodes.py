@@ -34,6 +34,7 @@ def evaluate(
     outline_fields: Partitions,
     ground_truth: Partitions,
     parameters: EvaluationParameters,
+    product_settings: dict[str, dict[str, str]],
     batch: BatchParameters,
     history: History,
 ) -> Iterator[dict[str, Any]]:
@@ -45,6 +46,7 @@ def evaluate(
         parameters=parameters,
         batch=batch,
         history=history,
+        product_settings=product_settings,
     )
     for chunk in chunks:
         # The summary comes last, when all scores are on disk.
@@ -64,7 +66,7 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
             from_glb(inputs["mesh"]),
             from_glb(truth) if truth else None,
             encoders,
-            parameters,
+            inputs["parameters"],
         )
         return {
             "evaluations": result.scores,

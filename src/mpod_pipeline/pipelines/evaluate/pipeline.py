@@ -15,5 +15,6 @@ def create_pipeline() -> Pipeline:
         "outline_fields": "outline_fields",
         "ground_truth": "ground_truth",
         "parameters": "params:evaluation",
+        "product_settings": "product_settings",
     }
     return Pipeline([stage_node(evaluate, STAGE, inputs, scores="scores")])

@@ -25,6 +25,7 @@ def optimize_outline(
     cutouts: Partitions,
     novel_view_prior: Weights,
     parameters: OutlineParameters,
+    product_settings: dict[str, dict[str, str]],
     batch: BatchParameters,
     history: History,
 ) -> Iterator[dict[str, Any]]:
@@ -37,6 +38,7 @@ def optimize_outline(
         weights=[novel_view_prior.path],
         batch=batch,
         history=history,
+        product_settings=product_settings,
     )
 
 
@@ -51,7 +53,9 @@ def _outliner(weights: Weights, parameters: OutlineParameters) -> Work:
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
-        field = outline.optimize_outline(inputs["cutout"], prior, parameters, seed, report, checkpoint)
+        field = outline.optimize_outline(
+            inputs["cutout"], prior, inputs["parameters"], seed, report, checkpoint
+        )
         return {"outline_fields": field.stored()}
 
     return work

@@ -9,5 +9,10 @@ from mpod_pipeline.pipelines.wiring import stage_node
 
 
 def create_pipeline() -> Pipeline:
-    inputs = {"cutouts": "cutouts", "novel_view_prior": "novel_view_prior", "parameters": "params:outline"}
+    inputs = {
+        "cutouts": "cutouts",
+        "novel_view_prior": "novel_view_prior",
+        "parameters": "params:outline",
+        "product_settings": "product_settings",
+    }
     return Pipeline([stage_node(optimize_outline, STAGE, inputs)])

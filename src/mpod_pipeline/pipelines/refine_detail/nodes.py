@@ -35,6 +35,7 @@ def refine_detail(
     outline_masks: Partitions,
     text_to_image_prior: Weights,
     parameters: DetailParameters,
+    product_settings: dict[str, dict[str, str]],
     batch: BatchParameters,
     history: History,
 ) -> Iterator[dict[str, Any]]:
@@ -47,6 +48,7 @@ def refine_detail(
         weights=[text_to_image_prior.path, *([parameters.controlnet] if parameters.controlnet else [])],
         batch=batch,
         history=history,
+        product_settings=product_settings,
     )
 
 
@@ -57,19 +59,19 @@ def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
-        masks = OutlineMasks(**inputs["masks"])
+        masks, own = OutlineMasks(**inputs["masks"]), inputs["parameters"]
         mesh = detail.refine_detail(
             inputs["cutout"],
             inputs["token"],
             inputs["field"],
             masks,
             prior,
-            parameters,
+            own,
             seed,
             report,
             checkpoint,
             controlnet,
         )
-        return {"meshes": to_glb(mesh, parameters.long_side_m)}
+        return {"meshes": to_glb(mesh, own.long_side_m)}
 
     return work

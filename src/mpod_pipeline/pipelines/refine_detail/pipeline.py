@@ -16,5 +16,6 @@ def create_pipeline() -> Pipeline:
         "outline_masks": "outline_masks",
         "text_to_image_prior": "text_to_image_prior",
         "parameters": "params:detail",
+        "product_settings": "product_settings",
     }
     return Pipeline([stage_node(refine_detail, STAGE, inputs)])

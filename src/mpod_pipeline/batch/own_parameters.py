@@ -1,0 +1,37 @@
+"""What the catalog says of a single product in place of a stage's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.parameters import Parameters
+
+P = TypeVar("P", bound=Parameters)
+
+
+def known_to(parameters: Parameters, settings: Mapping[str, str]) -> dict[str, float | str]:
+    """Those of a product's settings that the stage has parameters for; numbers as such, however they are written."""
+    return {name: _number(text) for name, text in settings.items() if name in type(parameters).model_fields}
+
+
+def with_own(parameters: P, own: Mapping[str, float | str]) -> P:
+    """The parameters with a product's own in their places. Raises ProductError where one cannot be."""
+    try:
+        return type(parameters).model_validate({**parameters.model_dump(), **own})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        raise ProductError(
+            f"The catalog's table says {own.get(name)!r} in the column {name}: {first['msg']}."
+        ) from error
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
