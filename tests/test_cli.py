@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,20 @@ from kedro.framework.startup import ProjectMetadata, bootstrap_project
 from mpod_pipeline.batch.records import Record
 from mpod_pipeline.cli import run, split_params, status
 from mpod_pipeline.datasets import ProductPartitions
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
 from mpod_pipeline.pipelines import STAGES
 from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def signals_kept() -> Iterator[None]:
+    kept = {told: signal.getsignal(told) for told in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for told, handler in kept.items():
+        signal.signal(told, handler)
 
 
 def parse(text: str) -> Any:
@@ -89,11 +99,13 @@ def test_commands_that_only_look_do_not_wait_for_pytorch() -> None:
     [
         (TooManyFailuresError("Half of them failed."), 3, "Error: Half of them failed.\n"),
         (SetupError("There are no weights."), 1, "Error: There are no weights.\n"),
+        (StoppedError("The run was told to stop."), 130, "Error: The run was told to stop.\n"),
+        (KeyboardInterrupt(), 130, "Error: Told to stop.\n"),
         (TypeError("a bug"), 1, ""),
     ],
 )
 def test_exit_codes_tell_how_a_run_ended(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, told: str
+    monkeypatch: pytest.MonkeyPatch, signals_kept: None, error: BaseException, code: int, told: str
 ) -> None:
     def ends(*arguments: object, **options: object) -> None:
         raise error
@@ -102,6 +114,16 @@ def test_exit_codes_tell_how_a_run_ended(
     result = CliRunner().invoke(run, [])
     assert (result.exit_code, result.output) == (code, told)
     assert not isinstance(result.exception, type(error)) or isinstance(error, TypeError)
+
+
+def test_relative_paths_in_settings_mean_the_projects_folder(
+    monkeypatch: pytest.MonkeyPatch, signals_kept: None
+) -> None:
+    seen = []
+    monkeypatch.setattr(kedro_run, "callback", lambda *_, **__: seen.append(Path.cwd()))
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert CliRunner().invoke(run, []).exit_code == 0
+    assert seen == [ROOT]
 
 
 def test_the_road_has_the_stages_that_its_name_list_says() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +127,33 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     positions = document.accessors[document.meshes[0].primitives[0].attributes.POSITION]
     sides = np.subtract(positions.max, positions.min) * node.scale
     assert sides.max() == pytest.approx(0.12, rel=1e-5)  # float32
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(
+    photos: Path, tmp_path: Path, told: signal.Signals
+) -> None:
+    settings = f"photos={photos},workspace={tmp_path / 'workspace'},textual_inversion.steps=1000000"
+    command = [sys.executable, "-m", "kedro", "run", "--nodes=segment,learn_tokens", f"--params={settings}"]
+    run = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    reporting = tmp_path / "workspace/08_reporting"
+    while not (reporting / "records/.at_work.learn_tokens.json").exists():
+        assert run.poll() is None, run.stdout and run.stdout.read()
+        time.sleep(0.05)
+    run.send_signal(told)
+    output, _ = run.communicate()
+    assert run.returncode == 130 and "told to stop" in output
+    assert list(pd.read_csv(reporting / "failures.csv")["product"]) == ["letter"]
+    (summary,) = (json.loads(path.read_text()) for path in (reporting / "runs").glob("*.json"))
+    assert summary["verdict"] == "stopped"
+    assert not (reporting / "records/.at_work.learn_tokens.json").exists()  # it did not die
 
 
 def test_bad_photos_are_recorded_and_the_good_ones_are_cut_out(photos: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,12 @@ def told_in_a_sentence() -> Iterator[None]:
         raise TooManyFailed(str(error)) from error
     except StoppedError as error:
         raise Stopped(str(error)) from error
+    except KeyboardInterrupt as error:  # where no stage was at work, whose books would have to be closed
+        import mlflow
+
+        with suppress(Exception):  # as in `tracking`: a store in trouble costs the record
+            mlflow.end_run("KILLED")
+        raise Stopped("Told to stop.") from error
     except (SetupError, DatasetError) as error:  # Kedro wraps what a dataset raises
         reason = error if isinstance(error, SetupError) else error.__cause__
         if not isinstance(reason, SetupError):
@@ -92,7 +98,8 @@ def told_in_a_sentence() -> Iterator[None]:
 def run_and_tell(**options: Any) -> Any:
     # Relative paths in settings mean the project's folder, as Kedro has it for those of the catalog.
     os.chdir(find_kedro_project(Path.cwd()) or Path.cwd())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: close the batch, then go
+    for told in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: close the batch, then go
+        signal.signal(told, signal.default_int_handler)
     return click.get_current_context().invoke(kedro_run, **options)
 
 

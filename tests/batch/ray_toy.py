@@ -37,6 +37,8 @@ def open_work(diary: Path) -> Work:
         if text == "killer":
             os.kill(os.getpid(), signal.SIGKILL)
         report(2, 2, {"loss": 1.0})
+        if text == "where":
+            return {"copies": [str(Path.cwd()), seed]}
         return {"copies": [text, seed]}
 
     return work

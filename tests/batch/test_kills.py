@@ -75,7 +75,7 @@ def test_a_product_that_kills_two_runs_fails_in_the_third_and_is_tried_again_by_
     )  # bad is tried by every run, before it
 
     def run() -> int | None:
-        process = processes.Process(target=run_toy, kwargs=toy.arguments)
+        process = processes.Process(target=run_toy, kwargs=toy.arguments | {"batch": BATCH})
         process.start()
         process.join()
         return process.exitcode
@@ -91,6 +91,8 @@ def test_a_product_that_kills_two_runs_fails_in_the_third_and_is_tried_again_by_
         ["bad", "read", "ProductError"],
         ["fatal", "shout", "WorkerDied"],
     ]
+    # who was killed from outside goes on where it was
+    assert [path.name for path in toy.workspace.rglob("*.pt")] == ["fatal.pt"]
     assert run() == -signal.SIGKILL
     toy.write(fatal="mended")
     assert run() == 0

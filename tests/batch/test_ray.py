@@ -14,10 +14,11 @@ from typing import Any, cast
 import pytest
 
 from mpod_pipeline.batch import BatchParameters, Stage, run_stage
-from mpod_pipeline.batch.isolation import Task
+from mpod_pipeline.batch.isolation import Failure, Task
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.datasets.photos import Photo
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.parameters import Parameters
 from tests.batch.ray_toy import Unknown, open_work
@@ -154,6 +155,26 @@ def test_workers_that_never_start_end_the_run(cluster: Any, tmp_path: Path) -> N
     ):
         list(workers.submit(Task("mug", {}, 0)))
         list(workers.drain())
+
+
+def test_workers_work_in_the_runs_own_folder(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench.originals.save({"where": "where"})
+    bench.run()
+    assert bench.copies.load()["where"]()[0] == str(tmp_path)
+
+
+def test_an_input_that_cannot_be_looked_at_is_its_products_failure(bench: Bench, tmp_path: Path) -> None:
+    workers = RayWorkers(
+        ExecutorParameters(kind="ray"), Resources(), partial(open_work, bench.diary), StageProgress("copy", 1)
+    )
+    photo = Photo(tmp_path / f"{'c' * 300}.jpg")
+    with workers:
+        outcomes = [*workers.submit(Task("mug", {"original": photo}, 0)), *workers.drain()]
+    (failure,) = (outcome.result for outcome in outcomes)
+    assert isinstance(failure, Failure) and failure.kind == "ProductError"
 
 
 def test_a_worker_ended_for_its_machines_memory_is_a_worker_that_died() -> None:

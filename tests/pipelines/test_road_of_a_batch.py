@@ -19,7 +19,7 @@ from kedro.framework.startup import bootstrap_project
 from mpod_pipeline import preflight
 from mpod_pipeline.batch import Work
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters, StoredOutlineField
 from mpod_pipeline.pipelines import STAGES
@@ -176,10 +176,16 @@ def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> N
     said = {"photo_elevation_deg": "optimize_outline", "long_side_m": "refine_detail"}
     for column, stage in said.items():
         rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
-        (road.photos / "products.csv").write_text(f"id,photo,{column}\n{rows}")
-        assert set(road.run()) == {(s, "c") for s in NEEDING[stage]}
-        (road.photos / "products.csv").unlink()
-        assert set(road.run()) == {(s, "c") for s in NEEDING[stage]}
+        table = road.photos / "products.csv"
+        table.write_text(f"id,photo,{column}\n{rows}")
+        redone = {(s, "c") for s in NEEDING[stage]}
+        assert set(road.run()) == redone
+        with pytest.raises(SetupError, match=rf"c was made with settings of its own \({column} 0.5\)"):
+            table.unlink()  # or another folder of photos
+            road.run()
+        assert road.worked == []
+        table.write_text(f"id,photo,{column}\n{rows.replace('0.5', '')}")
+        assert set(road.run()) == redone
 
 
 def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> None:

@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
-from mpod_pipeline.datasets import ProductPartitions, WeightsFolder
+from mpod_pipeline.datasets import ProductPartitions, Weights, WeightsFolder
 from mpod_pipeline.errors import SetupError
-from mpod_pipeline.pipelines.train_priors.nodes import photograph_products
+from mpod_pipeline.pipelines.train_priors.nodes import encode_views, measure_novel_view, photograph_products
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.train_denoisers import MEASURED_TIMESTEPS
 from tests.command import ROOT, environment
+from tests.priors.tiny import save_tiny_novel_view
 
 
 def train(workspace: Path, *options: str, settings: str = "") -> subprocess.Popen[bytes]:
@@ -105,6 +107,35 @@ def test_pictures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
     made.save({"train-0000": dict(made.load()["train-0000"]()) | {"family": np.array(["boot"])}})
     with pytest.raises(SetupError, match=r"train-0000 in .* other settings"):
         photograph(products=1, views=2)  # a product's family and seed say what it is
+
+
+def test_latents_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
+    parameters = TrainPriorsParameters.model_validate(
+        {
+            "checkpoints": tmp_path,
+            "views": {"train_products": 1, "validation_products": 1, "views": 2, "workers": 1},
+            "architecture": {"image_size": 32},
+            **{network: {"steps": 1} for network in ("autoencoder", "text_to_image", "novel_view")},
+        }
+    )
+    views = ProductPartitions(path=str(tmp_path / "views"), format="npz")
+    latents = ProductPartitions(path=str(tmp_path / "latents"), format="npz")
+    for files in photograph_products(parameters, views.load()):
+        views.save(files)
+    priors = [Weights(save_tiny_novel_view(tmp_path / name), "cpu") for name in ("one", "other")]
+    changed = AutoencoderKL.from_pretrained(priors[1].path, subfolder="vae")
+    with torch.no_grad():
+        changed.quant_conv.bias += 0.1
+    changed.save_pretrained(priors[1].path / "vae")
+    for files in encode_views(views.load(), Weights(priors[0].path / "vae", "cpu"), parameters):
+        latents.save(files)
+    with pytest.raises(SetupError, match=r"autoencoder.*encode_views"):
+        measure_novel_view(latents.load(), priors[1], parameters)
+    AutoencoderKL.from_pretrained(priors[0].path, subfolder="vae").half().save_pretrained(
+        priors[0].path / "vae"
+    )
+    errors = measure_novel_view(latents.load(), priors[0], parameters)  # stored in half, as priors are
+    assert len(errors) == len(MEASURED_TIMESTEPS)
 
 
 def test_weights_take_the_old_ones_place_or_leave_them(tmp_path: Path) -> None:

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.batch.isolation import Task
 
 
-class AtWork:
-    """A small file that names the task under way. Where a run begins and finds one, its writer died at work: killed for
-    its memory, or crashed in some library. (A run that is told to stop, or stopped by an error, takes the name out.)
+class _Attempt(BaseModel):
+    """fingerprint: of the task that was begun. begun: so many times without an end."""
 
-    A task counts by its product and fingerprint: what has changed since may be tried afresh.
+    fingerprint: str
+    begun: int
+
+
+_ATTEMPTS = TypeAdapter(dict[str, _Attempt])
+
+
+class AtWork:
+    """A small file that names the task under way. Where a run finds one in it, an earlier run died at work on that:
+    killed for its memory, or crashed in some library. (A run that is told to stop, or stopped by an error, takes the
+    name out.) What a task depends on is part of its name: what has changed since may be tried afresh.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def deaths(self, task: Task) -> int:
-        """How many runs, one after the other, died at work on the task."""
-        return self._read().get(_name(task), 0)
+        """How many attempts at the task were the end of their run."""
+        known = self._read().get(task.product)
+        return known.begun if known and known.fingerprint == task.fingerprint else 0
 
     def begin(self, task: Task) -> None:
-        tasks = self._read()
-        self._write({**tasks, _name(task): tasks.get(_name(task), 0) + 1})
+        attempt = _Attempt(fingerprint=task.fingerprint, begun=self.deaths(task) + 1)
+        self._write({**self._read(), task.product: attempt})
 
     def end(self, task: Task) -> None:
-        self._write({name: deaths for name, deaths in self._read().items() if name != _name(task)})
+        self._write({product: known for product, known in self._read().items() if product != task.product})
 
-    def _read(self) -> dict[str, int]:
+    def _read(self) -> dict[str, _Attempt]:
         try:
-            tasks: dict[str, int] = json.loads(self._path.read_bytes())
-        except (FileNotFoundError, ValueError):  # or cut off by a death in this very moment
+            return _ATTEMPTS.validate_json(self._path.read_bytes())
+        except (FileNotFoundError, ValidationError):
             return {}
-        return tasks
 
-    def _write(self, tasks: dict[str, int]) -> None:
-        if tasks:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(json.dumps(tasks))
+    def _write(self, attempts: dict[str, _Attempt]) -> None:
+        if attempts:
+            with whole_file(self._path) as path:
+                path.write_bytes(_ATTEMPTS.dump_json(attempts))
         else:
             self._path.unlink(missing_ok=True)
-
-
-def _name(task: Task) -> str:
-    return f"{task.product} {task.fingerprint}"

@@ -77,6 +77,8 @@ _STOPS_THE_RUN = (
 )
 #: A product during whose work so many processes died is taken to have killed them.
 DEATHS = 2
+#: The kind of failure that this is.
+WORKER_DIED = "WorkerDied"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
@@ -89,7 +91,7 @@ def stops_the_run(error: Exception) -> bool:
 
 def killed(who: str, trace: str = "") -> Failure:
     """The failure of a product that took ``who`` with it, again and again."""
-    return Failure("WorkerDied", f"{DEATHS} {who} died while at work on it, one after the other.", trace)
+    return Failure(WORKER_DIED, f"{DEATHS} {who} died while at work on it, one after the other.", trace)
 
 
 def attempt(work: Work, task: Task, report: Report) -> Outcome:

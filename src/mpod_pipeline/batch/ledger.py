@@ -125,10 +125,14 @@ class Ledger:
         return [product for product in available if product in chosen]
 
     def decide(self, product: str) -> Settled | Todo:
-        """Whether the product is up to date, has to be left out, or has to be made."""
+        """Whether the product is up to date, has to be left out, or has to be made.
+
+        Raises SetupError where it was made with settings of its own, and this run's table does not know it.
+        """
         previous = read_record(self._records, product)
         if reason := self._why_left_out(product):
             return Settled(left_out=True, record=self._left_out(previous, reason))
+        self._require_its_table(product, previous)
         identities = self._identities(product, previous)
         current = self._fingerprint(product, identities)
         same = previous is not None and previous.fingerprint == current
@@ -145,6 +149,7 @@ class Ledger:
             state="failed",
             fingerprint=current,
             inputs=identities,
+            own_parameters=self._own(product),
             attempt=previous.attempt + 1 if previous and same else 1,
             run_id=self._history.run_id,
         )
@@ -247,6 +252,15 @@ class Ledger:
             }
         )
 
+    def _require_its_table(self, product: str, previous: Record | None) -> None:
+        if previous and previous.own_parameters and product not in self._product_settings:
+            own = ", ".join(f"{name} {value}" for name, value in previous.own_parameters.items())
+            if not self._batch.force:
+                raise SetupError(
+                    f"{product} was made with settings of its own ({own}), and the folder of photos has no table that "
+                    "names it. Say where that is by --params=photos=FOLDER, or do without by --params=force=true."
+                )
+
     def _own(self, product: str) -> dict[str, float | str]:
         return known_to(self._parameters, self._product_settings.get(product, {}))
 
@@ -288,11 +302,13 @@ class Ledger:
 
 
 def _identify_input(path: Path, known: FileIdentity | None) -> FileIdentity | None:
-    """The input's identity; None where it cannot be read, which the product's own attempt will find and explain."""
+    """The input's identity. One that cannot be read has another than any file or none has, so that the product is
+    attempted, which will find what is wrong.
+    """
     try:
         return identify(path, known)
     except OSError:
-        return None
+        return FileIdentity(sha256="unreadable", size=-1, mtime_ns=-1)
 
 
 def _with_contents(setting: Any, contents: Callable[[Path], dict[str, str]]) -> Any:

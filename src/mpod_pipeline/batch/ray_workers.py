@@ -62,7 +62,7 @@ class _Worker:
 
     def do(self, task: Task, files: list[Path]) -> Outcome:
         """files: what the driver sees on its disk, so that this machine must, too."""
-        if hidden := [path for path in files if not path.exists()]:
+        if hidden := [path for path in files if not _is_there(path)]:
             raise SetupError(
                 f"The machine {socket.gethostname()} does not see {hidden[0]}. Photos and workspace must lie under "
                 "the same path on all machines of the cluster."
@@ -245,12 +245,21 @@ def _places(resources: Resources) -> int:
 
 
 def _absolute(task: Task) -> Task:
-    """The task as it can be sent: the workers' current folder is another."""
+    """The task as it can be sent: a worker's current folder may be another."""
     if task.checkpoint is None:
         return task
     return replace(task, checkpoint=replace(task.checkpoint, path=task.checkpoint.path.absolute()))
 
 
+def _is_there(path: Path) -> bool:
+    """Whether something lies there, and this process may look at it."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
 def _files(task: Task) -> list[Path]:
     paths = [getattr(read, "path", None) for read in task.inputs.values()]
-    return [path for path in paths if path is not None and path.exists()]
+    return [path for path in paths if path is not None and _is_there(path)]

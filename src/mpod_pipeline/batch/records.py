@@ -18,7 +18,7 @@ class Record(BaseModel):
 
     made: the artifacts are on disk as `outputs` says. failed: `error` and `message` say why. left out: an
     earlier stage has nothing for it (any more); what was made before is still there and still vouched for
-    by `outputs`.
+    by `outputs`. own_parameters: what the catalog said of the product in place of the stage's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +36,7 @@ class Record(BaseModel):
     error: str = ""
     message: str = ""
     traceback_file: str = ""
+    own_parameters: dict[str, float | str] = {}
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

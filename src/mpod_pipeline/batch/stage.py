@@ -11,7 +11,7 @@ from typing import Any
 
 from mpod_pipeline.batch.at_work import AtWork
 from mpod_pipeline.batch.executor import Executor, make_executor
-from mpod_pipeline.batch.isolation import Failure, Outcome, Work
+from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
@@ -57,10 +57,10 @@ def run_stage(
     ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as, product_settings or {})
     products = ledger.products()
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0}
-    at_work: dict[str, Todo] = {}
+    under_way: dict[str, Todo] = {}
 
     def settle(outcome: Outcome) -> Iterator[dict[str, Any]]:
-        product, todo = outcome.product, at_work.pop(outcome.product)
+        product, todo = outcome.product, under_way.pop(outcome.product)
         if isinstance(outcome.result, Failure):
             counts["failed"] += 1
             logger.warning("%s: %s failed. %s", stage.name, product, outcome.result.message)
@@ -72,7 +72,10 @@ def run_stage(
             yield chunk(**artifacts, losses={product: outcome.curves})
             record = ledger.made(todo, outcome)
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
-        ledger.forget_checkpoint(product)  # its end is on record
+        if not (isinstance(outcome.result, Failure) and outcome.result.kind == WORKER_DIED):
+            ledger.forget_checkpoint(
+                product
+            )  # its end is on record; not where it may have been killed from outside
         progress.done(product)
 
     with _told_to_stop(), ExitStack() as stack:
@@ -87,11 +90,11 @@ def run_stage(
                 ledger.forget_checkpoint(product)
                 progress.done(product)
                 continue
-            at_work[product] = decision
+            under_way[product] = decision
             if executor is None:
-                at_work_file = AtWork(history.folder / f".at_work.{stage.name}.json")
+                at_work = AtWork(history.folder / f".at_work.{stage.name}.json")
                 made = make_executor(
-                    batch.executor, batch.resources_of(stage.name), open_work, progress, at_work_file
+                    batch.executor, batch.resources_of(stage.name), open_work, progress, at_work
                 )
                 executor = stack.enter_context(made)
             for outcome in executor.submit(decision.task):

@@ -27,6 +27,8 @@ SUFFIXES = frozenset(
         ".tiff",
         ".gif",
         ".avif",
+        ".jp2",
+        ".j2k",
         ".heic",
         ".heif",
     )

@@ -202,5 +202,7 @@ def from_glb(data: bytes) -> TexturedMesh:
             _gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
             pixels,
         )
+    except MemoryError:
+        raise
     except Exception as error:  # as many kinds as there are ways to damage a file
         raise ProductError("The file is not a GLB of one textured mesh.") from error

@@ -112,7 +112,7 @@ def fit(
     losses: list[float] = []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device_of(network), weights_only=True)
-        if state["start"] != start:
+        if {**start, **state["start"]} != start:
             raise ValueError(
                 f"{checkpoint} is of a training on the latents of another autoencoder, or one that started from "
                 "other weights or with another seed; delete it to train from these, or start from those to go on "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -112,6 +113,7 @@ def encode_views(
                 "azimuth_deg": arrays["azimuth_deg"],
                 "elevation_deg": arrays["elevation_deg"],
                 "caption": arrays["caption"],
+                "autoencoder": np.array(_checksum(network)),
             }
         }
 
@@ -219,6 +221,11 @@ def _autoencoder(folder: Path, part: str | None = None) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(folder, subfolder=part, local_files_only=True).float().eval()
 
 
+def _checksum(autoencoder: AutoencoderKL) -> int:
+    """Of its weights in half precision, in which priors are stored."""
+    return fingerprint(deepcopy(autoencoder).half())
+
+
 def _split(
     files: Partitions, split: str, parameters: TrainPriorsParameters
 ) -> Iterator[Mapping[str, NDArray[Any]]]:
@@ -237,8 +244,15 @@ def _size(parameters: TrainPriorsParameters) -> tuple[int, int, int]:
 def _view_latents(
     latents: Partitions, network: AutoencoderKL, split: str, parameters: TrainPriorsParameters
 ) -> ViewLatents:
+    """Raises SetupError where they are of another autoencoder than ``network``."""
     parts = list(_split(latents, split, parameters))
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    checksum = _checksum(network)
+    if any(part.get("autoencoder") != checksum for part in parts):
+        raise SetupError(
+            "The latents in 05_model_input/prior_latents are not of this network's autoencoder. With that in "
+            "06_models/autoencoder, make them anew by --nodes=encode_views."
+        )
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0] if key != "autoencoder"}
     return ViewLatents(
         torch.from_numpy(joined["latents"]),
         torch.from_numpy(joined["photos"]),
@@ -246,7 +260,7 @@ def _view_latents(
         joined["elevation_deg"],
         [str(caption) for caption in joined["caption"]],
         float(network.config.scaling_factor),
-        fingerprint(network),
+        checksum,
     )
 
 
