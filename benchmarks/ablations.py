@@ -1,6 +1,7 @@
 """What each choice of the method does, on products that no prior was trained on, with their true shapes.
 
     python benchmarks/ablations.py outline --products 6
+    python benchmarks/ablations.py road --products 6
     python benchmarks/ablations.py detail --products 6
     python benchmarks/ablations.py priors --products 6
 
@@ -81,6 +82,11 @@ DETAIL: Choices = {
     "300 steps for the word": {"textual_inversion.steps": 300},
 }
 
+#: Those of stage 1's that come close to the default or pass it, through both stages.
+ROAD: Choices = {
+    name: OUTLINE[name] for name in ("default", "640 steps", "noise 0.5-0.95 to 0.2-0.5", "SDS weight 500")
+}
+
 #: Whose denoisers lead; "untrained" has networks of the same shapes, drawn at random.
 UNTRAINED = "untrained"
 PRIORS: Choices = {"shipped": {}, UNTRAINED: {}}
@@ -97,6 +103,7 @@ SCORES = [
 
 STAGES = {
     "priors": (PRIORS, {}, ["outline_psnr", "outline_silhouette_iou", *SCORES]),
+    "road": (ROAD, {}, ["outline_psnr", "outline_silhouette_iou", *SCORES]),
     "outline": (
         OUTLINE,
         QUICK_DETAIL,
