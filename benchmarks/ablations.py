@@ -44,8 +44,8 @@ OUTLINE: Choices = {
     "guidance 5": {"outline.sds.guidance_scale": 5.0},
     "noise 0.02-0.98 throughout": {"outline.sds.start": (0.02, 0.98), "outline.sds.end": (0.02, 0.98)},
     "noise 0.5-0.95 to 0.2-0.5": {"outline.sds.end": (0.2, 0.5)},
-    "w(t) = sigma^2": {"outline.sds.weighting": "sigma_squared", "outline.sds.weight": 200.0},
-    "w(t) = 1": {"outline.sds.weighting": "uniform", "outline.sds.weight": 200.0},
+    "w(t) = sigma^2": {"outline.sds.weighting": "sigma_squared"},
+    "w(t) = 1": {"outline.sds.weighting": "uniform"},
     "160 steps": {"outline.steps": 160},
     "160 steps, SDS weight 80": {"outline.steps": 160, "outline.sds.weight": 80.0},
     "240 steps": {"outline.steps": 240},
@@ -54,7 +54,7 @@ OUTLINE: Choices = {
     "no entropy": {"outline.weights.entropy": 0.0},
     "entropy x 10": {"outline.weights.entropy": 5.0},
     "SDS weight 80": {"outline.sds.weight": 80.0},
-    "SDS weight 500": {"outline.sds.weight": 500.0},
+    "SDS weight 200": {"outline.sds.weight": 200.0},
 }
 
 DETAIL: Choices = {
@@ -84,7 +84,7 @@ DETAIL: Choices = {
 
 #: Those of stage 1's that come close to the default or pass it, through both stages.
 ROAD: Choices = {
-    name: OUTLINE[name] for name in ("default", "640 steps", "noise 0.5-0.95 to 0.2-0.5", "SDS weight 500")
+    name: OUTLINE[name] for name in ("default", "640 steps", "noise 0.5-0.95 to 0.2-0.5", "SDS weight 200")
 }
 
 #: Whose denoisers lead; "untrained" has networks of the same shapes, drawn at random.

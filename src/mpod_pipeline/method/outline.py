@@ -81,7 +81,7 @@ class OutlineParameters(Parameters):
         le=1,
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=200.0)
+    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=500.0)
     weights: OutlineWeights = OutlineWeights()
 
 
