@@ -74,6 +74,28 @@ def test_a_table_may_say_more_of_single_products(tmp_path: Path) -> None:
         "short": {},
         "long": {"long_side_m": "1", "photo_elevation_deg": "3"},
     }
+    assert "needs quotes" in reason(PhotoFolder(path=str(tmp_path)).load(), "long")  # who wrote 1,2 meant 1.2
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("long_side", "long_side_m"),
+        ("Long_Side_M", "long_side_m"),
+        ("photo_elevation", "photo_elevation_deg"),
+    ],
+)
+def test_a_column_that_is_nearly_a_setting_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, meant: str
+) -> None:
+    load(tmp_path, f"id,photo,{column},title,price\nmug,1.png,1,a,2\n")
+    (warning,) = caplog.messages
+    assert repr(column) in warning and repr(meant) in warning
+
+
+def test_other_columns_are_nobodys_business(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(tmp_path, "id,photo,long_side_m,photo_elevation_deg,size,colour,photo2\nmug,1.png,1,2,3,4,5\n")
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(

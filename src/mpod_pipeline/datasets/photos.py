@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -12,6 +14,8 @@ from kedro.io import AbstractDataset
 
 from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
 from mpod_pipeline.errors import ProductError, SetupError
+
+logger = logging.getLogger(__name__)
 
 #: What a photo's name may end with, in any case.
 SUFFIXES = frozenset(
@@ -36,6 +40,7 @@ SUFFIXES = frozenset(
 TABLE = "products.csv"
 #: Columns of the table that stand for a stage's parameters of these names, for the row's product alone.
 SETTINGS = ("photo_elevation_deg", "long_side_m")
+SURPLUS = "beyond the last column"
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,10 @@ class PhotoFolder(AbstractDataset[None, Photos]):
                 f"The folder of photos {self.path} does not exist; set it by --params=photos=FOLDER."
             )
         table = self.path / TABLE
-        return _collect(_rows(table) if table.is_file() else _files(self.path))
+        if not table.is_file():
+            return _collect(_files(self.path))
+        _warn_of_misspelt(table)
+        return _collect(_rows(table))
 
     def save(self, data: None) -> None:
         raise SetupError("The folder of photos is only read.")
@@ -166,24 +174,43 @@ def _files(folder: Path) -> Iterator[tuple[str, Photo | Unusable]]:
 
 def _rows(table: Path) -> Iterator[tuple[str, Photo | Unusable]]:
     for line, row in _read(table):
-        if product := row["id"]:
-            yield product, _photo_of(table.parent, row["photo"])
-        else:
+        if not (product := row["id"]):
             yield f"(line {line})", Unusable("The product has no id.")
+        elif SURPLUS in row:
+            yield (
+                product,
+                Unusable("Its row has more cells than columns; a cell with a comma in it needs quotes."),
+            )
+        else:
+            yield product, _photo_of(table.parent, row["photo"])
 
 
 def _read(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line and the cells of each row, by column."""
+    """The line and the cells of each row, by column; what stands beyond the last column is under `SURPLUS`."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets like to begin with a BOM
             reader = csv.DictReader(file, restval="")
             if missing := {"id", "photo"} - set(reader.fieldnames or []):
-                raise SetupError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
+                raise SetupError(
+                    f"{table} has no column {' and no column '.join(sorted(missing))}; cells are separated by commas."
+                )
             for row in reader:
-                row.pop(None, None)  # type: ignore[call-overload]  # cells beyond the last column
-                yield reader.line_num, {name: cell.strip() for name, cell in row.items()}
+                beyond = row.pop(None, [])  # type: ignore[call-overload]
+                cells = {name: cell.strip() for name, cell in row.items()}
+                surplus = {SURPLUS: ",".join(beyond)} if any(cell.strip() for cell in beyond) else {}
+                yield reader.line_num, {**cells, **surplus}
     except (UnicodeDecodeError, csv.Error) as error:
         raise SetupError(f"{table} cannot be read as a table in UTF-8: {error}.") from error
+
+
+def _warn_of_misspelt(table: Path) -> None:
+    """A column that is nearly one of `SETTINGS` may be another, and may be a mistake that nothing else would show."""
+    header = next(_read(table), (0, {}))[1]
+    for column in header.keys() - {*SETTINGS, SURPLUS}:
+        if near := get_close_matches(column.lower(), SETTINGS, n=1, cutoff=0.8):
+            logger.warning(
+                "%s has a column %r, which is left alone; did you mean %r?", table, column, near[0]
+            )
 
 
 def _photo_of(folder: Path, photo: str) -> Photo | Unusable:
