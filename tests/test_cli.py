@@ -126,5 +126,17 @@ def test_relative_paths_in_settings_mean_the_projects_folder(
     assert seen == [ROOT]
 
 
+def test_what_ends_a_run_in_good_order(monkeypatch: pytest.MonkeyPatch, signals_kept: None) -> None:
+    seen = []
+    kinds = (signal.SIGTERM, signal.SIGHUP)
+    monkeypatch.setattr(
+        kedro_run, "callback", lambda *_, **__: seen.append([signal.getsignal(kind) for kind in kinds])
+    )
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
+    assert CliRunner().invoke(run, []).exit_code == 0
+    assert seen == [[signal.default_int_handler, signal.SIG_IGN]]
+
+
 def test_the_road_has_the_stages_that_its_name_list_says() -> None:
     assert [node.name for node in create_pipeline().nodes] == list(STAGES)

@@ -99,7 +99,8 @@ def run_and_tell(**options: Any) -> Any:
     # Relative paths in settings mean the project's folder, as Kedro has it for those of the catalog.
     os.chdir(find_kedro_project(Path.cwd()) or Path.cwd())
     for told in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: close the batch, then go
-        signal.signal(told, signal.default_int_handler)
+        if signal.getsignal(told) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(told, signal.default_int_handler)
     return click.get_current_context().invoke(kedro_run, **options)
 
 
