@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -48,8 +49,9 @@ class AtWork:
             return {}
 
     def _write(self, attempts: dict[str, _Attempt]) -> None:
-        if attempts:
-            with whole_file(self._path) as path:
-                path.write_bytes(_ATTEMPTS.dump_json(attempts))
-        else:
-            self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk without room for this is told of where results are saved
+            if attempts:
+                with whole_file(self._path) as path:
+                    path.write_bytes(_ATTEMPTS.dump_json(attempts))
+            else:
+                self._path.unlink(missing_ok=True)
