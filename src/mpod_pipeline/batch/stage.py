@@ -72,10 +72,9 @@ def run_stage(
             yield chunk(**artifacts, losses={product: outcome.curves})
             record = ledger.made(todo, outcome)
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
+        # Its end is on record. What ended runs may have been killed from outside, and goes on where it was.
         if not (isinstance(outcome.result, Failure) and outcome.result.kind == WORKER_DIED):
-            ledger.forget_checkpoint(
-                product
-            )  # its end is on record; not where it may have been killed from outside
+            ledger.forget_checkpoint(product)
         progress.done(product)
 
     with _told_to_stop(), ExitStack() as stack:
