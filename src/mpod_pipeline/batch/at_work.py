@@ -32,12 +32,12 @@ class AtWork:
 
     def deaths(self, task: Task) -> int:
         """How many attempts at the task were the end of their run."""
-        known = self._read().get(task.product)
-        return known.begun if known and known.fingerprint == task.fingerprint else 0
+        return _begun(self._read(), task)
 
     def begin(self, task: Task) -> None:
-        attempt = _Attempt(fingerprint=task.fingerprint, begun=self.deaths(task) + 1)
-        self._write({**self._read(), task.product: attempt})
+        attempts = self._read()
+        attempt = _Attempt(fingerprint=task.fingerprint, begun=_begun(attempts, task) + 1)
+        self._write({**attempts, task.product: attempt})
 
     def end(self, task: Task) -> None:
         self._write({product: known for product, known in self._read().items() if product != task.product})
@@ -55,3 +55,8 @@ class AtWork:
                     path.write_bytes(_ATTEMPTS.dump_json(attempts))
             else:
                 self._path.unlink(missing_ok=True)
+
+
+def _begun(attempts: dict[str, _Attempt], task: Task) -> int:
+    known = attempts.get(task.product)
+    return known.begun if known and known.fingerprint == task.fingerprint else 0

@@ -253,13 +253,13 @@ class Ledger:
         )
 
     def _require_its_table(self, product: str, previous: Record | None) -> None:
-        if previous and previous.own_parameters and product not in self._product_settings:
-            own = ", ".join(f"{name} {value}" for name, value in previous.own_parameters.items())
-            if not self._batch.force:
-                raise SetupError(
-                    f"{product} was made with settings of its own ({own}), and the folder of photos has no table that "
-                    "names it. Say where that is by --params=photos=FOLDER, or do without by --params=force=true."
-                )
+        own = previous.own_parameters if previous else {}
+        if own and product not in self._product_settings and not self._batch.force:
+            said = ", ".join(f"{name} {value}" for name, value in own.items())
+            raise SetupError(
+                f"{product} was made with settings of its own ({said}), and the folder of photos has no table that "
+                "names it. Say where that is by --params=photos=FOLDER, or do without by --params=force=true."
+            )
 
     def _own(self, product: str) -> dict[str, float | str]:
         return known_to(self._parameters, self._product_settings.get(product, {}))

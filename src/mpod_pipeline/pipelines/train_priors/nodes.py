@@ -101,6 +101,7 @@ def encode_views(
 ) -> Iterator[dict[str, Arrays]]:
     """The latents of all pictures; only these and the photos are needed from here on."""
     network = _autoencoder(autoencoder.path).to(parameters.device)
+    checksum = _checksum(network)
     for name in tqdm(_all_files(parameters.views), desc="encode"):
         arrays = views[name]()
         pictures = _pictures(arrays)
@@ -113,7 +114,7 @@ def encode_views(
                 "azimuth_deg": arrays["azimuth_deg"],
                 "elevation_deg": arrays["elevation_deg"],
                 "caption": arrays["caption"],
-                "autoencoder": np.array(_checksum(network)),
+                "autoencoder": np.array(checksum),
             }
         }
 
