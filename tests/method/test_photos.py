@@ -1,5 +1,7 @@
 import io
+import struct
 import tracemalloc
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -171,8 +173,6 @@ def bomb() -> bytes:
     """The header of a PNG that claims to have 16,000 x 16,000 pixels."""
     data = bytearray(encoded(picture()))
     data[16:24] = (16_000).to_bytes(4, "big") * 2
-    import zlib
-
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     return bytes(data)
 
@@ -201,6 +201,82 @@ def test_unusable_files_say_why(make: Callable[[], bytes], words: str) -> None:
         decode_photo(make())
     sentence = str(caught.value)
     assert sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
+
+
+def tiff(*pages: tuple[int, int, int, bytes]) -> bytes:
+    """Grey pages, each (kind by tag 254, side in pixels, bits a pixel, pixels)."""
+    data = bytearray(b"II*\0") + bytes(4)
+    link = 4
+    for kind, side, bits, pixels in pages:
+        strip = len(data)
+        data += pixels + bytes(len(pixels) % 2)
+        tags = {254: kind, 256: side, 257: side, 258: bits, 259: 1, 262: 1, 273: strip, 277: 1, 278: side}
+        tags[279] = len(pixels)
+        data[link : link + 4] = struct.pack("<I", len(data))
+        data += struct.pack("<H", len(tags))
+        data += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+        link = len(data)
+        data += bytes(4)
+    return bytes(data)
+
+
+def test_white_of_twelve_bits_is_white() -> None:
+    photo = decode_photo(tiff((0, 64, 12, b"\xff" * (64 * 64 * 12 // 8))))
+    assert photo.shape == (64, 64, 3) and (photo == 255).all()
+
+
+def test_smaller_copies_and_masks_in_a_tiff_are_no_further_pictures() -> None:
+    pages = [
+        (1, 32, 8, bytes(1024)),
+        (0, 64, 8, b"\x60" * 4096),
+        (1, 40, 8, bytes(1600)),
+        (4, 64, 8, bytes(4096)),
+    ]
+    for order in (pages, pages[1:]):  # the picture need not come first
+        photo = decode_photo(tiff(*order))
+        assert photo.shape == (64, 64, 3) and (photo == 0x60).all()
+    with pytest.raises(ProductError, match="2 pictures"):
+        decode_photo(tiff(pages[0], pages[1], pages[1]))
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("kind", ["profile", "text"])
+def test_much_beside_a_pictures_pixels_does_no_harm(kind: str) -> None:
+    """As photo editors write it, compressed."""
+    content = zlib.compress(bytes(3_000_000))
+    more = {
+        "profile": chunk(b"iCCP", b"profile\0\0" + content),
+        "text": chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + content),
+    }[kind]
+    data, header = encoded(picture()), 8 + 25
+    np.testing.assert_array_equal(
+        left_and_right(decode_photo(data[:header] + more + data[header:])), [RED, GREEN]
+    )
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_may_lack_its_end_but_none_of_its_pixels(progressive: bool) -> None:
+    noise = Image.effect_noise((640, 480), 80)
+    data = encoded(noise, "JPEG", quality=90, progressive=progressive)
+    assert data.endswith(b"\xff\xd9")
+    np.testing.assert_array_equal(decode_photo(data[:-2]), decode_photo(data))
+    for share in (0.3, 0.9, 0.99):
+        with pytest.raises(ProductError, match="damaged or cut off"):
+            decode_photo(data[: int(len(data) * share)])
+
+
+def test_sixteen_bit_grey_is_converted_in_bounded_memory() -> None:
+    ramp = np.linspace(0, 65_535, 5000).astype(np.uint16)
+    data = encoded(Image.fromarray(np.tile(ramp, (5000, 1))), compress_level=1)
+    tracemalloc.start()
+    photo = decode_photo(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert photo.shape == (MAX_SIDE, MAX_SIDE, 3)
+    assert peak < 5 * 25e6  # bytes a pixel; in float64 there were more than 16
 
 
 def test_nonsense_in_exif_refuses_no_sound_photo() -> None:

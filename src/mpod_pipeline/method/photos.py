@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from mpod_pipeline.errors import ProductError
 
@@ -35,6 +35,14 @@ MAX_DECODED_PIXELS = 100_000_000
 MIN_SIDE = 32
 #: Longer to shorter side. A product fills a good part of its photo, so a longer strip shows something else.
 MAX_ASPECT = 5.0
+#: Bytes of a profile or a text beside a PNG's picture: photo editors write more than Pillow's one megabyte.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+#: A TIFF's tags for what a page is, and the bits of the former that say: not a picture of its own.
+SUBFILE, BITS_PER_SAMPLE = 254, 258
+REDUCED_OR_MASK = 0b101
+#: Rows that are converted at a time, so that memory holds little beside the picture itself.
+STRIP = 256
+JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 def decode_photo(data: bytes) -> NDArray[np.uint8]:
@@ -44,10 +52,7 @@ def decode_photo(data: bytes) -> NDArray[np.uint8]:
     Raises ProductError for what is no usable still photo of a product.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
-            _require_still(image)
-            _require_sensible_size(image)
-            return _decode(image)
+        return _read(data)
     except ProductError:
         raise
     except UnidentifiedImageError as error:
@@ -57,7 +62,28 @@ def decode_photo(data: bytes) -> NDArray[np.uint8]:
     except MemoryError:
         raise
     except Exception as error:  # over damaged files Pillow's readers raise errors of every kind
+        if _lacks_only_its_end(data):
+            return _read(data + JPEG_END)
         raise ProductError("The photo file is damaged or cut off; upload it again.") from error
+
+
+def _read(data: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
+        _go_to_the_still(image)
+        _require_sensible_size(image)
+        return _decode(image)
+
+
+def _lacks_only_its_end(data: bytes) -> bool:
+    """Whether a JPEG that does not end has all its pixels: then it is the same picture, whatever follows."""
+    if not data.startswith(JPEG_START):
+        return False
+    noise = bytes(range(1, 255)) * 4  # no 0xFF, so no marker: pixels that are missing would be made of it
+    try:
+        first, second = (_read(data + more + JPEG_END) for more in (b"", noise))
+    except Exception:  # as above
+        return False
+    return np.array_equal(first, second)
 
 
 @cache
@@ -79,13 +105,22 @@ def _explain_unknown(data: bytes) -> str:
     )
 
 
-def _require_still(image: Image.Image) -> None:
-    frames = getattr(image, "n_frames", 1)
+def _go_to_the_still(image: Image.Image) -> None:
+    """Raise ProductError unless the file holds one picture. (Beside it a TIFF may have smaller copies and masks.)"""
+    frames = list(range(getattr(image, "n_frames", 1)))
+    if image.format == "TIFF":
+        frames = [frame for frame in frames if not _page_kind(image, frame) & REDUCED_OR_MASK] or frames
     # An MPO is a still with a depth map or a second exposure behind it, as phones write them.
-    if frames > 1 and image.format != "MPO":
+    if len(frames) > 1 and image.format != "MPO":
         raise ProductError(
-            f"The file holds {frames} pictures (an animation or several pages); one still photo is needed."
+            f"The file holds {len(frames)} pictures (an animation or several pages); one still photo is needed."
         )
+    image.seek(frames[0])
+
+
+def _page_kind(image: Image.Image, page: int) -> int:
+    image.seek(page)
+    return image.tag_v2.get(SUBFILE, 0)  # type: ignore[attr-defined]  # of a TIFF
 
 
 def _require_sensible_size(image: Image.Image) -> None:
@@ -134,9 +169,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """The image in a mode that can be resized and converted: L, LA, RGB, RGBA, CMYK or LAB."""
     if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64)
-        white = 65_535.0 if values.max() > 255 else 255.0
-        return Image.fromarray(np.round(values.clip(0, white) / white * 255).astype(np.uint8))
+        return _grey(np.asarray(image), _white(image))
     if image.mode == "F":
         raise ProductError("The photo stores its pixels as decimal numbers; save it as JPEG or PNG.")
     if "transparency" in image.info or image.mode in ("PA", "La", "RGBa"):
@@ -144,6 +177,21 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB") else image.convert("RGB")
+
+
+def _white(image: Image.Image) -> float | None:
+    """The number that stands for white in a grey picture of more than 8 bits, where its file says it."""
+    bits = image.tag_v2.get(BITS_PER_SAMPLE, (16,))[0] if hasattr(image, "tag_v2") else 16
+    return 2.0**bits - 1 if bits < 16 else None
+
+
+def _grey(values: NDArray, white: float | None) -> Image.Image:
+    white = white or (65_535.0 if values.max() > 255 else 255.0)
+    grey = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), STRIP):
+        strip = values[top : top + STRIP].clip(0, white)
+        grey[top : top + STRIP] = np.round(strip / white * 255)
+    return Image.fromarray(grey)
 
 
 def _bounded(image: Image.Image) -> Image.Image:
