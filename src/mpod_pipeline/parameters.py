@@ -15,7 +15,11 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
 
 #: Elevations of cameras, degrees.
 ElevationDeg = Annotated[float, Field(ge=-90, le=90)]
+#: How high above the product a photo's camera stood.
+PhotoElevationDeg = Annotated[float, Field(ge=-30, le=60)]
 ElevationRangeDeg = Annotated[tuple[ElevationDeg, ElevationDeg], AfterValidator(_rising)]
+#: The longest side of a product, metres.
+LongSideM = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 #: A range of noise levels, fractions of the schedule.
 NoiseRange = Annotated[tuple[_Share, _Share], AfterValidator(_rising)]

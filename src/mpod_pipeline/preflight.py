@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from kedro.io.core import DatasetError
 from kedro.pipeline import Pipeline
 
 from mpod_pipeline.batch import BatchParameters
-from mpod_pipeline.datasets import Weights
+from mpod_pipeline.datasets import Photos, Weights
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
@@ -26,6 +27,8 @@ from mpod_pipeline.priors import load_mask_controlnet, load_novel_view_prior, lo
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import Maker, draw_jitter, make_volume_renderer, render_rays
+
+logger = logging.getLogger(__name__)
 
 GIB = 2**30
 #: What lies on a GPU beside weights and activations: CUDA's context, field, grid and their optimiser's state, the two
@@ -79,13 +82,18 @@ MODELS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
 
 
 def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Open every weight and try every CUDA package that the nodes of ``pipeline`` use, and no other.
+    """Look at the photos, open every weight and try every CUDA package that the nodes of ``pipeline`` use, and no
+    other.
 
     Where Ray's workers do the work, which may sit on other machines, only the files are looked at: what a worker's GPU
     lacks, it says when it loads its models, before its first product.
 
     Raises one SetupError that names everything that is missing and what to do about it.
     """
+    if "photos" in pipeline.inputs():
+        photos: Photos = _load(catalog, "photos")
+        for remark in photos.remarks:
+            logger.warning("%s", remark)
     lacks = []
     for check in _checks(pipeline, catalog):
         try:
@@ -132,7 +140,7 @@ def _works_here(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
 
 
 def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    weights = _weights(catalog, name)
+    weights: Weights = _load(catalog, name)
     weights.verify()
     demands = {node.name: DEMANDS[node.name] for node in pipeline.nodes if node.name in DEMANDS}
     users = {stage: demand for stage, demand in demands.items() if demand.prior == name}
@@ -161,15 +169,14 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
     torch.cuda.empty_cache()
 
 
-def _weights(catalog: CatalogProtocol, name: str) -> Weights:
+def _load(catalog: CatalogProtocol, name: str) -> Any:
     try:
-        weights: Weights = catalog.load(name)
+        return catalog.load(name)
     except DatasetError as error:  # Kedro's wrapping of what the dataset says
         cause: BaseException | None = error
         while cause and not isinstance(cause, SetupError):
             cause = cause.__cause__
         raise (cause or error) from error
-    return weights
 
 
 def free_memory(device: str) -> int | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,43 @@ def test_ids_are_file_names_of_pictures_in_any_case(tmp_path: Path) -> None:
     assert photos["shoe"]() == b"shoe.JPG"
 
 
-def test_an_empty_folder_has_no_photos(tmp_path: Path) -> None:
-    assert len(load(tmp_path)) == 0
+@pytest.mark.parametrize(
+    ("names", "there"),
+    [
+        ((), "it is empty"),
+        ((".hidden.png",), "it is empty"),
+        (("sub/a.jpg", "one.txt", "b.psd", "c.csv"), "3 files of other kinds, 1 folder: sub/"),
+        (("x/a.jpg", "y/b.jpg"), "2 folders: x/, y/"),
+    ],
+)
+def test_a_folder_without_photos_is_a_wrong_setting(
+    tmp_path: Path, names: tuple[str, ...], there: str
+) -> None:
+    write(tmp_path, *names)
+    with pytest.raises(DatasetError, match=re.escape(f"No photo in {tmp_path} ({there})")):
+        load(tmp_path)
+
+
+def test_a_table_without_rows_is_a_wrong_setting(tmp_path: Path) -> None:
+    write(tmp_path, "mug.jpg")
+    with pytest.raises(DatasetError, match="names no product"):
+        load(tmp_path, "id,photo\n,,\n")
+
+
+def test_one_photo_may_be_the_catalog(tmp_path: Path) -> None:
+    write(tmp_path, "mug.JPG", "shoe.jpg", "notes.txt")
+    (tmp_path / "products.csv").write_text("id,photo\nshoe,shoe.jpg\n")
+    photos = load(tmp_path / "mug.JPG")
+    assert {product: read() for product, read in photos.items()} == {"mug": b"mug.JPG"}
+    assert ProductSettings(path=str(tmp_path / "mug.JPG")).load() == {}
+    with pytest.raises(DatasetError, match="neither a folder nor a photo"):
+        load(tmp_path / "notes.txt")
+
+
+def test_photos_show_themselves(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{letter}.jpg" for letter in "abcdefg"))
+    assert repr(load(tmp_path)) == "7 photos: a, b, c, d, e and 2 more"
+    assert repr(load(tmp_path / "a.jpg")) == "1 photo: a"
 
 
 def test_an_absent_folder_is_a_wrong_setting(tmp_path: Path) -> None:
@@ -49,8 +86,56 @@ def test_two_files_of_one_name_fail_that_product(tmp_path: Path) -> None:
     write(tmp_path, "mug.jpg", "mug.png", "shoe.png")
     photos = load(tmp_path)
     assert list(photos) == ["mug", "shoe"]
-    assert "more than one photo" in reason(photos, "mug")
+    assert "more than one photo (mug.jpg, mug.png)" in reason(photos, "mug")
     assert photos["shoe"]() == b"shoe.png"
+
+
+def test_a_picture_that_is_not_read_does_no_harm_to_a_photo_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, "mug.jpg", "mug.cr2")
+    (tmp_path / "mug.psd").write_bytes(b"8BPS and so on")
+    (tmp_path / "lamp.txt").write_bytes(b"\xff\xd8\xff and so on")
+    photos = load(tmp_path)
+    assert {product: read() for product, read in photos.items()} == {"mug": b"mug.jpg"}
+    (remark,) = photos.remarks
+    assert "lamp.txt, mug.psd" in remark  # and not mug.cr2, which is a text
+
+
+def test_photos_below_and_tables_of_other_kinds_are_told(tmp_path: Path) -> None:
+    write(tmp_path, "mug.jpg", "sub/shoe.jpg", "notes/a.txt", "ground_truth/mug.png", "products.xlsx")
+    table, below = load(tmp_path).remarks
+    assert "products.xlsx is not read" in table
+    assert "sub/" in below and "notes" not in below and "ground_truth" not in below
+    write(tmp_path, "1.png")
+    assert not load(tmp_path, "id,photo\nshoe,sub/shoe.jpg\n").remarks  # the table is the whole catalog
+
+
+def test_a_file_name_that_is_not_utf8_fails_that_product(tmp_path: Path) -> None:
+    write(tmp_path, "mug.png")
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
+    photos = load(tmp_path)
+    stand_in, mug = photos
+    assert mug == "mug"
+    assert "not in UTF-8" in reason(photos, stand_in)
+    assert photos.written_as(stand_in) == "caf\\xe9"
+    assert stand_in.isascii()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "nothing"])
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "odd.png")
+    else:
+        (tmp_path / "odd.png").symlink_to("/dev/zero" if kind == "device" else tmp_path / "gone.png")
+    for table in (None, "id,photo\nodd,odd.png\n"):
+        sentence = reason(load(tmp_path, table), "odd")
+        assert str(tmp_path / "odd.png") in sentence
+        assert "does not exist" in sentence if kind == "nothing" else "a pipe or a device" in sentence
+
+
+def test_a_file_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(3_000_000_000)
+    assert "3,000 MB" in reason(load(tmp_path), "huge")
 
 
 def test_a_table_names_the_products_in_its_order(tmp_path: Path) -> None:
@@ -81,21 +166,47 @@ def test_a_table_may_say_more_of_single_products(tmp_path: Path) -> None:
     ("column", "meant"),
     [
         ("long_side", "long_side_m"),
-        ("Long_Side_M", "long_side_m"),
+        ("Long_Sides_M", "long_side_m"),
         ("photo_elevation", "photo_elevation_deg"),
     ],
 )
-def test_a_column_that_is_nearly_a_setting_is_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, meant: str
-) -> None:
-    load(tmp_path, f"id,photo,{column},title,price\nmug,1.png,1,a,2\n")
-    (warning,) = caplog.messages
+def test_a_column_that_is_nearly_a_setting_is_warned_of(tmp_path: Path, column: str, meant: str) -> None:
+    (warning,) = load(tmp_path, f"id,photo,{column},title,price\nmug,1.png,1,a,2\n").remarks
     assert repr(column) in warning and repr(meant) in warning
 
 
-def test_other_columns_are_nobodys_business(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    load(tmp_path, "id,photo,long_side_m,photo_elevation_deg,size,colour,photo2\nmug,1.png,1,2,3,4,5\n")
-    assert not caplog.messages
+def test_other_columns_are_nobodys_business(tmp_path: Path) -> None:
+    table = "id,photo,long_side_m,photo_elevation_deg,size,colour,photo2,,,size\nmug,1.png,1,2,3,4,5\n"
+    assert not load(tmp_path, table).remarks
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ('mug,1.png,"0,12",', "says '0,12' in the column long_side_m"),
+        ('mug,1.png,"0,12",', "write 0.12, with a point"),
+        ("mug,1.png,-1,", "says -1.0 in the column long_side_m"),
+        ("mug,1.png,nan,", "in the column long_side_m"),
+        ("mug,1.png,,75", "says 75.0 in the column photo_elevation_deg"),
+        ("mug,1.png,12 cm,", "says '12 cm' in the column long_side_m"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_at_once_and_fails_its_product(
+    tmp_path: Path, row: str, sentence: str
+) -> None:
+    write(tmp_path, "1.png")
+    table = f"id,photo,long_side_m,photo_elevation_deg\n{row}\nshoe,1.png,0.3,-30\n"
+    photos = load(tmp_path, table)
+    assert sentence in reason(photos, "mug")
+    assert photos["shoe"]() == b"1.png"
+    (remark,) = photos.remarks
+    assert "1 number that cannot be. mug: " in remark and sentence in remark
+
+
+def test_sizes_that_must_be_centimetres_are_told(tmp_path: Path) -> None:
+    table = "id,photo,long_side_m\nmug,1.png,13\nlamp,1.png,45\nsofa,1.png,2.2\n"
+    (remark,) = load(tmp_path, table).remarks
+    assert "mug 13, lamp 45" in remark and "sofa" not in remark
 
 
 @pytest.mark.parametrize(
@@ -110,6 +221,8 @@ def test_other_columns_are_nobodys_business(tmp_path: Path, caplog: pytest.LogCa
         ("mug,/etc/secret.png", "does not lie in the catalog's folder"),
         ("mug,C:\\secret.png", "does not lie in the catalog's folder"),
         ("mug,1.txt", "no picture's file name"),
+        ("mug,https://cdn.shop.example/mug.png", "photos are not fetched"),
+        ("mug,\x1b[31mred.png", "\\x1b[31mred.png does not exist"),
     ],
 )
 def test_a_row_without_a_usable_photo_fails_that_product(tmp_path: Path, row: str, sentence: str) -> None:
@@ -121,7 +234,7 @@ def test_a_row_without_a_usable_photo_fails_that_product(tmp_path: Path, row: st
     assert photos["shoe"]() == b"1.png"
 
 
-@pytest.mark.parametrize("product", ["../evil", "a/b", "", ".hidden", "x" * 300, "mean"])
+@pytest.mark.parametrize("product", ["../evil", "a/b", "", ".hidden", "x" * 300, "mean", "a\x1b[31mb"])
 def test_an_id_that_is_no_file_name_gets_a_stand_in_and_fails(tmp_path: Path, product: str) -> None:
     write(tmp_path, "1.png")
     photos = load(tmp_path, f"id,photo\n{product},1.png\nshoe,1.png\n")
@@ -129,7 +242,7 @@ def test_an_id_that_is_no_file_name_gets_a_stand_in_and_fails(tmp_path: Path, pr
     assert shoe == "shoe"
     assert reason(photos, stand_in)
     assert "/" not in stand_in and ".." not in stand_in and len(stand_in) < 100
-    assert photos.written_as(stand_in) == (product or "(line 2)")
+    assert photos.written_as(stand_in) == (product.replace("\x1b", "\\x1b") or "(line 2)")
     assert photos.written_as("shoe") == "shoe"
 
 
@@ -156,6 +269,13 @@ def test_ids_that_some_file_systems_take_for_one_do_not_share_files(
     assert kept == first and photos[first]() == b"1.png"
     assert photos.written_as(stand_in) == second
     assert "macOS and Windows" in reason(photos, stand_in)
+
+
+def test_a_length_is_told_in_bytes(tmp_path: Path) -> None:
+    write(tmp_path, f"{'ä' * 60}.png", f"{'ä' * 61}.png")
+    usable, too_long = load(tmp_path)
+    assert usable == "ä" * 60
+    assert "122 bytes" in reason(load(tmp_path), too_long)
 
 
 @pytest.mark.parametrize("table", ["", "name,photo\n", "id,title\n"])

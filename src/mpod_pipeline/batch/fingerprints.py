@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mpod_pipeline.files import open_regular
+
 
 class FileIdentity(BaseModel):
     """A file's content, with the size and time of change that tell without reading that it is still the
@@ -25,7 +27,7 @@ class FileIdentity(BaseModel):
 
 def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity | None:
     """The file's identity, None if there is no file. Reads it only if size or time differ from the
-    ``known`` ones.
+    ``known`` ones. Raises OSError for what is no file, such as a folder or a pipe.
     """
     try:
         status = path.stat()
@@ -34,7 +36,7 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity | No
     if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return known
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return FileIdentity(sha256=digest.hexdigest(), size=status.st_size, mtime_ns=status.st_mtime_ns)

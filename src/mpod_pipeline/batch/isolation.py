@@ -15,6 +15,7 @@ from mpod_pipeline.batch.progress import Curves, LossCurves
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.report import Report
+from mpod_pipeline.text import readable
 
 
 class Work(Protocol):
@@ -110,7 +111,7 @@ def attempt(work: Work, task: Task, report: Report) -> Outcome:
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = readable(" ".join(str(error).split()))
     if isinstance(error, ProductError) and text:
         return text
     return f"Something unforeseen happened ({type(error).__name__}: {text})."

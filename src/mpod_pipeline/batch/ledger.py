@@ -14,11 +14,11 @@ from pydantic_core import to_jsonable_python
 from mpod_pipeline.atomic import whole_file
 from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_files, seed_of
 from mpod_pipeline.batch.isolation import Failure, Outcome, Task
-from mpod_pipeline.batch.own_parameters import known_to, with_own
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.records import Record, now, read_record
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.own_parameters import known_to, with_own
 from mpod_pipeline.parameters import Parameters
 
 

@@ -1,10 +1,9 @@
-"""A folder of product photos, with or without a ``products.csv`` that names them."""
+"""A folder of product photos, with or without a ``products.csv`` that names them; or one photo."""
 
 from __future__ import annotations
 
-import csv
-import logging
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,9 +12,11 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
+from mpod_pipeline.datasets.products_csv import NAME, SETTINGS, ProductNumbers, Row, Table, read_table
 from mpod_pipeline.errors import ProductError, SetupError
-
-logger = logging.getLogger(__name__)
+from mpod_pipeline.files import open_regular, read_bounded
+from mpod_pipeline.own_parameters import known_to, with_own
+from mpod_pipeline.text import number_of, readable, some
 
 #: What a photo's name may end with, in any case.
 SUFFIXES = frozenset(
@@ -24,6 +25,7 @@ SUFFIXES = frozenset(
         ".jpeg",
         ".jpe",
         ".jfif",
+        ".mpo",
         ".png",
         ".webp",
         ".bmp",
@@ -37,10 +39,20 @@ SUFFIXES = frozenset(
         ".heif",
     )
 )
-TABLE = "products.csv"
-#: Columns of the table that stand for a stage's parameters of these names, for the row's product alone.
-SETTINGS = ("photo_elevation_deg", "long_side_m")
-SURPLUS = "beyond the last column"
+#: More than 100 megapixels of 16 bits take in most files.
+MAX_BYTES = 500_000_000
+#: What pictures begin with, whatever their names say: those that are read, and Photoshop's, JPEG XL and cameras' raw.
+SIGNATURE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0\x0c(JXL|jP) |\xff\x0a|8BPS"
+    rb"|....ftyp(hei[cx]|mif1|avif|crx )",
+    re.DOTALL,
+)
+#: So many files of other kinds are looked into at most.
+LOOKED_INTO = 200
+#: Folders beside photos that are no part of the catalog.
+GROUND_TRUTH = "ground_truth"
+#: Metres. What a catalog says to be longer is likely to be in centimetres.
+LONGEST_M = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,12 +62,13 @@ class Photo:
     path: Path
 
     def __call__(self) -> bytes:
+        where = readable(str(self.path))
         try:
-            return self.path.read_bytes()
+            return read_bounded(self.path, MAX_BYTES)
         except FileNotFoundError:
-            raise ProductError(f"The photo {self.path.name} does not exist.") from None
+            raise ProductError(f"The photo {where} does not exist.") from None
         except OSError as error:
-            raise ProductError(f"The photo {self.path.name} cannot be read: {error.strerror}.") from error
+            raise ProductError(f"The photo {where} cannot be read: {error.strerror}.") from error
 
 
 @dataclass(frozen=True)
@@ -72,12 +85,19 @@ class Unusable:
 class Photos(Mapping[str, Callable[[], bytes]]):
     """The catalog's photos by product id, in the catalog's order. Entries that cannot be used are in it, too.
 
-    An id that is no file name is replaced by a stand-in; `written_as` tells how the catalog writes it.
+    An id that is no file name is replaced by a stand-in; `written_as` tells how the catalog writes it. remarks:
+    sentences on what may be a mistake and fails no product.
     """
 
-    def __init__(self, entries: Mapping[str, Photo | Unusable], originals: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, Photo | Unusable],
+        originals: Mapping[str, str],
+        remarks: Sequence[str] = (),
+    ) -> None:
         self._entries = entries
         self._originals = originals
+        self.remarks = tuple(remarks)
 
     def __getitem__(self, product: str) -> Photo | Unusable:
         return self._entries[product]
@@ -88,6 +108,9 @@ class Photos(Mapping[str, Callable[[], bytes]]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __repr__(self) -> str:
+        return f"{number_of(len(self), 'photo')}: {some(self, len(self))}"
+
     def written_as(self, product: str) -> str:
         return self._originals.get(product, product)
 
@@ -95,10 +118,10 @@ class Photos(Mapping[str, Callable[[], bytes]]):
 class PhotoFolder(AbstractDataset[None, Photos]):
     """Photos to make products of.
 
-    With a ``products.csv`` (columns ``id`` and ``photo``; for others see `ProductSettings`) its rows are the catalog,
+    With a ``products.csv`` (columns ``id`` and ``photo``, and those of `ProductNumbers`) its rows are the catalog,
     and ``photo`` is a path within the folder. Without one, every photo in the folder is a product and its
-    name without the suffix is the id. Raises SetupError if the folder or a column is missing; a bad row is
-    that product's trouble.
+    name without the suffix is the id. In place of the folder, ``path`` may be one photo. Raises SetupError if there is
+    no photo at all, or the table cannot be read as one; a bad row is that product's trouble.
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
@@ -106,21 +129,16 @@ class PhotoFolder(AbstractDataset[None, Photos]):
         self.metadata = metadata
 
     def load(self) -> Photos:
-        if not self.path.is_dir():
-            raise SetupError(
-                f"The folder of photos {self.path} does not exist; set it by --params=photos=FOLDER."
-            )
-        table = self.path / TABLE
-        if not table.is_file():
-            return _collect(_files(self.path))
-        _warn_of_misspelt(table)
-        return _collect(_rows(table))
+        try:
+            return _photos(self.path)
+        except OSError as error:
+            raise SetupError(f"The folder of photos {self.path} cannot be read: {error.strerror}.") from error
 
     def save(self, data: None) -> None:
         raise SetupError("The folder of photos is only read.")
 
     def _exists(self) -> bool:
-        return self.path.is_dir()
+        return self.path.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}
@@ -136,10 +154,8 @@ class ProductSettings(AbstractDataset[None, dict[str, dict[str, str]]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, dict[str, str]]:
-        table = self.path / TABLE
-        if not table.is_file():
-            return {}
-        return {row["id"]: {name: row[name] for name in SETTINGS if row.get(name)} for _, row in _read(table)}
+        table = read_table(self.path) if self.path.is_dir() else None
+        return {row.id: row.settings for row in table.rows} if table else {}
 
     def save(self, data: None) -> None:
         raise SetupError("The table of products is only read.")
@@ -148,74 +164,161 @@ class ProductSettings(AbstractDataset[None, dict[str, dict[str, str]]]):
         return {"path": str(self.path)}
 
 
-def _collect(named: Iterator[tuple[str, Photo | Unusable]]) -> Photos:
+def _photos(place: Path) -> Photos:
+    if not place.exists():
+        raise SetupError(f"The folder of photos {place} does not exist; set it by --params=photos=FOLDER.")
+    if not place.is_dir():
+        if place.suffix.lower() not in SUFFIXES:
+            raise SetupError(
+                f"{place} is neither a folder nor a photo; set --params=photos= to a folder of photos, or to one photo."
+            )
+        return _collect([(place.stem, place.name, Photo(place))])
+    table = read_table(place)
+    if table is None:
+        folder = _Folder.look_at(place)
+        return _collect(folder.products(), folder.remarks())
+    if not table.rows:
+        raise SetupError(f"{table.path} names no product: it has a header and no row.")
+    return _collect((_product_of(row, place) for row in table.rows), _remarks_on(table))
+
+
+#: A product's id, its photo, both as the catalog writes them, and what the photo is.
+_Named = tuple[str, str, Photo | Unusable]
+
+
+def _collect(named: Iterable[_Named], remarks: Iterable[str] = ()) -> Photos:
     entries: dict[str, Photo | Unusable] = {}
     originals: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     seen: dict[str, str] = {}
-    for original, entry in named:
+    for original, name, entry in named:
         product = original
         problem = what_is_wrong_with(original)
         if not problem and (other := seen.setdefault(as_file_systems_see(original), original)) != original:
             problem = f"The id {original!r} would share files with {other!r} on macOS and Windows; please change one."
         if problem:
             product, entry = stand_in_for(original), Unusable(problem)
-            originals[product] = original
-        if product in entries:
-            entry = Unusable(f"The id {original!r} is given to more than one photo; please keep one of them.")
+            originals[product] = readable(original)
+        names.setdefault(product, []).append(name)
+        if (count := len(names[product])) > 1:
+            entry = Unusable(
+                f"The id {readable(original)!r} is given to more than one photo ({some(names[product], count)}); "
+                "please keep one of them."
+            )
         entries[product] = entry
-    return Photos(entries, originals)
+    return Photos(entries, originals, tuple(remarks))
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Photo | Unusable]]:
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield path.stem, Photo(path)
+@dataclass(frozen=True)
+class _Folder:
+    """A folder without a table. Hidden files and folders are not in it."""
 
+    path: Path
+    photos: list[Path]
+    others: list[Path]
+    folders: list[Path]
 
-def _rows(table: Path) -> Iterator[tuple[str, Photo | Unusable]]:
-    for line, row in _read(table):
-        if not (product := row["id"]):
-            yield f"(line {line})", Unusable("The product has no id.")
-        elif SURPLUS in row:
+    @classmethod
+    def look_at(cls, path: Path) -> _Folder:
+        """Raises SetupError where there is no photo."""
+        seen = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        folders = [entry for entry in seen if entry.is_dir()]
+        files = [entry for entry in seen if not entry.is_dir()]
+        photos = [file for file in files if _is_named_as_photo(file)]
+        others = [file for file in files if not _is_named_as_photo(file)]
+        if not photos:
+            there = [
+                *([number_of(len(others), "file") + " of other kinds"] if others else []),
+                *([f"{number_of(len(folders), 'folder')}: {_names(folders)}"] if folders else []),
+            ]
+            raise SetupError(
+                f"No photo in {path} ({', '.join(there) or 'it is empty'}). Photos lie directly in the folder that "
+                f"--params=photos=FOLDER sets, or a {NAME} in it names them."
+            )
+        return cls(path, photos, others, folders)
+
+    def products(self) -> Iterator[_Named]:
+        return ((photo.stem, photo.name, Photo(photo)) for photo in self.photos)
+
+    def remarks(self) -> Iterator[str]:
+        table = Path(NAME).stem
+        if tables := [file for file in self.others if file.stem.lower() in (table, NAME)]:
+            yield f"{self.path} has no {NAME}; {_names(tables)} is not read."
+        if pictures := [file for file in self.others[:LOOKED_INTO] if _is_picture(file)]:
             yield (
-                product,
-                Unusable("Its row has more cells than columns; a cell with a comma in it needs quotes."),
+                f"{self.path} holds pictures whose names do not end as those of photos do, and which are left alone: "
+                f"{_names(pictures)}. Save them as JPEG or PNG."
             )
-        else:
-            yield product, _photo_of(table.parent, row["photo"])
+        below = [folder for folder in self.folders if folder.name != GROUND_TRUTH]
+        if below := [folder for folder in below if any(map(_is_named_as_photo, folder.iterdir()))]:
+            yield f"Photos in folders below are not read: {_names(below)} in {self.path}."
 
 
-def _read(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line and the cells of each row, by column; what stands beyond the last column is under `SURPLUS`."""
+def _names(paths: Sequence[Path]) -> str:
+    return some((f"{path.name}/" if path.is_dir() else path.name for path in paths), len(paths))
+
+
+def _is_named_as_photo(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _is_picture(path: Path) -> bool:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets like to begin with a BOM
-            reader = csv.DictReader(file, restval="")
-            if missing := {"id", "photo"} - set(reader.fieldnames or []):
-                raise SetupError(
-                    f"{table} has no column {' and no column '.join(sorted(missing))}; cells are separated by commas."
-                )
-            for row in reader:
-                beyond = row.pop(None, [])  # type: ignore[call-overload]
-                cells = {name: cell.strip() for name, cell in row.items()}
-                surplus = {SURPLUS: ",".join(beyond)} if any(cell.strip() for cell in beyond) else {}
-                yield reader.line_num, {**cells, **surplus}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SetupError(f"{table} cannot be read as a table in UTF-8: {error}.") from error
+        with open_regular(path) as file:
+            return SIGNATURE.match(file.read(16)) is not None
+    except OSError:
+        return False
 
 
-def _warn_of_misspelt(table: Path) -> None:
-    """A column that is nearly one of `SETTINGS` may be another, and may be a mistake that nothing else would show."""
-    header = next(_read(table), (0, {}))[1]
-    for column in header.keys() - {*SETTINGS, SURPLUS}:
-        if near := get_close_matches(column.lower(), SETTINGS, n=1, cutoff=0.8):
-            logger.warning(
-                "%s has a column %r, which is left alone; did you mean %r?", table, column, near[0]
-            )
+def _product_of(row: Row, folder: Path) -> _Named:
+    if not row.id:
+        return f"(line {row.line})", row.photo, Unusable("The product has no id.")
+    if row.surplus:
+        reason = "Its row has more cells than columns; a cell with a comma in it needs quotes."
+        return row.id, row.photo, Unusable(reason)
+    if problem := _wrong_number(row):  # told at once, and not when a later stage comes to it
+        return row.id, row.photo, Unusable(problem)
+    return row.id, row.photo, _photo_of(folder, row.photo)
+
+
+def _wrong_number(row: Row) -> str:
+    try:
+        with_own(ProductNumbers(), known_to(ProductNumbers(), row.settings))
+    except ProductError as error:
+        return str(error)
+    return ""
+
+
+def _remarks_on(table: Table) -> Iterator[str]:
+    """What would show late, as numbers that cannot be, or never, as a column that is nearly one of `SETTINGS`, or
+    centimetres for metres.
+    """
+    if wrong := [f"{row.id}: {problem}" for row in table.rows if (problem := _wrong_number(row))]:
+        yield f"{table.path} has {number_of(len(wrong), 'number')} that cannot be. {some(wrong, len(wrong))}"
+    for column in table.columns:
+        near = get_close_matches(column.lower(), SETTINGS, n=1, cutoff=0.8)
+        if near and column.lower() not in SETTINGS:
+            yield f"{table.path} has a column {column!r}, which is left alone; did you mean {near[0]!r}?"
+    sizes = {row.id: known_to(ProductNumbers(), row.settings).get("long_side_m", 0.0) for row in table.rows}
+    large = [f"{product} {size:g}" for product, size in sizes.items() if _is_large(size)]
+    if large:
+        yield (
+            f"{table.path} says in the column long_side_m, which is in metres: {some(large, len(large))}. "
+            "Are these centimetres?"
+        )
+
+
+def _is_large(size: float | str) -> bool:
+    return isinstance(size, float) and size > LONGEST_M
 
 
 def _photo_of(folder: Path, photo: str) -> Photo | Unusable:
     if not photo:
         return Unusable("The catalog names no photo for this product.")
+    if "://" in photo:
+        return Unusable(
+            f"The photo {photo!r} is an address, and photos are not fetched; put the file into {folder}."
+        )
     parts = PurePosixPath(photo.replace("\\", "/")).parts
     if ".." in parts or photo.startswith(("/", "\\")) or PureWindowsPath(photo).drive or "\0" in photo:
         return Unusable(f"The photo {photo!r} does not lie in the catalog's folder; please put it there.")

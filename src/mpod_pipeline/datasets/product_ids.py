@@ -21,12 +21,16 @@ def what_is_wrong_with(product: str) -> str | None:
         return "The id contains a slash, which cannot be part of a file name; please choose another id."
     if ".." in product or product.startswith("."):
         return "The id begins with a dot or contains two dots in a row; please choose another id."
+    if any("\udc80" <= letter <= "\udcff" for letter in product):  # how Python keeps such bytes
+        return "The name is not in UTF-8, as those of old archives; please rename the file."
     if not product.isprintable():
         return "The id contains characters that cannot be printed; please choose another id."
-    if len(product.encode(errors="replace")) > MAX_BYTES:
-        return f"The id is longer than {MAX_BYTES} letters; please choose a shorter one."
+    if (size := len(product.encode())) > MAX_BYTES:
+        return (
+            f"The id takes {size} bytes in UTF-8, and {MAX_BYTES} at most fit; please choose a shorter one."
+        )
     if product == "mean":
-        return "The id 'mean' is kept for the row of means in the table of scores; please choose another id."
+        return "The id 'mean' is kept for the means of the scores; please choose another id."
     return None
 
 

@@ -28,7 +28,7 @@ from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.method.photo_texture import with_photo
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.parameters import LongSideM, Parameters, PhotoElevationDeg
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
@@ -62,7 +62,7 @@ class DetailParameters(Parameters):
     sdf_learning_rate: PositiveFloat = 2e-3
     table_learning_rate: PositiveFloat = 0.005
     network_learning_rate: PositiveFloat = 1e-3
-    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
+    photo_elevation_deg: PhotoElevationDeg = 10.0
     prompt: str = "A high-resolution DSLR image of <e>"
     novel_views: PositiveInt = Field(1, description="a step; at most as many as masks were exported")
     reference_probability: float | None = Field(
@@ -83,7 +83,7 @@ class DetailParameters(Parameters):
     weights: DetailWeights = DetailWeights()
     triangles: PositiveInt = Field(20_000, lt=100_000, description="at most, in the exported mesh")
     texture_size: PositiveInt = Field(1024, le=2048)
-    long_side_m: PositiveFloat = Field(
+    long_side_m: LongSideM = Field(
         0.3, description="metres of the exported model's longest side, as a photo does not tell its size"
     )
 

@@ -31,7 +31,7 @@ from mpod_pipeline.metrics.encoders import (
 )
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
 from mpod_pipeline.metrics.similarity import multi_view_consistency, semantic_similarity
-from mpod_pipeline.parameters import ElevationDeg, Parameters
+from mpod_pipeline.parameters import ElevationDeg, Parameters, PhotoElevationDeg
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.shading import normal_picture
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
@@ -45,7 +45,7 @@ class EvaluationParameters(Parameters):
 
     azimuths: int = Field(12, ge=2)
     elevation_deg: ElevationDeg = 15.0
-    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
+    photo_elevation_deg: PhotoElevationDeg = 10.0
     resolution: PositiveInt = 128
     sheet_resolution: PositiveInt = 256
     surface_points: PositiveInt = 10_000

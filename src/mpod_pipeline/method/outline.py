@@ -17,7 +17,7 @@ from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
 from mpod_pipeline.method.view_schedule import drawn_views
-from mpod_pipeline.parameters import ElevationRangeDeg, Parameters
+from mpod_pipeline.parameters import ElevationRangeDeg, Parameters, PhotoElevationDeg
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.rendering.cameras import Cameras
@@ -65,7 +65,7 @@ class OutlineParameters(Parameters):
         description="gradients of the grid far below this move nothing: inside a body there are no others, and what "
         "they would hollow out sinks in",
     )
-    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
+    photo_elevation_deg: PhotoElevationDeg = 10.0
     elevation_deg: ElevationRangeDeg = (-10.0, 50.0)
     absolute_elevation: bool = Field(
         False, description="the prior is Stable-Zero123, whose pose vector says the photo's own elevation"

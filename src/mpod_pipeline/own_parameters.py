@@ -25,8 +25,11 @@ def with_own(parameters: P, own: Mapping[str, float | str]) -> P:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
+        said, hint = own.get(name), ""
+        if isinstance(said, str) and isinstance(_number(said.replace(",", ".")), float):
+            hint = f"; write {said.replace(',', '.')}, with a point"
         raise ProductError(
-            f"The catalog's table says {own.get(name)!r} in the column {name}: {first['msg']}."
+            f"The catalog's table says {said!r} in the column {name}: {first['msg']}{hint}."
         ) from error
 
 

@@ -1,0 +1,141 @@
+"""A folder's ``products.csv``: whatever a spreadsheet makes of it is read as meant, or refused in a sentence."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.files import read_bounded
+from mpod_pipeline.parameters import LongSideM, Parameters, PhotoElevationDeg
+from mpod_pipeline.text import some
+
+NAME = "products.csv"
+NEEDED = ("id", "photo")
+MAX_BYTES = 100_000_000
+#: What may stand between cells: a comma, or as spreadsheets of many countries have it.
+DELIMITERS = (",", ";", "\t")
+
+
+class ProductNumbers(Parameters):
+    """Columns that stand for a stage's parameters of these names, for the row's product alone."""
+
+    photo_elevation_deg: PhotoElevationDeg | None = None
+    long_side_m: LongSideM | None = None
+
+
+SETTINGS = tuple(ProductNumbers.model_fields)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One product's row. line: where it begins in the file. settings: the texts in the columns `SETTINGS` that say
+    something. surplus: whether it has more cells than there are columns.
+    """
+
+    line: int
+    id: str
+    photo: str
+    settings: dict[str, str]
+    surplus: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """path: of the file. columns: as the file has them. rows: without those that are empty."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def read_table(folder: Path) -> Table | None:
+    """The folder's table, however its name is written; None where there is none. Raises SetupError for one that cannot
+    be read as a table.
+    """
+    found = sorted(path for path in folder.iterdir() if path.name.lower() == NAME)
+    if len(found) > 1:
+        raise SetupError(
+            f"{folder} holds {some((path.name for path in found), len(found))}; please keep one of them."
+        )
+    return _read(found[0]) if found else None
+
+
+def _read(path: Path) -> Table:
+    text = _text(path)
+    delimiter = _delimiter(text)
+    # strict, or a quotation mark that is not closed would swallow all rows after it
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    begins = 1
+    header: tuple[str, ...] | None = None
+    rows = []
+    try:
+        for cells in lines:
+            cells = [cell.strip() for cell in cells]
+            if any(cells):
+                if header is None:
+                    header = tuple(cells)
+                    places = _places(path, header)
+                else:
+                    rows.append(_row(begins, cells, places, len(header)))
+            begins = lines.line_num + 1
+    except csv.Error as error:
+        raise SetupError(
+            f"{path} cannot be read: in the row that begins in line {begins}, a quotation mark is not closed or stands "
+            f"within a cell ({error}). Within a quoted cell, write it twice."
+        ) from error
+    if header is None:
+        raise SetupError(f"{path} is empty: it has no column id and no column photo.")
+    return Table(path, header, tuple(rows))
+
+
+def _text(path: Path) -> str:
+    try:
+        data = read_bounded(path, MAX_BYTES)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if wide else "utf-8-sig"  # spreadsheets like to begin with a BOM
+    advice = "save it as UTF-8, in Excel as 'CSV UTF-8'"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SetupError(f"{path} is not in UTF-8 (line {line}); {advice}.") from error
+    if "\0" in text:
+        raise SetupError(f"{path} is not a text in UTF-8; {advice}.")
+    return text
+
+
+def _delimiter(text: str) -> str:
+    """What the first row's cells are separated by: what makes columns of it that are needed, or else most columns."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    columns = {
+        delimiter: [cell.strip(' "').lower() for cell in first.split(delimiter)] for delimiter in DELIMITERS
+    }
+    return max(
+        DELIMITERS, key=lambda delimiter: (set(NEEDED) <= {*columns[delimiter]}, len(columns[delimiter]))
+    )
+
+
+def _places(path: Path, header: tuple[str, ...]) -> dict[str, int]:
+    """Where the columns that mean something are, whatever letters are capitals."""
+    lower = [column.lower() for column in header]
+    if missing := [name for name in NEEDED if name not in lower]:
+        raise SetupError(
+            f"{path} has no column {' and no column '.join(missing)}; its first row has: "
+            f"{some(header, len(header), shown=10)}. Name the columns with the products and their photos so."
+        )
+    for name in (*NEEDED, *SETTINGS):
+        if lower.count(name) > 1:
+            raise SetupError(f"{path} has {lower.count(name)} columns {name}; please keep one of them.")
+    return {name: lower.index(name) for name in (*NEEDED, *SETTINGS) if name in lower}
+
+
+def _row(line: int, cells: list[str], places: dict[str, int], width: int) -> Row:
+    said = {name: cells[place] for name, place in places.items() if place < len(cells)}
+    settings = {name: said[name] for name in SETTINGS if said.get(name)}
+    return Row(line, said.get("id", ""), said.get("photo", ""), settings, surplus=any(cells[width:]))
