@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mpod_pipeline.errors import SetupError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -25,6 +27,15 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def told_what_cannot_be_written(path: Path) -> Iterator[None]:
+    """Let an OSError end the run in a sentence: what keeps one result from the disk is no single product's trouble."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _flush(path: Path) -> None:

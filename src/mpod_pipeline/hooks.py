@@ -26,6 +26,7 @@ from mpod_pipeline.batch.summary import RunSummary
 from mpod_pipeline.datasets import History
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.text import readable
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,10 @@ class BatchHooks:
 
 def tabulate_failures(history: History) -> pd.DataFrame:
     """One row for each failure that stands, from whichever run."""
-    rows = [[getattr(record, column) for column in FAILURE_COLUMNS] for record in _standing_failures(history)]
+    rows = [
+        [readable(getattr(record, column)) for column in FAILURE_COLUMNS]
+        for record in _standing_failures(history)
+    ]
     return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
 
 

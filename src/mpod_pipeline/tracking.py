@@ -29,6 +29,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAM_VAL_LENGTH,
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
+from mpod_pipeline.datasets.tables import as_csv
 from mpod_pipeline.hooks import BatchHooks, is_batch
 
 logger = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class TrackingHooks:
         elif name == "prior_scores":
             self._log((score, value, 0) for score, value in zip(table["score"], table["value"], strict=True))
         self._flush()
-        mlflow.log_text(table.to_csv(index=False), f"{name}.csv")
+        mlflow.log_text(as_csv(table), f"{name}.csv")
 
     def _log_summary(self, pipeline: Pipeline) -> None:
         if is_batch(pipeline):

@@ -42,10 +42,14 @@ def test_models_are_opened_once_a_stage(toy: Toy) -> None:
     assert toy.opened == ["read", "shout"]
 
 
-def test_an_empty_folder_is_an_empty_night(toy: Toy) -> None:
-    assert toy.run() == []
-    assert toy.counts["read"]["products"] == 0
-    assert toy.failures() == []
+def test_a_folder_that_lost_all_its_photos_stops_the_run_and_changes_nothing(toy: Toy) -> None:
+    """As of a share that is not mounted."""
+    toy.write(mug="mug")
+    toy.run()
+    (toy.photos / "mug.jpg").unlink()
+    with pytest.raises(SetupError, match="No photo in"):
+        toy.run()
+    assert (toy.state("read", "mug"), toy.state("shout", "mug")) == ("made", "made")
 
 
 def test_a_changed_parameter_redoes_the_stages_that_depend_on_it(toy: Toy) -> None:
@@ -211,6 +215,132 @@ def test_a_photo_that_vanishes_is_no_error_and_may_come_back(toy: Toy) -> None:
     toy.write(mug="mug")
     assert toy.run() == []
     assert (toy.state("read", "mug"), toy.state("shout", "mug")) == ("made", "made")
+
+
+def test_products_that_vanish_are_counted_and_told_when_they_go(
+    toy: Toy, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.write(mug="mug", shoe="shoe", lamp="lamp")
+    toy.run()
+    assert toy.counts["read"]["gone"] == 0
+    (toy.photos / "mug.jpg").unlink()
+    (toy.photos / "shoe.jpg").unlink()
+    caplog.clear()
+    toy.run()
+    assert toy.counts["read"]["gone"] == 2
+    assert "read: no longer in the catalog: mug, shoe" in caplog.messages
+    printed = capsys.readouterr().out.splitlines()[-20:]
+    header, row = (line.rsplit(maxsplit=3) for line in printed if line[:5] in ("stage", "read "))
+    assert (header[1], row[1]) == ("gone", "2")
+    caplog.clear()
+    toy.run()
+    assert toy.counts["read"]["gone"] == 2 and "no longer" not in caplog.text  # as long as they are
+
+
+def test_what_may_be_a_mistake_is_told_once_before_models_are_opened(
+    toy: Toy, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy.write(mug="mug")
+    (toy.photos / "products.csv").write_text("id,photo,long_side_m\nmug,mug.jpg,13\nbad,mug.jpg,x\n")
+    toy.run()
+    told = [message for message in caplog.messages if "long_side_m" in message or "failed" in message]
+    assert len(told) == 3  # a number that cannot be, centimetres, the failure
+    assert "1 number that cannot be" in told[0] and "centimetres" in told[1] and "bad failed" in told[2]
+
+
+def test_a_file_name_that_is_not_utf8_is_its_products_failure_every_night(toy: Toy) -> None:
+    toy.write(mug="mug", zebra="zebra")
+    (toy.photos / os.fsdecode(b"caf\xe9.jpg")).write_text("cafe")
+    for night in (1, 2):
+        toy.run()
+        ((product, stage, _, message),) = toy.failures()
+        assert (product, stage) == ("caf\\xe9", "read") and "UTF-8" in message
+        (record,) = (Path(path) for path in (toy.workspace / "records/read").glob("unusable-*.json"))
+        assert json.loads(record.read_text())["attempt"] == night
+        assert [toy.state("shout", product) for product in ("mug", "zebra")] == ["made", "made"]
+
+
+def test_pipes_and_devices_are_their_products_failures(toy: Toy) -> None:
+    toy.write(mug="mug")
+    os.mkfifo(toy.photos / "pipe.jpg")
+    (toy.photos / "zero.jpg").symlink_to("/dev/zero")
+    for _ in range(2):
+        toy.run()
+        assert [row[0] for row in toy.failures()] == ["pipe", "zero"]
+        assert all("a pipe or a device" in row[3] for row in toy.failures())
+
+
+def test_what_a_terminal_would_obey_is_told_as_an_escape(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.write(mug="mug", odd="odd")
+    (toy.photos / "products.csv").write_text(
+        "id,photo\nmug,mug.jpg\nred,\x1b[31mred.jpg\n\x1b]0;title\x07,mug.jpg\n"
+    )
+    toy.run()
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out and "\x1b[31mred" not in captured.err
+    assert "\x1b" not in (toy.workspace / "failures.csv").read_text()
+    assert "\\x1b[31mred.jpg does not exist" in captured.out
+
+
+def test_a_folder_in_place_of_an_artifact_is_its_products_failure(toy: Toy) -> None:
+    toy.write(mug="mug", shoe="shoe")
+    (toy.workspace / "texts/mug.json").mkdir(parents=True)
+    for _ in range(2):
+        toy.run()
+        ((product, stage, _, message),) = toy.failures()
+        assert (product, stage) == ("mug", "read")
+        assert message == f"{toy.workspace / 'texts/mug.json'} is no file; please move it away."
+        assert toy.state("shout", "shoe") == "made"
+    (toy.workspace / "texts/mug.json").rmdir()
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["records/read/mug.json", "records/.lock", "records", "texts", "failures.csv", "runs", "records/read"],
+)
+def test_what_is_in_the_way_of_the_books_is_told_in_a_sentence(toy: Toy, place: str) -> None:
+    """A folder in a file's place, a file in a folder's."""
+    toy.write(mug="mug")
+    blocked = toy.workspace / place
+    if place.endswith((".json", ".lock", ".csv")):
+        blocked.mkdir(parents=True)
+    else:
+        blocked.parent.mkdir(parents=True, exist_ok=True)
+        blocked.touch()
+    with pytest.raises((SetupError, DatasetError)) as error:
+        toy.run()
+    cause: BaseException | None = error.value
+    while cause and not isinstance(cause, SetupError):
+        cause = cause.__cause__
+    assert cause and str(blocked) in str(cause) and "cannot be written" in str(cause)
+
+
+def test_a_workspace_that_cannot_be_written_is_told_in_a_sentence(toy: Toy) -> None:
+    toy.write(mug="mug")
+    for place in (toy.photos / "mug.jpg", Path("/proc/nobody/writes/here")):
+        toy.workspace = place
+        with pytest.raises(SetupError, match="The workspace cannot be written: "):
+            toy.run()
+
+
+def test_what_lies_in_the_place_of_a_marker_or_a_checkpoint_is_in_nobodys_way(toy: Toy) -> None:
+    toy.write(mug="mug")
+    for place in ("records/.at_work.read.json", "records/.weights.json", "checkpoints/read/mug.pt"):
+        (toy.workspace / place).mkdir(parents=True)
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+    assert toy.run() == []
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000])
+def test_a_record_nested_beyond_all_measure_means_not_done(toy: Toy, text: str) -> None:
+    toy.write(mug="mug")
+    toy.run()
+    (toy.workspace / "records/shout/mug.json").write_text(text)
+    (toy.workspace / "records/.at_work.read.json").write_text(text)
+    assert toy.run() == [("shout", "mug")]
 
 
 def test_photos_arrive_between_runs_whatever_their_ids(toy: Toy) -> None:
@@ -463,5 +593,5 @@ def test_an_environment_brings_its_own_log(
 
 def test_without_a_folder_of_photos_the_run_stops(toy: Toy) -> None:
     toy.photos.rmdir()
-    with pytest.raises(DatasetError, match="does not exist"):
+    with pytest.raises(SetupError, match="does not exist"):
         toy.run()

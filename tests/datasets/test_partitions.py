@@ -92,6 +92,36 @@ def test_whole_file_shows_nothing_until_it_is_whole(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
+def test_partitions_show_themselves(numbers: ProductPartitions) -> None:
+    assert repr(numbers.load()) == "0 JSON files: "
+    numbers.save(dict.fromkeys("gfedcba", 1))
+    assert repr(numbers.load()) == "7 JSON files: a, b, c, d, e and 2 more"
+    pictures = PicturePartitions(path=str(numbers.path / "pictures"))
+    pictures.save({"mug": np.zeros((5, 5), np.uint8)})
+    assert repr(pictures.load()) == "1 picture: mug"
+
+
+def test_what_is_no_file_is_no_partition(numbers: ProductPartitions) -> None:
+    (numbers.path / "a.json").mkdir(parents=True)
+    assert list(numbers.load()) == [] and "a" not in numbers.load()
+    with pytest.raises(DatasetError, match=r"a\.json cannot be written: Is a directory"):
+        numbers.save({"a": 1})
+    (numbers.path / "b").touch()
+    assert list(ProductPartitions(path=str(numbers.path / "b"), format="json").load()) == []
+
+
+def test_texts_that_utf8_lacks_are_kept_in_json(numbers: ProductPartitions) -> None:
+    numbers.save({"a": "caf\udce9"})
+    assert numbers.load()["a"]() == "caf\udce9"
+
+
+def test_json_nested_beyond_all_measure_cannot_be_read(numbers: ProductPartitions) -> None:
+    numbers.save({"a": 1})
+    numbers.load().path("a").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        numbers.load()["a"]()
+
+
 def test_unknown_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="jpeg2000"):
         ProductPartitions(path=str(tmp_path), format="jpeg2000")

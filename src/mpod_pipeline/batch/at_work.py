@@ -45,7 +45,7 @@ class AtWork:
     def _read(self) -> dict[str, _Attempt]:
         try:
             return _ATTEMPTS.validate_json(self._path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+        except (OSError, ValidationError):
             return {}
 
     def _write(self, attempts: dict[str, _Attempt]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -167,7 +168,9 @@ class Ledger:
 
     def made(self, todo: Todo, outcome: Outcome) -> Record:
         """The record of a success. Its artifacts must be on disk by now."""
-        outputs = {name: identify(self._output(name, todo.task.product)) for name in self._stage.artifacts}
+        outputs = {
+            name: _identify_output(self._output(name, todo.task.product)) for name in self._stage.artifacts
+        }
         if missing := [name for name, identity in outputs.items() if identity is None]:
             raise SetupError(
                 f"{', '.join(missing)} of {todo.task.product} did not reach the disk; see the catalog."
@@ -193,18 +196,27 @@ class Ledger:
 
     def forget_checkpoint(self, product: str) -> None:
         """Remove what an attempt left to go on from: it has come to its end, or is not to be made any more."""
-        self._checkpoint_file(product).unlink(missing_ok=True)
+        with suppress(OSError):  # what lies in its place is in nobody's way
+            self._checkpoint_file(product).unlink(missing_ok=True)
 
-    def gone(self) -> Iterator[tuple[str, Record]]:
-        """Records to be changed because the product is no longer there: its photo was taken out of the
-        catalog.
+    def gone(self) -> Iterator[tuple[str, Record | None]]:
+        """The products of earlier runs that are no longer there, as their photos were taken out of the catalog; and for
+        each that went since the last run, its record to be changed.
         """
         first = self._inputs[self._first]
         for product in self._records:
             if product not in first:
-                record = self._left_out(read_record(self._records, product), f"its {self._first} is gone")
-                if record:
-                    yield product, record
+                yield (
+                    product,
+                    self._left_out(read_record(self._records, product), f"its {self._first} is gone"),
+                )
+
+    def what_is_in_the_way(self, product: str) -> str:
+        """A sentence on what lies where an artifact of the product is to be written; empty if nothing does."""
+        places = (self._output(name, product) for name in self._stage.artifacts)
+        return next(
+            (f"{place} is no file; please move it away." for place in places if _is_no_file(place)), ""
+        )
 
     def _checkpoint(self, product: str, fingerprint: str) -> Checkpoint | None:
         every = self._batch.checkpoint_every_seconds
@@ -269,7 +281,7 @@ class Ledger:
         if set(record.outputs) != set(self._stage.artifacts):
             return False
         for name, known in record.outputs.items():
-            identity = identify(self._output(name, product), known)
+            identity = _identify_output(self._output(name, product), known)
             if identity is None or identity.sha256 != known.sha256:
                 return False
         return True
@@ -296,7 +308,7 @@ class Ledger:
         known = _read_weights(store)
         files = identify_files(place, known.get(place.as_posix(), {}))
         if known.get(place.as_posix()) != files:
-            with whole_file(store) as path:
+            with suppress(OSError), whole_file(store) as path:  # as with the marker of what is at work
                 path.write_bytes(_WEIGHTS.dump_json({**known, place.as_posix(): files}))
         return {name: identity.sha256 for name, identity in files.items()}
 
@@ -309,6 +321,18 @@ def _identify_input(path: Path, known: FileIdentity | None) -> FileIdentity | No
         return identify(path, known)
     except OSError:
         return FileIdentity(sha256="unreadable", size=-1, mtime_ns=-1)
+
+
+def _identify_output(path: Path, known: FileIdentity | None = None) -> FileIdentity | None:
+    """The artifact's identity; what cannot be read is no artifact."""
+    try:
+        return identify(path, known)
+    except OSError:
+        return None
+
+
+def _is_no_file(path: Path) -> bool:
+    return path.exists() and not path.is_file()
 
 
 def _with_contents(setting: Any, contents: Callable[[Path], dict[str, str]]) -> Any:
@@ -328,5 +352,5 @@ _WEIGHTS = TypeAdapter(dict[str, dict[str, FileIdentity]])
 def _read_weights(store: Path) -> dict[str, dict[str, FileIdentity]]:
     try:
         return _WEIGHTS.validate_json(store.read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except (OSError, ValidationError):
         return {}  # only costs reading the weights again

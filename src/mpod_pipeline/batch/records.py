@@ -50,5 +50,5 @@ def read_record(records: Mapping[str, Callable[[], Any]], product: str) -> Recor
     """The product's record, or None if there is none that can be read: its work then counts as not done."""
     try:
         return Record.model_validate(records[product]())
-    except (KeyError, FileNotFoundError, ValidationError, ValueError):
+    except (KeyError, OSError, ValidationError, ValueError):
         return None

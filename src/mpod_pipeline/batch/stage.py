@@ -15,8 +15,9 @@ from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
-from mpod_pipeline.errors import StoppedError
+from mpod_pipeline.errors import ProductError, StoppedError
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.text import some
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +57,15 @@ def run_stage(
     started = time.perf_counter()
     ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as, product_settings or {})
     products = ledger.products()
-    counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0}
+    counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0, "gone": 0}
     under_way: dict[str, Todo] = {}
 
     def settle(outcome: Outcome) -> Iterator[dict[str, Any]]:
         product, todo = outcome.product, under_way.pop(outcome.product)
         if isinstance(outcome.result, Failure):
             counts["failed"] += 1
-            logger.warning("%s: %s failed. %s", stage.name, product, outcome.result.message)
             record = ledger.failed(todo, outcome, outcome.result)
+            logger.warning("%s: %s failed. %s", stage.name, record.product, record.message)
             yield chunk(tracebacks={product: outcome.result.traceback}, records={product: record.to_json()})
         else:
             counts["made"] += 1
@@ -90,6 +91,9 @@ def run_stage(
                 progress.done(product)
                 continue
             under_way[product] = decision
+            if reason := ledger.what_is_in_the_way(product):
+                yield from settle(Outcome(product, 0.0, Failure(ProductError.__name__, reason, "")))
+                continue
             if executor is None:
                 at_work = AtWork(history.folder / f".at_work.{stage.name}.json")
                 made = make_executor(
@@ -101,9 +105,15 @@ def run_stage(
         if executor:
             for outcome in executor.drain():
                 yield from settle(outcome)
-        for product, record in ledger.gone():
-            yield chunk(records={product: record.to_json()})
-            ledger.forget_checkpoint(product)
+        went = []
+        for product, changed in ledger.gone():
+            counts["gone"] += 1
+            if changed:
+                went.append(changed.product)
+                yield chunk(records={product: changed.to_json()})
+                ledger.forget_checkpoint(product)
+        if went:
+            logger.warning("%s: no longer in the catalog: %s", stage.name, some(went, len(went)))
     yield chunk(summary={stage.name: {**counts, "seconds": round(time.perf_counter() - started, 3)}})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mpod_pipeline.batch.records import Record, now
 
-_COLUMNS = ("products", "made", "skipped", "failed", "left_out", "seconds")
+_COLUMNS = ("products", "made", "skipped", "failed", "left_out", "gone", "seconds")
 #: So many failures are told on the terminal; all are in the table of failures.
 SHOWN = 20
 

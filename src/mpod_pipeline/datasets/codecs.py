@@ -12,10 +12,15 @@ from PIL import Image
 
 #: The name under which a learned token is saved; the one the prompts use.
 TOKEN = "<e>"
+#: What becomes of letters that UTF-8 lacks: Python's surrogates for the bytes of odd file names.
+ESCAPED = "backslashreplace"
 
 
 class Codec(Protocol):
-    """``suffixes``: what the files end with; the first is written, all are read."""
+    """``thing``: what one file is. ``suffixes``: what the files end with; the first is written, all are read."""
+
+    @property
+    def thing(self) -> str: ...
 
     @property
     def suffixes(self) -> tuple[str, ...]: ...
@@ -28,6 +33,7 @@ class Codec(Protocol):
 class Png:
     """A picture: uint8 [H, W], [H, W, 3] or [H, W, 4]."""
 
+    thing = "picture"
     suffixes = (".png",)
 
     def write(self, value: NDArray[np.uint8], path: Path) -> None:
@@ -45,6 +51,7 @@ class Token:
     weights, which runs no code that the file brings along.
     """
 
+    thing = "token"
     suffixes = (".safetensors", ".bin")
 
     def write(self, value: Any, path: Path) -> None:
@@ -71,6 +78,7 @@ class Token:
 class Npz:
     """Named arrays."""
 
+    thing = "file of arrays"
     suffixes = (".npz",)
 
     def write(self, value: dict[str, NDArray], path: Path) -> None:
@@ -85,6 +93,7 @@ class Npz:
 class Glb:
     """A binary glTF file, as bytes."""
 
+    thing = "model"
     suffixes = (".glb",)
 
     def write(self, value: bytes, path: Path) -> None:
@@ -97,22 +106,28 @@ class Glb:
 class Json:
     """Numbers, texts, lists and dicts."""
 
+    thing = "JSON file"
     suffixes = (".json",)
 
     def write(self, value: Any, path: Path) -> None:
-        path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8", errors=ESCAPED)
 
     def read(self, path: Path) -> Any:
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except RecursionError as error:
+            raise ValueError(f"{path.name} is nested too deep to be read") from error
 
 
 class Traceback:
     """Python's account of an error, in UTF-8; lies beside the record of the failure."""
 
+    thing = "traceback"
     suffixes = (".traceback.txt",)
 
     def write(self, value: str, path: Path) -> None:
-        path.write_text(value, encoding="utf-8")
+        path.write_text(value, encoding="utf-8", errors=ESCAPED)
 
     def read(self, path: Path) -> str:
         return path.read_text(encoding="utf-8")
@@ -123,6 +138,7 @@ class Field:
     read as what renders.
     """
 
+    thing = "outline field"
     suffixes = (".safetensors",)
 
     def write(self, value: Any, path: Path) -> None:

@@ -16,9 +16,10 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from mpod_pipeline.atomic import whole_file
+from mpod_pipeline.atomic import told_what_cannot_be_written, whole_file
 from mpod_pipeline.datasets.codecs import CODECS, Codec
 from mpod_pipeline.datasets.product_ids import what_is_wrong_with
+from mpod_pipeline.text import number_of, some
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,17 @@ class Partitions(Mapping[str, Partition]):
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._products()))
 
+    def __repr__(self) -> str:
+        return f"{number_of(len(self), self.codec.thing)}: {some(self, len(self))}"
+
     def __len__(self) -> int:
         return len(self._products())
 
     def _products(self) -> set[str]:
         try:
-            names = [entry.name for entry in os.scandir(self.folder) if not entry.name.startswith(".")]
-        except FileNotFoundError:
+            files = (entry for entry in os.scandir(self.folder) if entry.is_file())
+            names = [file.name for file in files if not file.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
             return set()
         return {
             name.removesuffix(suffix)
@@ -108,11 +113,12 @@ class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
             if problem := what_is_wrong_with(product):
                 raise ValueError(f"{product!r}: {problem}")
             target = self.path / f"{product}{codec.suffixes[0]}"
-            if value is None:
-                target.unlink(missing_ok=True)
-                continue
-            with whole_file(target) as path:
-                codec.write(value, path)
+            with told_what_cannot_be_written(target):
+                if value is None:
+                    target.unlink(missing_ok=True)
+                    continue
+                with whole_file(target) as path:
+                    codec.write(value, path)
 
     def _exists(self) -> bool:
         return len(self.load()) > 0

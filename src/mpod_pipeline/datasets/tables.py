@@ -9,11 +9,21 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
-from mpod_pipeline.atomic import whole_file
+from mpod_pipeline.atomic import told_what_cannot_be_written, whole_file
+
+#: A spreadsheet takes a text that begins so for a formula, and does what it says.
+FORMULA = ("=", "+", "-", "@")
+#: What a spreadsheet takes for the mark of a text.
+TEXT = "'"
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """The table as CSV, in which no text can be taken for a formula: one that could has ``'`` before it."""
+    return table.map(_harmless).to_csv(index=False)
 
 
 class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
-    """A CSV file, replaced in one step.
+    """A CSV file, replaced in one step, whatever texts are in it.
 
     A frame without columns is no table yet and is not written: a node that yields product by product has
     its table only at the end, and Kedro wants something for every output each time.
@@ -24,13 +34,15 @@ class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        return pd.read_csv(self.path, dtype={"product": str}, keep_default_na=True)
+        # Only an empty cell is no number: NA may be a product.
+        table = pd.read_csv(self.path, dtype={"product": str}, keep_default_na=False, na_values=[""])
+        return table.map(_as_it_was)
 
     def save(self, data: pd.DataFrame) -> None:
         if data.columns.empty:
             return
-        with whole_file(self.path) as path:
-            data.to_csv(path, index=False)
+        with told_what_cannot_be_written(self.path), whole_file(self.path) as path:
+            path.write_text(as_csv(data), encoding="utf-8")
 
     def preview(self, rows: int = 40) -> TablePreview:
         """The first rows, for Kedro-Viz."""
@@ -41,3 +53,11 @@ class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path)}
+
+
+def _harmless(cell: Any) -> Any:
+    return f"{TEXT}{cell}" if isinstance(cell, str) and cell.startswith((*FORMULA, TEXT)) else cell
+
+
+def _as_it_was(cell: Any) -> Any:
+    return cell.removeprefix(TEXT) if isinstance(cell, str) else cell
