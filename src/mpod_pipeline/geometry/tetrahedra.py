@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from mpod_pipeline.compiled import njit
 
 # The square between two centres that are neighbours along x, y, z, as offsets of its corners from the first
 # centre's cube, in the sense that makes (centre, neighbour, corner, next corner) positively oriented.

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mpod_pipeline.compiled import njit
 from mpod_pipeline.fields.hash_encoding.interface import (
     HASH_PRIMES,
     HashEncoding,

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from mpod_pipeline.compiled import njit
 from mpod_pipeline.geometry.mesh import Mesh
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mpod_pipeline.compiled import njit
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize.bands import Band, bands
 from mpod_pipeline.rendering.rasterize.raster import Raster

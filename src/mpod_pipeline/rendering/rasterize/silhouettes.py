@@ -21,8 +21,8 @@ from __future__ import annotations
 from math import ceil, floor
 
 import numpy as np
-from numba import njit
 
+from mpod_pipeline.compiled import njit
 from mpod_pipeline.rendering.rasterize.zbuffer import JIT, NEAR, TILE
 
 # A crossing found, as rows of two arrays: [pixel whose opacity changes, covered pixel, edge's start, edge's

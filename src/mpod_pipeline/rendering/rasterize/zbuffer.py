@@ -15,7 +15,8 @@ from math import ceil, floor
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from mpod_pipeline.compiled import njit
 
 #: Faces with a vertex nearer than this are dropped: they may reach behind the camera.
 NEAR = 0.01

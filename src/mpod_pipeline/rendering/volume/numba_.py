@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mpod_pipeline.compiled import njit
 from mpod_pipeline.rendering.threads import share_out
 from mpod_pipeline.rendering.volume.interface import RaySamples, VolumeRender, box_intersection, mean_depth
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
