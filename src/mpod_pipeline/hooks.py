@@ -24,6 +24,7 @@ from mpod_pipeline.batch.lock import WorkspaceLock
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary
 from mpod_pipeline.datasets import History
+from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipelines import STAGES
 from mpod_pipeline.text import readable
@@ -119,6 +120,8 @@ class BatchHooks:
                 self.summary.note(Record.model_validate(record))
         elif dataset_name == f"{node.name}_summary":
             self.summary.stages.update(data)
+        elif dataset_name == "scores" and not data.empty:
+            self.summary.mean_scores = mean_scores(data)
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:

@@ -29,7 +29,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAM_VAL_LENGTH,
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from mpod_pipeline.datasets.tables import as_csv
+from mpod_pipeline.datasets.tables import as_csv, mean_scores
 from mpod_pipeline.hooks import BatchHooks, is_batch
 
 logger = logging.getLogger(__name__)
@@ -163,8 +163,8 @@ class TrackingHooks:
     def _log_scores(self, name: str, table: pd.DataFrame) -> None:
         """The table as a file; as metrics, the catalog's scores, or the priors' in all."""
         if name == "scores":
-            followed = (table["product"] == "mean") | table["product"].map(self._follows)
-            self._log(_metrics_of_table(table[followed]))
+            self._log(_metrics_of_table(table[table["product"].map(self._follows)]))
+            self._log((f"mean/{score}", value, 0) for score, value in mean_scores(table).items())
         elif name == "prior_scores":
             self._log((score, value, 0) for score, value in zip(table["score"], table["value"], strict=True))
         self._flush()

@@ -53,6 +53,13 @@ def test_thousands_of_failures_do_not_flood_the_terminal_but_are_all_in_the_json
     assert len(summary.to_json()["failures"]) == 5000
 
 
+def test_the_means_of_the_scores_stand_below_the_table_without_the_seconds() -> None:
+    summary = RunSummary(mean_scores={"psnr": 24.6123, "watertight": 1.0, "seconds_segment": 3.0})
+    assert summary.as_text().splitlines()[-1] == "mean scores: psnr 24.61, watertight 1"
+    assert summary.to_json()["mean_scores"] == {"psnr": 24.6123, "watertight": 1.0, "seconds_segment": 3.0}
+    assert "mean" not in RunSummary().as_text()
+
+
 def test_the_verdict() -> None:
     counts = {"products": 2, "made": 1, "skipped": 0, "failed": 1, "left_out": 0, "gone": 0, "seconds": 1.0}
     summary = RunSummary(max_failed_fraction=0.5, stages={"segment": counts})

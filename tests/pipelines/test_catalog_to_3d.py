@@ -16,6 +16,7 @@ from kedro.framework.startup import bootstrap_project
 
 from mpod_pipeline.batch.records import Record
 from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.evaluate.nodes import tabulate_scores
 
@@ -99,15 +100,18 @@ def history(tmp_path: Path) -> History:
     return History(tmp_path / "records", {"evaluations": evaluations}, tmp_path / "checkpoints")
 
 
-def test_scores_have_a_row_a_product_and_their_mean(tmp_path: Path, history: History) -> None:
-    write(tmp_path, "mug", {"likeness": 0.5, "psnr": 20.0})
-    write(tmp_path, "shoe", {"likeness": 0.75})  # no ground truth, so no psnr
+def test_scores_have_a_row_a_product_and_no_other(tmp_path: Path, history: History) -> None:
+    write(tmp_path, "mug", {"likeness": 0.5, "psnr": 20.0, "pieces": 1, "watertight": True})
+    write(
+        tmp_path, "shoe", {"likeness": 0.75, "pieces": 2, "watertight": False}
+    )  # no ground truth, so no psnr
     write(tmp_path, "lamp", {"likeness": 0.0}, state="left out")
     write(tmp_path, "vase", None, state="failed")
     table = tabulate_scores(history).set_index("product")
-    assert list(table.index) == ["mug", "shoe", "mean"]
-    assert table.loc["mean", "likeness"] == 0.625
-    assert table.loc["mean", "psnr"] == 20.0
+    assert list(table.index) == ["mug", "shoe"]
+    assert (table["pieces"].dtype, table["watertight"].dtype) == (int, bool)
+    means = mean_scores(table.reset_index())
+    assert (means["likeness"], means["psnr"], means["pieces"], means["watertight"]) == (0.625, 20.0, 1.5, 0.5)
     assert pd.isna(table.loc["shoe", "psnr"])
     assert table.loc["shoe", "seconds_evaluate"] == 2.0
 
@@ -118,9 +122,9 @@ def test_scores_that_cannot_be_read_cost_their_row_alone(
     write(tmp_path, "mug", {"likeness": 0.5})
     write(tmp_path, "shoe", {"likeness": 0.75})
     (tmp_path / "evaluations/mug.json").write_text('{"likeness": 0.')
-    assert list(tabulate_scores(history)["product"]) == ["shoe", "mean"]
+    assert list(tabulate_scores(history)["product"]) == ["shoe"]
     assert "mug" in caplog.text
 
 
 def test_a_catalog_without_results_has_a_table_without_scores(history: History) -> None:
-    assert tabulate_scores(history).to_dict(orient="records") == [{"product": "mean"}]
+    assert tabulate_scores(history).to_dict(orient="records") == []

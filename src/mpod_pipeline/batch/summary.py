@@ -27,14 +27,15 @@ class FailedProduct:
 class RunSummary:
     """Gathered while a run goes on.
 
-    max_failed_fraction: see `BatchParameters`. stages: each finished stage's counts and seconds. stopped_by:
-    the error that ended the run early, as text.
+    max_failed_fraction: see `BatchParameters`. stages: each finished stage's counts and seconds. mean_scores: of all
+    products whose evaluation stands, if the run evaluated. stopped_by: the error that ended the run early, as text.
     """
 
     run_id: str = ""
     max_failed_fraction: float = 1.0
     stages: dict[str, Mapping[str, float]] = field(default_factory=dict)
     failures: list[FailedProduct] = field(default_factory=list)
+    mean_scores: Mapping[str, float] = field(default_factory=dict)
     started: str = field(default_factory=now)
     stopped_by: str = ""
 
@@ -70,6 +71,7 @@ class RunSummary:
             "failed_fraction": self.failed_fraction,
             "stages": {stage: dict(counts) for stage, counts in self.stages.items()},
             "failures": [asdict(failure) for failure in self.failures],
+            "mean_scores": dict(self.mean_scores),
         }
 
     def as_text(self) -> str:
@@ -84,6 +86,9 @@ class RunSummary:
             lines.append(f"failed: {failure.product} in {failure.stage}: {failure.message}")
         if len(self.failures) > SHOWN:
             lines.append(f"failed: {len(self.failures) - SHOWN} more")
+        means = {name: mean for name, mean in self.mean_scores.items() if not name.startswith("seconds_")}
+        if means:
+            lines.append("mean scores: " + ", ".join(f"{name} {mean:.4g}" for name, mean in means.items()))
         if self.stopped_by:
             lines.append(f"stopped: {self.stopped_by}")
         return "\n".join(lines)

@@ -17,10 +17,7 @@ ESCAPED = "backslashreplace"
 
 
 class Codec(Protocol):
-    """``thing``: what one file is. ``suffixes``: what the files end with; the first is written, all are read."""
-
-    @property
-    def thing(self) -> str: ...
+    """``suffixes``: what the files end with; the first is written, all are read."""
 
     @property
     def suffixes(self) -> tuple[str, ...]: ...
@@ -33,7 +30,6 @@ class Codec(Protocol):
 class Png:
     """A picture: uint8 [H, W], [H, W, 3] or [H, W, 4]."""
 
-    thing = "picture"
     suffixes = (".png",)
 
     def write(self, value: NDArray[np.uint8], path: Path) -> None:
@@ -51,7 +47,6 @@ class Token:
     weights, which runs no code that the file brings along.
     """
 
-    thing = "token"
     suffixes = (".safetensors", ".bin")
 
     def write(self, value: Any, path: Path) -> None:
@@ -78,7 +73,6 @@ class Token:
 class Npz:
     """Named arrays."""
 
-    thing = "file of arrays"
     suffixes = (".npz",)
 
     def write(self, value: dict[str, NDArray], path: Path) -> None:
@@ -93,7 +87,6 @@ class Npz:
 class Glb:
     """A binary glTF file, as bytes."""
 
-    thing = "model"
     suffixes = (".glb",)
 
     def write(self, value: bytes, path: Path) -> None:
@@ -106,7 +99,6 @@ class Glb:
 class Json:
     """Numbers, texts, lists and dicts."""
 
-    thing = "JSON file"
     suffixes = (".json",)
 
     def write(self, value: Any, path: Path) -> None:
@@ -123,7 +115,6 @@ class Json:
 class Traceback:
     """Python's account of an error, in UTF-8; lies beside the record of the failure."""
 
-    thing = "traceback"
     suffixes = (".traceback.txt",)
 
     def write(self, value: str, path: Path) -> None:
@@ -138,7 +129,6 @@ class Field:
     read as what renders.
     """
 
-    thing = "outline field"
     suffixes = (".safetensors",)
 
     def write(self, value: Any, path: Path) -> None:

@@ -71,7 +71,8 @@ class Partitions(Mapping[str, Partition]):
         return iter(sorted(self._products()))
 
     def __repr__(self) -> str:
-        return f"{number_of(len(self), self.codec.thing)}: {some(self, len(self))}"
+        names = f": {some(self, count)}" if (count := len(self)) else ""
+        return f"{self.folder.name} of {number_of(count, 'product')}{names}"
 
     def __len__(self) -> int:
         return len(self._products())

@@ -22,6 +22,12 @@ def as_csv(table: pd.DataFrame) -> str:
     return table.map(_harmless).to_csv(index=False)
 
 
+def mean_scores(table: pd.DataFrame) -> dict[str, float]:
+    """Of each column of numbers, the mean over the products that have one; of truths, their share."""
+    means = table.drop(columns="product").mean(numeric_only=True).dropna()
+    return {str(score): float(mean) for score, mean in means.items()}
+
+
 class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A CSV file, replaced in one step, whatever texts are in it.
 

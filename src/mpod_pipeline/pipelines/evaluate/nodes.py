@@ -78,9 +78,7 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
 
 
 def tabulate_scores(history: History) -> pd.DataFrame:
-    """One row a product whose evaluation stands, with its scores and the seconds of each stage; then the
-    mean.
-    """
+    """One row a product whose evaluation stands, with its scores and the seconds of each stage."""
     evaluations, records = history.artifacts["evaluations"], history.records(STAGE.name)
     rows = []
     for product in evaluations:
@@ -92,9 +90,7 @@ def tabulate_scores(history: History) -> pd.DataFrame:
                 logger.warning("The scores of %s cannot be read and are left out: %s", product, error)
                 continue
             rows.append({"product": product, **scores, **_seconds(history, product)})
-    table = pd.DataFrame(rows, columns=None if rows else ["product"])
-    means = table.drop(columns="product").mean()
-    return pd.concat([table, pd.DataFrame([{"product": "mean", **means}])], ignore_index=True)
+    return pd.DataFrame(rows, columns=None if rows else ["product"])
 
 
 def _seconds(history: History, product: str) -> dict[str, float]:
