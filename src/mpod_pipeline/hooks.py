@@ -27,7 +27,7 @@ from mpod_pipeline.datasets import History
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipelines import STAGES
-from mpod_pipeline.text import readable
+from mpod_pipeline.text import readable, show_every_letter
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class BatchHooks:
         them.) And let the environment's own ``logging.yml`` take over, where it has one: Kedro reads one for
         all.
         """
+        show_every_letter()
         loader = context.config_loader
         with suppress(MissingConfigException):
             LOGGING.configure(loader["logging"])

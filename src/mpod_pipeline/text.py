@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterable
 from itertools import islice
 
@@ -22,6 +24,13 @@ def some(names: Iterable[str], count: int, shown: int = 5) -> str:
 def number_of(count: int, thing: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def show_every_letter() -> None:
+    """Let this process's output have an escape for each letter that its encoding lacks: printing must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _escape(letter: str) -> str:

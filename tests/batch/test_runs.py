@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import io
 import json
 import os
 import shutil
@@ -341,6 +342,18 @@ def test_a_record_nested_beyond_all_measure_means_not_done(toy: Toy, text: str) 
     (toy.workspace / "records/shout/mug.json").write_text(text)
     (toy.workspace / "records/.at_work.read.json").write_text(text)
     assert toy.run() == [("shout", "mug")]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_an_output_that_lacks_a_letter_of_an_id_gets_an_escape(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    toy.write(mug="mug", **{"👟": "unusable"})
+    output = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(output, encoding=encoding, write_through=True))
+    toy.run()
+    shown = "👟" if encoding == "utf-8" else "\\U0001f45f"
+    assert f"failed: {shown} in read" in output.getvalue().decode(encoding)
 
 
 def test_photos_arrive_between_runs_whatever_their_ids(toy: Toy) -> None:

@@ -71,6 +71,12 @@ def test_the_verdict() -> None:
     assert summary.verdict == "stopped"
 
 
+def test_columns_are_aligned_as_a_terminal_shows_them() -> None:
+    rows = [("靴", "1"), ("👟👟", "10"), ("e\u0301", "100"), ("\x1b[31m", "2")]
+    lines = list(table_lines(rows))
+    assert lines == ["靴          1", "👟👟       10", "e\u0301         100", "\\x1b[31m    2"]
+
+
 def test_columns_are_aligned() -> None:
     rows = [("a", "n", "why"), ("bbb", "10", "x")]
     assert list(table_lines(rows, texts=(0, 2))) == ["a     n  why", "bbb  10  x"]

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich.cells import cell_len
+
 from mpod_pipeline.batch.records import Record, now
+from mpod_pipeline.text import readable
 
 _COLUMNS = ("products", "made", "skipped", "failed", "left_out", "gone", "seconds")
 #: So many failures are told on the terminal; all are in the table of failures.
@@ -95,13 +98,17 @@ class RunSummary:
 
 
 def table_lines(rows: Sequence[tuple[str, ...]], texts: Iterable[int] = (0,)) -> Iterator[str]:
-    """The rows with their columns aligned: those numbered in ``texts`` to the left, the others to the right."""
+    """The rows with their columns aligned as a terminal shows them, where some letters are two columns wide: those
+    numbered in ``texts`` to the left, the others to the right.
+    """
     left = set(texts)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows = [tuple(map(readable, row)) for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
+        spaces = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
         cells = (
-            cell.ljust(width) if index in left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell + space if index in left else space + cell
+            for index, (cell, space) in enumerate(zip(row, spaces, strict=True))
         )
         yield "  ".join(cells).rstrip()
 
