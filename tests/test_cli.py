@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -79,7 +80,10 @@ def test_status_shows_the_catalog(tmp_path: Path) -> None:
     result = CliRunner().invoke(status, [params], obj=project())
     assert result.exit_code == 0, result.output
     assert "segment: It is blank." in result.output
-    assert "1 products: 0 complete, 1 failed, 0 unfinished" in result.output
+    assert "1 product: 0 complete, 1 failed, 0 unfinished" in result.output
+    assert f"photos:    {tmp_path}\nworkspace: {tmp_path / 'workspace'}\n" in result.output
+    told = json.loads(CliRunner().invoke(status, [params, "--format=json"], obj=project()).output)
+    assert told["products"][0]["stages"]["segment"]["message"] == "It is blank."
 
 
 def test_status_says_where_there_are_no_photos(tmp_path: Path) -> None:

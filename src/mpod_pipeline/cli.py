@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -21,11 +22,10 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 
-from mpod_pipeline.batch.status import status_lines
-from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
+from mpod_pipeline.catalog_status import look_at_catalog
 from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.text import show_every_letter
 
 
 class TooManyFailed(click.ClickException):
@@ -105,24 +105,23 @@ def run_and_tell(**options: Any) -> Any:
 
 
 @told_in_a_sentence()
-def show_status(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], failed: bool) -> None:
-    # The configuration alone: Kedro's context would open MLflow and import every pipeline, with PyTorch.
+def show_status(
+    metadata: ProjectMetadata, env: str | None, params: dict[str, Any], failed: bool, format: str
+) -> None:
+    show_every_letter()
+    os.chdir(metadata.project_path)  # as for a run
+    # The configuration alone: Kedro's context would open MLflow.
     loader = settings.CONFIG_LOADER_CLASS(
         conf_source=str(metadata.project_path / settings.CONF_SOURCE),
         env=env,
         runtime_params=params,
         **settings.CONFIG_LOADER_ARGS,
     )
-    folders = {
-        name: metadata.project_path / loader["catalog"][name]["path"] for name in ("photos", "history")
-    }
-    photos = PhotoFolder(path=str(folders["photos"])).load()
-    records = {
-        stage: ProductPartitions(path=str(folders["history"] / stage), format="json").load()
-        for stage in STAGES
-    }
-    for line in status_lines(photos, records, only_failed=failed):
-        click.echo(line)
+    status = look_at_catalog(loader)
+    if format == "json":
+        click.echo(json.dumps(status.to_json(failed), indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n".join(status.lines(failed)))
 
 
 run = click.Command(
@@ -139,8 +138,11 @@ status = click.Command(
         click.Option(["--env", "-e"], default=None, help=ENV_HELP),
         params_option(),
         click.Option(["--failed"], is_flag=True, help="Only products that failed."),
+        click.Option(
+            ["--format"], type=click.Choice(["text", "json"]), default="text", help="For people or programs."
+        ),
     ],
-    help="Show the catalog: each product's state, seconds and error at each stage.",
+    help="Show the catalog: each product's state, seconds and error at each stage, and what is out of date.",
 )
 
 cli = click.Group(name="mpod_pipeline", commands={"run": run, "status": status})

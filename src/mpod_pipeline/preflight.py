@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from kedro.io import CatalogProtocol
-from kedro.io.core import DatasetError
 from kedro.pipeline import Pipeline
 
 from mpod_pipeline.batch import BatchParameters
 from mpod_pipeline.datasets import Photos, Weights
+from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
@@ -91,7 +91,7 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     Raises one SetupError that names everything that is missing and what to do about it.
     """
     if "photos" in pipeline.inputs():
-        photos: Photos = _load(catalog, "photos")
+        photos: Photos = load_from(catalog, "photos")
         for remark in photos.remarks:
             logger.warning("%s", remark)
     lacks = []
@@ -140,7 +140,7 @@ def _works_here(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
 
 
 def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    weights: Weights = _load(catalog, name)
+    weights: Weights = load_from(catalog, name)
     weights.verify()
     demands = {node.name: DEMANDS[node.name] for node in pipeline.nodes if node.name in DEMANDS}
     users = {stage: demand for stage, demand in demands.items() if demand.prior == name}
@@ -167,16 +167,6 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
         check_memory(stage, demand, weighs, pictures, step_gib, free)
     del prior, networks
     torch.cuda.empty_cache()
-
-
-def _load(catalog: CatalogProtocol, name: str) -> Any:
-    try:
-        return catalog.load(name)
-    except DatasetError as error:  # Kedro's wrapping of what the dataset says
-        cause: BaseException | None = error
-        while cause and not isinstance(cause, SetupError):
-            cause = cause.__cause__
-        raise (cause or error) from error
 
 
 def free_memory(device: str) -> int | None:

@@ -1,54 +1,149 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from mpod_pipeline.batch.at_work import AtWork, marker
+from mpod_pipeline.batch.isolation import Task
+from mpod_pipeline.batch.lock import Holder, WorkspaceLock, who_holds
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.batch.status import status_lines
-from mpod_pipeline.datasets import ProductPartitions
+from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
+from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 
-Datasets = dict[str, ProductPartitions]
+STAGES = ("segment", "refine_detail")
+
+
+class Books:
+    """A catalog and what is written down about it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.photos = folder / "photos"
+        self.photos.mkdir()
+        self._records = {
+            stage: ProductPartitions(path=str(folder / stage), format="json") for stage in STAGES
+        }
+
+    def write(self, product: str, stage: str, state: str, **known: object) -> None:
+        record = Record(product=product, stage=stage, state=state, fingerprint="", **known)
+        self._records[stage].save({product: record.to_json()})
+
+    def status(
+        self,
+        *photos: str,
+        stale: dict[str, set[str]] | None = None,
+        at_work: dict[str, set[str]] | None = None,
+        **known: object,
+    ) -> CatalogStatus:
+        for photo in photos:
+            (self.photos / f"{photo}.jpg").touch()
+        views = {
+            stage: StageView(
+                records.load(), (stale or {}).get(stage, set()), (at_work or {}).get(stage, set())
+            )
+            for stage, records in self._records.items()
+        }
+        products = list(product_statuses(PhotoFolder(path=str(self.photos)).load(), views))
+        return CatalogStatus("/photos", "/workspace", products, **known)
 
 
 @pytest.fixture
-def datasets(tmp_path: Path) -> Datasets:
-    stages = ("segment", "refine_detail")
-    return {stage: ProductPartitions(path=str(tmp_path / stage), format="json") for stage in stages}
+def books(tmp_path: Path) -> Books:
+    return Books(tmp_path)
 
 
-def write(datasets: Datasets, product: str, stage: str, state: str, **known: object) -> None:
-    record = Record(product=product, stage=stage, state=state, fingerprint="", **known)
-    datasets[stage].save({product: record.to_json()})
-
-
-def lines_for(datasets: Datasets, *photos: str, only_failed: bool = False) -> list[str]:
-    records = {stage: dataset.load() for stage, dataset in datasets.items()}
-    return list(status_lines(dict.fromkeys(photos), records, only_failed))
-
-
-def test_each_product_has_its_state_time_and_error(datasets: Datasets) -> None:
-    write(datasets, "mug", "segment", "made", seconds=0.42)
-    write(datasets, "mug", "refine_detail", "made", seconds=43)
+def test_each_product_has_its_state_time_and_error(books: Books) -> None:
+    books.write("mug", "segment", "made", seconds=0.42)
+    books.write("mug", "refine_detail", "made", seconds=43)
     why = {"message": "The photo is blank.", "finished": "2026-11-23T02:00:00+00:00", "attempt": 3}
-    write(datasets, "shoe", "segment", "failed", seconds=0.1, **why)
-    write(datasets, "shoe", "refine_detail", "left out")
-    write(datasets, "gone", "segment", "made")
-    lines = lines_for(datasets, "mug", "shoe", "lamp")
-    assert [line.split("  ")[0] for line in lines[:-1]] == ["product", "mug", "shoe", "lamp"]
-    assert "made 0.4 s" in lines[1] and "made 43.0 s" in lines[1]
-    assert "failed 0.1 s" in lines[2] and "left out" in lines[2]
-    assert lines[2].endswith("segment: The photo is blank. (2026-11-23T02:00:00+00:00, attempt 3)")
-    assert lines[3].split() == ["lamp", "-", "-"]
-    assert lines[-1] == "3 products: 1 complete, 1 failed, 1 unfinished"
+    books.write("shoe", "segment", "failed", seconds=0.1, **why)
+    books.write("shoe", "refine_detail", "left out")
+    books.write("gone", "segment", "made")
+    head, place, _, header, lamp, mug, shoe, total = books.status("mug", "shoe", "lamp").lines()
+    assert (head, place) == ("photos:    /photos", "workspace: /workspace")
+    assert header.split() == ["product", "segment", "refine", "detail", "error"]
+    assert mug.startswith("mug") and "made 0.4 s" in mug and "made 43.0 s" in mug
+    assert shoe.startswith("shoe") and "failed 0.1 s" in shoe and "left out" in shoe
+    assert shoe.endswith("segment: The photo is blank. (2026-11-23T02:00:00+00:00, attempt 3)")
+    assert lamp.split() == ["lamp", "-", "-"]
+    assert total == "3 products: 1 complete, 1 failed, 1 unfinished"
 
 
-def test_only_failures_are_shown_on_request_and_all_are_counted(datasets: Datasets) -> None:
-    write(datasets, "mug", "segment", "made")
-    write(datasets, "shoe", "segment", "failed", message="No.")
-    lines = lines_for(datasets, "mug", "shoe", only_failed=True)
+def test_what_a_run_would_make_again_is_stale(books: Books) -> None:
+    for stage in STAGES:
+        books.write("mug", stage, "made")
+    books.write("shoe", "segment", "failed")
+    status = books.status("mug", "shoe", stale={"refine_detail": {"mug"}, "segment": {"shoe"}})
+    _, _, _, _, mug, _, total = status.lines()
+    assert mug.split() == ["mug", "made", "0.0", "s", "stale"]
+    assert total == "2 products: 0 complete, 1 failed, 0 unfinished, 1 stale"
+
+
+def test_who_is_at_work_and_on_what_is_told(books: Books) -> None:
+    books.write("mug", "segment", "made")
+    run = Holder(run="2026", process=7, machine="here")
+    status = books.status("mug", at_work={"refine_detail": {"mug"}}, run=run, gone=2)
+    _, _, work, _, _, mug, total = status.lines()
+    assert work == "at work:   run 2026, process 7 on here"
+    assert mug.split() == ["mug", "made", "0.0", "s", "at", "work"]
+    assert total == "1 product: 0 complete, 0 failed, 0 unfinished, 1 at work, 2 gone"
+
+
+def test_only_failures_are_shown_on_request_and_all_are_counted(books: Books) -> None:
+    books.write("mug", "segment", "made")
+    books.write("shoe", "segment", "failed", message="No.")
+    status = books.status("mug", "shoe")
+    lines = list(status.lines(only_failed=True))[3:]
     assert [line.split()[0] for line in lines] == ["product", "shoe", "2"]
+    assert [product["product"] for product in status.to_json(only_failed=True)["products"]] == ["shoe"]
+    assert len(status.to_json()["products"]) == 2
 
 
-def test_an_empty_catalog_is_a_table_without_rows(datasets: Datasets) -> None:
-    assert lines_for(datasets)[-1].startswith("0 products")
+def test_programs_get_it_as_json(books: Books) -> None:
+    books.write("mug", "segment", "made", seconds=0.42, finished="2026", attempt=2)
+    told = json.loads(json.dumps(books.status("mug", remarks=["Odd."]).to_json()))
+    at = {"message": "", "finished": "2026", "attempt": 2, "seconds": 0.42, "state": "made"}
+    (product,) = told.pop("products")
+    assert told == {
+        "photos": "/photos",
+        "workspace": "/workspace",
+        "run": None,
+        "counts": {"complete": 0, "failed": 0, "unfinished": 1},
+        "remarks": ["Odd."],
+    }
+    assert (product["id"], product["product"], product["state"]) == ("mug", "mug", "unfinished")
+    assert product["stages"]["segment"] == at
+    assert product["stages"]["refine_detail"]["state"] == "-"
+
+
+def test_an_unusable_id_is_shown_as_the_catalog_writes_it(books: Books) -> None:
+    (books.photos / "a .jpg").touch()
+    (product,) = books.status().products
+    assert product.product == "a " and product.id.startswith("unusable-a-")
+
+
+def test_an_empty_catalog_is_a_table_without_rows() -> None:
+    assert list(CatalogStatus("/photos", "/workspace", []).lines())[-1].startswith("0 products")
+
+
+def test_who_has_the_lock_can_be_seen_without_taking_it(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert who_holds(path) is None
+    lock = WorkspaceLock(path)
+    lock.acquire("the first")
+    holder = who_holds(path)
+    assert holder and holder.run == "the first"
+    lock.release()
+    assert who_holds(path) is None  # its text still names the last one
+    lock.acquire("the second")
+    lock.release()
+
+
+def test_what_is_begun_is_at_work(tmp_path: Path) -> None:
+    at_work = AtWork(marker(tmp_path, "segment"))
+    assert at_work.products() == set()
+    at_work.begin(Task("mug", {}, seed=0))
+    assert at_work.products() == {"mug"}
+    at_work.end(Task("mug", {}, seed=0))
+    assert at_work.products() == set()

@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from mpod_pipeline import preflight
 from mpod_pipeline.batch import Work
 from mpod_pipeline.batch.records import Record
+from mpod_pipeline.batch.status import CatalogStatus
+from mpod_pipeline.catalog_status import look_at_catalog
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters, StoredOutlineField
@@ -205,3 +208,48 @@ def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> Non
         worked = road.run(**params)
         assert set(worked) == redone and len(worked) == len(redone)
         assert {key for key, record in road.records().items() if record != before[key]} == redone
+
+
+def status_of(road: Road, **params: Any) -> CatalogStatus:
+    """With everything in the workspace as it was."""
+    before = {path: path.stat().st_mtime_ns for path in road.workspace.rglob("*")}
+    given = {"photos": str(road.photos), "workspace": str(road.workspace), **params}
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=str(ROOT / "conf"), runtime_params=given, **settings.CONFIG_LOADER_ARGS
+    )
+    status = look_at_catalog(loader)
+    assert {path: path.stat().st_mtime_ns for path in road.workspace.rglob("*")} == before
+    return status
+
+
+def stale_in(status: CatalogStatus) -> set[tuple[str, str]]:
+    return {
+        (stage, product.id)
+        for product in status.products
+        for stage, at in product.stages.items()
+        if at.state == "stale"
+    }
+
+
+def test_status_knows_what_a_run_would_make_again(road: Road) -> None:
+    assert "No run has made anything" in status_of(road).remarks[0]
+    assert not road.workspace.exists()
+    road.run()
+    assert status_of(road).counts == {"complete": 8, "failed": 0, "unfinished": 0}
+    assert stale_in(status_of(road, masks={"resolution": 32})) == {("export_masks", p) for p in PRODUCTS}
+    road.photograph("c", fails_in="segment")
+    (road.workspace / "07_model_output/meshes/d.glb").write_bytes(b"damaged")
+    status = status_of(road)
+    assert ("segment", "c") in stale_in(status) and {product for _, product in stale_in(status)} == {"c", "d"}
+    (road.photos / "h.jpg").unlink()
+    assert status_of(road).counts == {"complete": 5, "failed": 0, "unfinished": 0, "stale": 2, "gone": 1}
+    road.run()
+    assert status_of(road).counts["failed"] == 1 and stale_in(status_of(road)) == set()
+
+
+def test_status_tells_where_it_cannot_know(road: Road) -> None:
+    road.run()
+    (remark, *_) = status_of(road, priors=str(road.photos)).remarks
+    assert "learn_tokens is up to date cannot be told" in remark and "train_priors" in remark
+    with pytest.raises(SetupError, match=r"The setting masks\.resolution cannot be 'fine'"):
+        status_of(road, masks={"resolution": "fine"})

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mpod_pipeline.datasets import PhotoFolder, ProductSettings
 from mpod_pipeline.geometry.export import from_glb
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view
@@ -83,3 +84,12 @@ def test_the_shipped_ground_truth_stands_as_in_its_photo(name: str) -> None:
     assert overlap(seen.flip(1), mask) < 0.85
     target = photo_view.picture.permute(1, 2, 0)
     assert (picture[0] - target).square().mean() < 0.3 * (picture[0].flip(1) - target).square().mean()
+
+
+def test_each_sample_has_a_size_of_its_own() -> None:
+    sizes = {
+        product: said["long_side_m"] for product, said in ProductSettings(path=str(SAMPLES)).load().items()
+    }
+    assert sizes == {"blue-trainer": "0.28", "kite-mug": "0.13", "striped-lamp": "0.45"}
+    photos = PhotoFolder(path=str(SAMPLES)).load()
+    assert list(photos) == list(sizes) and not photos.remarks

@@ -166,6 +166,13 @@ class Ledger:
         )
         return Todo(task, draft)
 
+    def would_make(self, product: str) -> bool:
+        """Whether a run would make the product, or ask for more than it was given before."""
+        try:
+            return isinstance(self.decide(product), Todo)
+        except SetupError:
+            return True
+
     def made(self, todo: Todo, outcome: Outcome) -> Record:
         """The record of a success. Its artifacts must be on disk by now."""
         outputs = {
@@ -305,11 +312,11 @@ class Ledger:
         beside the records.
         """
         store = self._history.folder / ".weights.json"
-        known = _read_weights(store)
-        files = identify_files(place, known.get(place.as_posix(), {}))
-        if known.get(place.as_posix()) != files:
+        known, name = _read_weights(store), place.absolute().as_posix()
+        files = identify_files(place, known.get(name, {}))
+        if known.get(name) != files:
             with suppress(OSError), whole_file(store) as path:  # as with the marker of what is at work
-                path.write_bytes(_WEIGHTS.dump_json({**known, place.as_posix(): files}))
+                path.write_bytes(_WEIGHTS.dump_json({**known, name: files}))
         return {name: identity.sha256 for name, identity in files.items()}
 
 

@@ -6,10 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.batch.at_work import AtWork
+from mpod_pipeline.batch.at_work import AtWork, marker
 from mpod_pipeline.batch.executor import Executor, make_executor
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
@@ -20,6 +21,20 @@ from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.text import some
 
 logger = logging.getLogger(__name__)
+
+
+_SEEN: ContextVar[set[str] | None] = ContextVar("seen", default=None)
+
+
+@contextmanager
+def looking() -> Iterator[set[str]]:
+    """Within it, `run_stage` makes nothing and writes nothing down: what it would make is put into the set."""
+    seen: set[str] = set()
+    before = _SEEN.set(seen)
+    try:
+        yield seen
+    finally:
+        _SEEN.reset(before)
 
 
 def run_stage(
@@ -57,6 +72,9 @@ def run_stage(
     started = time.perf_counter()
     ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as, product_settings or {})
     products = ledger.products()
+    if (seen := _SEEN.get()) is not None:
+        seen.update(product for product in products if ledger.would_make(product))
+        return
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0, "gone": 0}
     under_way: dict[str, Todo] = {}
 
@@ -95,7 +113,7 @@ def run_stage(
                 yield from settle(Outcome(product, 0.0, Failure(ProductError.__name__, reason, "")))
                 continue
             if executor is None:
-                at_work = AtWork(history.folder / f".at_work.{stage.name}.json")
+                at_work = AtWork(marker(history.folder, stage.name))
                 made = make_executor(
                     batch.executor, batch.resources_of(stage.name), open_work, progress, at_work
                 )

@@ -1,50 +1,144 @@
-"""What is written down about a whole catalog, as a table for people."""
+"""What is written down about a whole catalog, and what of it still holds: for people, as a table, and for programs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
+from mpod_pipeline.batch.lock import Holder
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import table_lines
+from mpod_pipeline.text import number_of
+
+#: Of a product at a stage. stale: made, and a run would make it again, for its input or a setting has changed since.
+StageState = Literal["-", "at work", "made", "stale", "failed", "left out"]
+#: Of a product. complete: made at every stage. unfinished: a run has more to make.
+State = Literal["at work", "failed", "stale", "complete", "unfinished"]
+#: Those that are counted even where there is none.
+ALWAYS: tuple[State, ...] = ("complete", "failed", "unfinished")
+SOMETIMES: tuple[State, ...] = ("stale", "at work")
 
 
-def status_lines(
-    photos: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], only_failed: bool = False
-) -> Iterator[str]:
-    """A row a product of the catalog, with its state and seconds at each stage and its error; then the sum.
+@dataclass(frozen=True)
+class StageView:
+    """What is known of one stage. records: what reads each, by product. stale, at_work: the products that are so."""
 
-    Tells what the last runs wrote down; whether a photo or a parameter has changed since then, the next run
-    finds out. records: of each stage in its order, what reads them by product. only_failed: no rows for the
-    others.
+    records: Mapping[str, Any]
+    stale: Collection[str] = frozenset()
+    at_work: Collection[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class AtStage:
+    """A product at a stage; what is told beside the state is of the last attempt."""
+
+    state: StageState
+    seconds: float = 0.0
+    message: str = ""
+    finished: str = ""
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class ProductStatus:
+    """id: what its files are called. product: as the catalog writes it."""
+
+    id: str
+    product: str
+    state: State
+    stages: dict[str, AtStage]
+
+
+@dataclass(frozen=True)
+class CatalogStatus:
+    """photos, workspace: where they are. run: the one at work. gone: products of earlier runs that the catalog has no
+    more.
     """
-    rows = [("product", *(stage.replace("_", " ") for stage in records), "error")]
-    states: Counter[str] = Counter()
+
+    photos: str
+    workspace: str
+    products: list[ProductStatus]
+    run: Holder | None = None
+    gone: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counted = Counter(product.state for product in self.products)
+        some = [state for state in SOMETIMES if counted[state]]
+        return {state: counted[state] for state in (*ALWAYS, *some)} | (
+            {"gone": self.gone} if self.gone else {}
+        )
+
+    def to_json(self, only_failed: bool = False) -> dict[str, Any]:
+        return {
+            "photos": self.photos,
+            "workspace": self.workspace,
+            "run": self.run.model_dump() if self.run else None,
+            "counts": self.counts,
+            "remarks": self.remarks,
+            "products": [asdict(product) for product in self._shown(only_failed)],
+        }
+
+    def lines(self, only_failed: bool = False) -> Iterator[str]:
+        """Where it looked; a row a product with its state and seconds at each stage, and its errors; then the sum."""
+        yield f"photos:    {self.photos}"
+        yield f"workspace: {self.workspace}"
+        if self.run:
+            yield f"at work:   {self.run}"
+        yield from self.remarks
+        yield ""
+        stages = list(self.products[0].stages) if self.products else []
+        rows = [("product", *(stage.replace("_", " ") for stage in stages), "error")]
+        for product in self._shown(only_failed):
+            errors = "; ".join(
+                _error(stage, at) for stage, at in product.stages.items() if at.state == "failed"
+            )
+            rows.append((product.product, *map(_cell, product.stages.values()), errors))
+        yield from table_lines(rows, texts=(0, len(rows[0]) - 1))
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        yield f"{number_of(len(self.products), 'product')}: {counts}"
+
+    def _shown(self, only_failed: bool) -> Iterator[ProductStatus]:
+        return (product for product in self.products if product.state == "failed" or not only_failed)
+
+
+def product_statuses(photos: Any, stages: Mapping[str, StageView]) -> Iterator[ProductStatus]:
+    """Of every product of the catalog, in its order. photos: the catalog's, by product, which tell how it writes them.
+    stages: in their order.
+    """
     for product in photos:
-        known = [read_record(of_stage, product) for of_stage in records.values()]
-        failures = [record for record in known if record and record.state == "failed"]
-        states[_state(known, failures)] += 1
-        if failures or not only_failed:
-            errors = "; ".join(map(_error, failures))
-            rows.append((product, *map(_cell, known), errors))
-    yield from table_lines(rows, texts=(0, len(rows[0]) - 1))
-    counts = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "unfinished"))
-    yield f"{len(photos)} products: {counts}"
+        at = {stage: _at_stage(view, product) for stage, view in stages.items()}
+        yield ProductStatus(
+            product, photos.written_as(product), _state([each.state for each in at.values()]), at
+        )
 
 
-def _state(records: Sequence[Record | None], failures: Sequence[Record]) -> str:
-    if failures:
-        return "failed"
-    return "complete" if all(record and record.state == "made" for record in records) else "unfinished"
-
-
-def _cell(record: Record | None) -> str:
+def _at_stage(view: StageView, product: str) -> AtStage:
+    record: Record | None = read_record(view.records, product)
     if record is None:
-        return "-"
-    return "left out" if record.state == "left out" else f"{record.state} {record.seconds:.1f} s"
+        return AtStage("at work" if product in view.at_work else "-")
+    state: StageState = record.state
+    if product in view.at_work:
+        state = "at work"
+    elif state == "made" and product in view.stale:
+        state = "stale"
+    return AtStage(state, record.seconds, record.message, record.finished, record.attempt)
 
 
-def _error(failure: Record) -> str:
+def _state(states: list[StageState]) -> State:
+    for state in ("at work", "failed", "stale"):
+        if state in states:
+            return state
+    return "complete" if all(state == "made" for state in states) else "unfinished"
+
+
+def _cell(at: AtStage) -> str:
+    return f"{at.state} {at.seconds:.1f} s" if at.state in ("made", "failed") else at.state
+
+
+def _error(stage: str, failure: AtStage) -> str:
     attempts = f", attempt {failure.attempt}" if failure.attempt > 1 else ""
-    return f"{failure.stage}: {failure.message} ({failure.finished}{attempts})"
+    return f"{stage}: {failure.message} ({failure.finished}{attempts})"

@@ -1,0 +1,92 @@
+"""How a catalog stands, by a project's settings: nothing is made, and no product's file is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.config import AbstractConfigLoader
+from kedro.io import DataCatalog
+from pydantic import ValidationError
+
+from mpod_pipeline.batch.at_work import AtWork, marker
+from mpod_pipeline.batch.lock import who_holds
+from mpod_pipeline.batch.stage import looking
+from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
+from mpod_pipeline.datasets import History, Photos
+from mpod_pipeline.datasets.loading import load_from
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.pipelines import STAGES
+
+
+def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
+    """Relative paths in settings are of the current folder. Raises SetupError where there is no photo."""
+    catalog = DataCatalog.from_config(loader["catalog"])
+    photos: Photos = load_from(catalog, "photos")
+    history: History = catalog.load("history")
+    workspace = history.folder.parents[1]  # of 08_reporting/records
+    remarks = list(photos.remarks)
+    stale: Mapping[str, set[str]] = {}
+    if not history.folder.is_dir():
+        remarks.append("No run has made anything in this workspace.")
+    else:
+        stale, untold = _stale(catalog, loader["parameters"])
+        remarks += untold
+    run = who_holds(history.folder / ".lock")
+    stages = {
+        stage: StageView(
+            history.records(stage),
+            stale.get(stage, set()),
+            AtWork(marker(history.folder, stage)).products() if run else set(),
+        )
+        for stage in STAGES
+    }
+    return CatalogStatus(
+        photos=str(Path(loader["catalog"]["photos"]["path"]).absolute()),
+        workspace=str(workspace.absolute()),
+        products=list(product_statuses(photos, stages)),
+        run=run,
+        gone=sum(product not in photos for product in stages[STAGES[0]].records),
+        remarks=remarks,
+    )
+
+
+def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str, set[str]], list[str]]:
+    """The products by stage that a run with these settings would make again; and a sentence on each stage of which that
+    cannot be told. The stages themselves decide, which takes their code, and PyTorch with it.
+    """
+    from kedro.validation.type_extractor import TypeExtractor
+
+    from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
+
+    pipeline = create_pipeline()
+    models: Mapping[str, Any] = TypeExtractor({"": pipeline}).extract_types_from_pipelines()
+    parameters = {
+        f"params:{section}": _valid(section, models[section], settings[section]) for section in models
+    }
+    stale: dict[str, set[str]] = {}
+    untold: list[str] = []
+    for node in pipeline.nodes:
+        names: Any = node._inputs  # by argument; `node.run` would log each stage as if it were run
+        try:
+            inputs = {
+                argument: parameters[name] if name in parameters else load_from(catalog, name)
+                for argument, name in names.items()
+            }
+            with looking() as seen:
+                list(node.func(**inputs))
+        except SetupError as error:
+            untold.append(f"Whether {node.name} is up to date cannot be told. {error}")
+        else:
+            stale[node.name] = seen
+    return stale, untold
+
+
+def _valid(section: str, model: Any, settings: Any) -> Any:
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join([section, *map(str, first["loc"])])
+        raise SetupError(f"The setting {name} cannot be {first['input']!r}: {first['msg']}.") from error

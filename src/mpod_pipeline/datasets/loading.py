@@ -1,0 +1,20 @@
+"""Loading from the catalog, with what a dataset itself says of trouble."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.io import CatalogProtocol, DatasetError
+
+from mpod_pipeline.errors import SetupError
+
+
+def load_from(catalog: CatalogProtocol, name: str) -> Any:
+    """As ``catalog.load``. Raises the dataset's own SetupError without Kedro's wrapping."""
+    try:
+        return catalog.load(name)
+    except DatasetError as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, SetupError):
+            cause = cause.__cause__
+        raise (cause or error) from error
