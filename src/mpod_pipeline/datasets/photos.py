@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,9 +222,12 @@ class _Folder:
     @classmethod
     def look_at(cls, path: Path) -> _Folder:
         """Raises SetupError where there is no photo."""
-        seen = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        folders = [entry for entry in seen if entry.is_dir()]
-        files = [entry for entry in seen if not entry.is_dir()]
+        with os.scandir(path) as entries:  # which mostly know without a further look whether they are folders
+            seen = [
+                (path / entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")
+            ]
+        folders = sorted(entry for entry, is_folder in seen if is_folder)
+        files = sorted(entry for entry, is_folder in seen if not is_folder)
         photos = [file for file in files if _is_named_as_photo(file)]
         others = [file for file in files if not _is_named_as_photo(file)]
         if not photos:
@@ -249,8 +253,9 @@ class _Folder:
                 f"{self.path} holds pictures whose names do not end as those of photos do, and which are left alone: "
                 f"{_names(pictures)}. Save them as JPEG or PNG."
             )
-        below = [folder for folder in self.folders if folder.name != GROUND_TRUTH]
-        if below := [folder for folder in below if any(map(_is_named_as_photo, folder.iterdir()))]:
+        if below := [
+            folder for folder in self.folders if folder.name != GROUND_TRUTH and _holds_photos(folder)
+        ]:
             yield f"Photos in folders below are not read: {_names(below)} in {self.path}."
 
 
@@ -260,6 +265,13 @@ def _names(paths: Sequence[Path]) -> str:
 
 def _is_named_as_photo(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _holds_photos(folder: Path) -> bool:
+    try:
+        return any(map(_is_named_as_photo, folder.iterdir()))
+    except OSError:  # not for us, as lost+found
+        return False
 
 
 def _is_picture(path: Path) -> bool:

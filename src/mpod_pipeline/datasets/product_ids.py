@@ -21,9 +21,9 @@ def what_is_wrong_with(product: str) -> str | None:
         return "The id contains a slash, which cannot be part of a file name; please choose another id."
     if ".." in product or product.startswith("."):
         return "The id begins with a dot or contains two dots in a row; please choose another id."
-    if any("\udc80" <= letter <= "\udcff" for letter in product):  # how Python keeps such bytes
-        return "The name is not in UTF-8, as those of old archives; please rename the file."
     if not product.isprintable():
+        if any("\udc80" <= letter <= "\udcff" for letter in product):  # how Python keeps such bytes
+            return "The name is not in UTF-8, as those of old archives; please rename the file."
         return "The id contains characters that cannot be printed; please choose another id."
     if (size := len(product.encode())) > MAX_BYTES:
         return (
