@@ -10,10 +10,10 @@ from kedro.config import AbstractConfigLoader
 from kedro.io import DataCatalog
 from pydantic import ValidationError
 
-from mpod_pipeline.batch.at_work import AtWork, marker
 from mpod_pipeline.batch.lock import who_holds
 from mpod_pipeline.batch.stage import looking
 from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
+from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import History, Photos
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.errors import SetupError
@@ -38,7 +38,7 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
         stage: StageView(
             history.records(stage),
             stale.get(stage, set()),
-            AtWork(marker(history.folder, stage)).products() if run else set(),
+            UnderWay(history.folder, stage, run.run).read() if run else set(),
         )
         for stage in STAGES
     }

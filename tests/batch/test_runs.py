@@ -21,7 +21,8 @@ from kedro.framework.project import LOGGING
 from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 
-from mpod_pipeline.batch.lock import WorkspaceLock
+from mpod_pipeline.batch.lock import WorkspaceLock, who_holds
+from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import ProductTable
 from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
@@ -329,7 +330,12 @@ def test_a_workspace_that_cannot_be_written_is_told_in_a_sentence(toy: Toy) -> N
 
 def test_what_lies_in_the_place_of_a_marker_or_a_checkpoint_is_in_nobodys_way(toy: Toy) -> None:
     toy.write(mug="mug")
-    for place in ("records/.at_work.read.json", "records/.weights.json", "checkpoints/read/mug.pt"):
+    for place in (
+        "records/.at_work.read.json",
+        "records/.under_way.read.json",
+        "records/.weights.json",
+        "checkpoints/read/mug.pt",
+    ):
         (toy.workspace / place).mkdir(parents=True)
     assert toy.run() == [("read", "mug"), ("shout", "mug")]
     assert toy.run() == []
@@ -354,6 +360,23 @@ def test_an_output_that_lacks_a_letter_of_an_id_gets_an_escape(
     toy.run()
     shown = "👟" if encoding == "utf-8" else "\\U0001f45f"
     assert f"failed: {shown} in read" in output.getvalue().decode(encoding)
+
+
+def test_who_looks_on_sees_what_is_at_work(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def look(*_: object) -> None:
+        run = who_holds(toy.workspace / "records/.lock")
+        assert run
+        seen.append(
+            [UnderWay(toy.workspace / "records", stage, run.run).read() for stage in ("read", "shout")]
+        )
+
+    monkeypatch.setattr("mpod_pipeline.batch.progress.StageProgress._show", look)  # at each of the two steps
+    toy.write(mug="mug", shoe="shoe")
+    toy.run()
+    assert seen == [[set(), {product}] for product in ("mug", "mug", "shoe", "shoe")]
+    assert not list(toy.workspace.rglob(".under_way*"))
 
 
 def test_photos_arrive_between_runs_whatever_their_ids(toy: Toy) -> None:
@@ -464,7 +487,8 @@ def test_the_lock_of_a_killed_run_does_not_block(toy: Toy) -> None:
             textwrap.dedent(f"""
             import sys, time
             from pathlib import Path
-            from mpod_pipeline.batch.lock import WorkspaceLock
+            from mpod_pipeline.batch.lock import WorkspaceLock, who_holds
+from mpod_pipeline.batch.under_way import UnderWay
             WorkspaceLock(Path({str(toy.workspace / "records/.lock")!r})).acquire("doomed")
             print("locked", flush=True)
             time.sleep(60)

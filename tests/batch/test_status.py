@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mpod_pipeline.batch.at_work import AtWork, marker
-from mpod_pipeline.batch.isolation import Task
 from mpod_pipeline.batch.lock import Holder, WorkspaceLock, who_holds
 from mpod_pipeline.batch.records import Record
 from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
+from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 
 STAGES = ("segment", "refine_detail")
@@ -140,10 +139,14 @@ def test_who_has_the_lock_can_be_seen_without_taking_it(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_what_is_begun_is_at_work(tmp_path: Path) -> None:
-    at_work = AtWork(marker(tmp_path, "segment"))
-    assert at_work.products() == set()
-    at_work.begin(Task("mug", {}, seed=0))
-    assert at_work.products() == {"mug"}
-    at_work.end(Task("mug", {}, seed=0))
-    assert at_work.products() == set()
+def test_what_a_run_has_at_work_is_written_down_for_who_looks_on(tmp_path: Path) -> None:
+    run, later = (UnderWay(tmp_path, "segment", run_id) for run_id in ("first", "second"))
+    assert run.read() == set()
+    run.show(["mug", "shoe"])
+    assert run.read() == {"mug", "shoe"}
+    assert later.read() == set()  # the first one died
+    run.show([])
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".under_way.segment.json").mkdir()
+    run.show(["mug"])  # in nobody's way
+    assert run.read() == set()

@@ -21,11 +21,6 @@ class _Attempt(BaseModel):
 _ATTEMPTS = TypeAdapter(dict[str, _Attempt])
 
 
-def marker(folder: Path, stage: str) -> Path:
-    """Where a stage's is, in the folder of records."""
-    return folder / f".at_work.{stage}.json"
-
-
 class AtWork:
     """A small file that names the task under way. Where a run finds one in it, an earlier run died at work on that:
     killed for its memory, or crashed in some library. (A run that is told to stop, or stopped by an error, takes the
@@ -38,10 +33,6 @@ class AtWork:
     def deaths(self, task: Task) -> int:
         """How many attempts at the task were the end of their run."""
         return _begun(self._read(), task)
-
-    def products(self) -> set[str]:
-        """Those that are begun."""
-        return set(self._read())
 
     def begin(self, task: Task) -> None:
         attempts = self._read()

@@ -10,12 +10,13 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.batch.at_work import AtWork, marker
+from mpod_pipeline.batch.at_work import AtWork
 from mpod_pipeline.batch.executor import Executor, make_executor
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.errors import ProductError, StoppedError
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.text import some
@@ -77,9 +78,11 @@ def run_stage(
         return
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0, "gone": 0}
     under_way: dict[str, Todo] = {}
+    shown = UnderWay(history.folder, stage.name, history.run_id)
 
     def settle(outcome: Outcome) -> Iterator[dict[str, Any]]:
         product, todo = outcome.product, under_way.pop(outcome.product)
+        shown.show(under_way)
         if isinstance(outcome.result, Failure):
             counts["failed"] += 1
             record = ledger.failed(todo, outcome, outcome.result)
@@ -98,6 +101,7 @@ def run_stage(
 
     with _told_to_stop(), ExitStack() as stack:
         progress = stack.enter_context(StageProgress(stage.name, len(products)))
+        stack.callback(shown.show, ())
         executor: Executor | None = None
         for product in products:
             decision = ledger.decide(product)
@@ -113,11 +117,12 @@ def run_stage(
                 yield from settle(Outcome(product, 0.0, Failure(ProductError.__name__, reason, "")))
                 continue
             if executor is None:
-                at_work = AtWork(marker(history.folder, stage.name))
+                at_work = AtWork(history.folder / f".at_work.{stage.name}.json")
                 made = make_executor(
                     batch.executor, batch.resources_of(stage.name), open_work, progress, at_work
                 )
                 executor = stack.enter_context(made)
+            shown.show(under_way)
             for outcome in executor.submit(decision.task):
                 yield from settle(outcome)
         if executor:
