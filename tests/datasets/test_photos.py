@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -101,12 +103,40 @@ def test_a_picture_that_is_not_read_does_no_harm_to_a_photo_beside_it(tmp_path: 
 
 
 def test_photos_below_and_tables_of_other_kinds_are_told(tmp_path: Path) -> None:
-    write(tmp_path, "mug.jpg", "sub/shoe.jpg", "notes/a.txt", "ground_truth/mug.png", "products.xlsx")
+    write(tmp_path, "mug.jpg", "sub/shoe.jpg", "notes/a.txt", "ground_truth/mug.png")
+    write(tmp_path, "products.xlsx", "product.csv", "products.csv.txt", "letter.txt")
     table, below = load(tmp_path).remarks
-    assert "products.xlsx is not read" in table
+    assert "not read: product.csv, products.csv.txt, products.xlsx." in table
     assert "sub/" in below and "notes" not in below and "ground_truth" not in below
     write(tmp_path, "1.png")
     assert not load(tmp_path, "id,photo\nshoe,sub/shoe.jpg\n").remarks  # the table is the whole catalog
+
+
+def test_a_folder_below_that_nobody_may_read_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "mug.jpg", "lost+found/a.jpg")
+    entries = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return entries(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    photos = load(tmp_path)
+    assert list(photos) == ["mug"] and not photos.remarks
+
+
+def test_a_folder_that_cannot_be_listed_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def iterdir(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(DatasetError, match="cannot be read: Permission denied"):
+        load(tmp_path)
 
 
 def test_a_file_name_that_is_not_utf8_fails_that_product(tmp_path: Path) -> None:

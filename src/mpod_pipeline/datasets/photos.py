@@ -48,9 +48,11 @@ SIGNATURE = re.compile(
     rb"|....ftyp(hei[cx]|mif1|avif|crx )",
     re.DOTALL,
 )
+#: What may be meant for a table of the products.
+TABLE = re.compile(r"\.(csv|tsv|xlsx?|ods)(\.txt)?$", re.IGNORECASE)
 #: So many files of other kinds are looked into at most.
 LOOKED_INTO = 200
-#: Folders beside photos that are no part of the catalog.
+#: A folder beside photos that is no part of the catalog.
 GROUND_TRUTH = "ground_truth"
 #: Metres. What a catalog says to be longer is likely to be in centimetres.
 LONGEST_M = 5.0
@@ -245,9 +247,8 @@ class _Folder:
         return ((photo.stem, photo.name, Photo(photo)) for photo in self.photos)
 
     def remarks(self) -> Iterator[str]:
-        table = Path(NAME).stem
-        if tables := [file for file in self.others if file.stem.lower() in (table, NAME)]:
-            yield f"{self.path} has no {NAME}; {_names(tables)} is not read."
+        if tables := [file for file in self.others if TABLE.search(file.name)]:
+            yield f"{self.path} has no {NAME}, and its photos' names are the ids; not read: {_names(tables)}."
         if pictures := [file for file in self.others[:LOOKED_INTO] if _is_picture(file)]:
             yield (
                 f"{self.path} holds pictures whose names do not end as those of photos do, and which are left alone: "
