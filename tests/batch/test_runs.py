@@ -228,11 +228,12 @@ def test_products_that_vanish_are_counted_and_told_when_they_go(
     (toy.photos / "mug.jpg").unlink()
     (toy.photos / "shoe.jpg").unlink()
     caplog.clear()
+    capsys.readouterr()
     toy.run()
     assert toy.counts["read"]["gone"] == 2
     assert "read: no longer in the catalog: mug, shoe" in caplog.messages
-    printed = capsys.readouterr().out.splitlines()[-20:]
-    header, row = (line.rsplit(maxsplit=3) for line in printed if line[:5] in ("stage", "read "))
+    printed = capsys.readouterr().out.splitlines()
+    header, row = (line.rsplit(maxsplit=3) for line in printed if line[:6] in ("stage ", "read  "))
     assert (header[1], row[1]) == ("gone", "2")
     caplog.clear()
     toy.run()
@@ -245,7 +246,7 @@ def test_what_may_be_a_mistake_is_told_once_before_models_are_opened(
     toy.write(mug="mug")
     (toy.photos / "products.csv").write_text("id,photo,long_side_m\nmug,mug.jpg,13\nbad,mug.jpg,x\n")
     toy.run()
-    told = [message for message in caplog.messages if "long_side_m" in message or "failed" in message]
+    told = [message for message in caplog.messages if "long_side_m" in message or "bad failed" in message]
     assert len(told) == 3  # a number that cannot be, centimetres, the failure
     assert "1 number that cannot be" in told[0] and "centimetres" in told[1] and "bad failed" in told[2]
 
@@ -487,8 +488,7 @@ def test_the_lock_of_a_killed_run_does_not_block(toy: Toy) -> None:
             textwrap.dedent(f"""
             import sys, time
             from pathlib import Path
-            from mpod_pipeline.batch.lock import WorkspaceLock, who_holds
-from mpod_pipeline.batch.under_way import UnderWay
+            from mpod_pipeline.batch.lock import WorkspaceLock
             WorkspaceLock(Path({str(toy.workspace / "records/.lock")!r})).acquire("doomed")
             print("locked", flush=True)
             time.sleep(60)
