@@ -17,4 +17,6 @@ def load_from(catalog: CatalogProtocol, name: str) -> Any:
         cause: BaseException | None = error
         while cause and not isinstance(cause, SetupError):
             cause = cause.__cause__
-        raise (cause or error) from error
+        if cause is None:
+            raise
+        raise cause from cause.__cause__  # from what it caused, the chain would be a circle
