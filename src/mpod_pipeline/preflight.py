@@ -92,6 +92,8 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
             check()
         except SetupError as error:
             lacks.append(str(error))
+    if len(lacks) == 1:
+        raise SetupError(lacks[0])
     if lacks:
         raise SetupError("This run cannot start.\n" + "\n".join(f"- {lack}" for lack in dict.fromkeys(lacks)))
 
