@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mpod_pipeline.batch.progress import in_words
 from mpod_pipeline.batch.records import Record, now
 
 _COLUMNS = ("products", "made", "skipped", "failed", "left_out", "seconds")
@@ -87,6 +88,13 @@ class RunSummary:
         if self.stopped_by:
             lines.append(f"stopped: {self.stopped_by}")
         return "\n".join(lines)
+
+
+def in_a_line(counts: Mapping[str, float]) -> str:
+    """A stage's counts, those that are not nought, and its time."""
+    told = (f"{counts[name]} {name.replace('_', ' ')}" for name in _COLUMNS[1:-1] if counts[name])
+    of = f"{counts['products']} product{'' if counts['products'] == 1 else 's'}"
+    return ", ".join([of, *told, in_words(counts["seconds"])])
 
 
 def table_lines(rows: Sequence[tuple[str, ...]], texts: Iterable[int] = (0,)) -> Iterator[str]:

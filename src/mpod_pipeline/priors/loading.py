@@ -9,8 +9,10 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
 from safetensors import SafetensorError
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
@@ -18,6 +20,10 @@ from mpod_pipeline.priors.novel_view import NovelViewPrior
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.text_to_image import TextToImagePrior
 from mpod_pipeline.weights_files import on_device
+
+# One for each network that is loaded, in the log of every run
+disable_diffusers_bars()
+disable_transformers_bars()
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 T = TypeVar("T")
