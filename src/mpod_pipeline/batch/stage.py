@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
-from mpod_pipeline.errors import StoppedError
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.stopping import stop_if_told, stopped_run
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +77,11 @@ def run_stage(
             ledger.forget_checkpoint(product)
         progress.done(product)
 
-    with _told_to_stop(), ExitStack() as stack:
+    with stopped_run(), ExitStack() as stack:
         progress = stack.enter_context(StageProgress(stage.name, len(products)))
         executor: Executor | None = None
         for product in products:
+            stop_if_told()
             decision = ledger.decide(product)
             if isinstance(decision, Settled):
                 counts["left_out" if decision.left_out else "skipped"] += 1
@@ -105,11 +106,3 @@ def run_stage(
             yield chunk(records={product: record.to_json()})
             ledger.forget_checkpoint(product)
     yield chunk(summary={stage.name: {**counts, "seconds": round(time.perf_counter() - started, 3)}})
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[None]:
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as signal:  # the latter is how Ray's driver takes SIGTERM
-        raise StoppedError("The run was told to stop; the next one goes on.") from signal
