@@ -7,6 +7,7 @@ also remembered, and raised again at once where Python says that it ignored it, 
 
 from __future__ import annotations
 
+import random
 import signal
 import sys
 import threading
@@ -21,8 +22,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: A second signal ends the process at once. Within so many seconds it is the first one again: `timeout` sends it to the
 #: process and to its group.
 SAME_S = 1.0
-#: How soon after it was ignored an interrupt is raised again: not in the place that ignored it.
-AGAIN_S = 0.05
+#: How soon after it was ignored an interrupt is raised again: between these, as a regular beat might meet the same
+#: place each time.
+AGAIN_S = (0.002, 0.05)
 
 
 class _Told:
@@ -94,6 +96,6 @@ def _interrupt_again(number: int, frame: FrameType | None) -> None:
 
 def _after_an_ignored_error(error: sys.UnraisableHookArgs) -> None:
     if issubclass(error.exc_type, KeyboardInterrupt) and _told.since is not None:
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(*AGAIN_S))
     else:
         sys.__unraisablehook__(error)
