@@ -43,11 +43,15 @@ def kedro_run(
 
 
 def in_mlflow(folder: Path, scores: list[str]) -> None:
-    """The run is there, with each score of the product and of the catalog, and the picture."""
+    """The run is there, with the catalog's scores, the products' as a table, the model and the picture."""
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     (experiment,) = [e for e in client.search_experiments() if e.name == "mpod_pipeline"]
     (run,) = client.search_runs([experiment.experiment_id])
-    assert {f"{row}/{score}" for row in ("mug", "mean") for score in scores} <= set(run.data.metrics)
+    assert {f"mean/{score}" for score in scores} <= set(run.data.metrics)
+    assert not [name for name in run.data.metrics if name.startswith("mug/")]
+    made = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"scores.json", "scores.csv", "summary.json"} <= made
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "meshes")] == ["meshes/mug.glb"]
     assert run.data.params["outline.steps"] == "30"
     assert [file.path for file in client.list_artifacts(run.info.run_id, "turntables")] == [
         "turntables/mug.png"

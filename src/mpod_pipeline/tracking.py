@@ -10,8 +10,8 @@ import logging
 import os
 import re
 import shlex
-import socket
 import sqlite3
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +20,8 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import click
 import mlflow
@@ -321,9 +322,14 @@ def _require_writable(file: Path) -> None:
 
 
 def _require_server(uri: str) -> None:
-    address = urlsplit(uri)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    socket.create_connection((address.hostname or "", port), timeout=SERVER_S).close()
+    """Whatever it answers, if only that it lacks the page or has a certificate of its own: the rest is MLflow's."""
+    try:
+        urlopen(f"{uri.rstrip('/')}/health", timeout=SERVER_S).close()
+    except HTTPError:
+        pass
+    except URLError as error:
+        if not isinstance(error.reason, ssl.SSLError):
+            raise
 
 
 def follow_the_store(uri: str, experiment: ExperimentOptions) -> None:
