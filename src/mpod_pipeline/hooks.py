@@ -101,13 +101,13 @@ class BatchHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        if dataset_name == f"{node.name}_records":
-            for record in data.values():
-                self.summary.note(Record.model_validate(record))
-        elif dataset_name == f"{node.name}_summary":
-            for stage, counts in data.items():
-                self.summary.stages[stage] = counts
-                logger.info("%s: %s", stage, in_a_line(counts))
+        if dataset_name != f"{node.name}_records":
+            return
+        for record in data["records"].values():
+            self.summary.note(Record.model_validate(record))
+        for stage, counts in data["summary"].items():
+            self.summary.stages[stage] = counts
+            logger.info("%s: %s", stage, in_a_line(counts))
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:

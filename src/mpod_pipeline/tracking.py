@@ -148,17 +148,8 @@ class TrackingHooks:
             return
         if not data:
             return
-        if dataset_name == f"{node.name}_summary":
-            self._log((f"{node.name}/{name}", value, 0) for name, value in data[node.name].items())
-            self._flush()
-        elif dataset_name == f"{node.name}_losses":
-            self._log(
-                (f"loss/{node.name}/{product}/{name}", value, step)
-                for product, curves in data.items()
-                if self._follows(product)
-                for name, curve in curves.items()
-                for step, value in _thinned(curve)
-            )
+        if dataset_name == f"{node.name}_records":
+            self._log_records(node.name, data)
         elif dataset_name.endswith("_curve"):
             self._log((f"loss/{node.name}", value, step) for step, value in data)
             self._flush()
@@ -196,6 +187,18 @@ class TrackingHooks:
         if len(self._followed) < FOLLOWED:
             self._followed.add(product)
         return product in self._followed
+
+    def _log_records(self, stage: str, data: dict[str, Any]) -> None:
+        self._log(
+            (f"loss/{stage}/{product}/{name}", value, step)
+            for product, curves in data["losses"].items()
+            if self._follows(product)
+            for name, curve in curves.items()
+            for step, value in _thinned(curve)
+        )
+        if data["summary"]:
+            self._log((f"{stage}/{name}", value, 0) for name, value in data["summary"][stage].items())
+            self._flush()
 
     def _log_scores(self, name: str, table: pd.DataFrame) -> None:
         """The table, to be read in MLflow and as a file; as metrics, the catalog's means, or the priors' in all."""

@@ -29,7 +29,7 @@ from ray.exceptions import OutOfMemoryError  # noqa: E402
 
 from mpod_pipeline.batch.ray_workers import DIED, RayWorkers  # noqa: E402
 
-STAGE = Stage("copy", artifacts=("copies",), code_version=1, has_losses=True)
+STAGE = Stage("copy", artifacts=("copies",), code_version=1)
 ROOT = Path(__file__).parents[2]
 
 
@@ -84,8 +84,8 @@ class Bench:
 
     def save(self, chunk: dict[str, Any]) -> None:
         self.copies.save(chunk["copies"])
-        self.losses.save(chunk["losses"])
-        self.records.save(chunk["records"])
+        self.losses.save(chunk["records"]["losses"])
+        self.records.save(chunk["records"]["records"])
         self.saved.update(list(chunk["copies"]))
 
     def run(self, **settings: Any) -> None:
@@ -186,7 +186,7 @@ def test_few_results_are_under_way_while_nobody_takes_them(bench: Bench) -> None
     chunks = bench.chunks()
     for chunk in chunks:
         bench.save(chunk)
-        if chunk["records"]:
+        if chunk["records"]["records"]:
             break
     time.sleep(1.0)
     assert sum(bench.attempts().values()) <= 1 + 2 + 1  # the saved one, one a worker, and one just handed out
@@ -210,7 +210,7 @@ def test_a_node_that_goes_away_loses_no_product(bench: Bench, cluster: Any) -> N
     gone = False
     for chunk in bench.chunks():
         bench.save(chunk)
-        if chunk["records"] and not gone:
+        if chunk["records"]["records"] and not gone:
             # the worker whose result this is has its next task already: whoever began last is in the middle of one
             end = time.monotonic() + 60
             while (begun := bench.newest_attempt()).split("-")[1] in bench.saved and time.monotonic() < end:

@@ -76,7 +76,7 @@ class Bench:
         self.worked.clear()
         for chunk in self.run(**options):
             self.copies.save(chunk["copies"])
-            self.records.save(chunk["records"])
+            self.records.save(chunk["records"]["records"])
         return list(self.worked)
 
 

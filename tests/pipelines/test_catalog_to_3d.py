@@ -83,6 +83,26 @@ def test_every_stages_settings_are_typed(context: KedroContext) -> None:
                 assert isinstance(context.catalog.load(name), Parameters), f"{node.name}: {name}"
 
 
+def test_the_graph_shows_what_a_person_looks_for(context: KedroContext) -> None:
+    """Of each stage, one dataset has all that is written down about it."""
+    data = [name for name in pipelines["catalog_to_3d"].datasets() if not name.startswith("params:")]
+    for node in pipelines["catalog_to_3d"].nodes:
+        assert [name for name in data if name.startswith(node.name)] == [f"{node.name}_records"]
+
+
+def test_every_preview_can_be_drawn_before_the_first_run(context: KedroContext) -> None:
+    """Kedro-Viz warns of each that cannot."""
+    drawn = set()
+    for pipeline in pipelines.values():
+        for name in pipeline.datasets():
+            dataset = context.catalog.get(name)
+            settings = (getattr(dataset, "metadata", None) or {}).get("kedro-viz", {})
+            if hasattr(dataset, "preview") and settings.get("preview") is not False:
+                dataset.preview()
+                drawn.add(name)
+    assert {"photos", "cutouts", "turntables", "normals", "scores"} <= drawn
+
+
 def write(folder: Path, product: str, scores: dict[str, Any] | None, state: str = "made") -> None:
     records = folder / "records" / "evaluate"
     records.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,10 @@ from mpod_pipeline.stopping import stop_if_told, stopped_run
 
 logger = logging.getLogger(__name__)
 
+#: The parts of a stage's output ``records``: by product loss curves, tracebacks and records (see `Record`); and at the
+#: end, by stage, the counts and seconds.
+WRITTEN_DOWN = ("losses", "tracebacks", "records", "summary")
+
 
 def run_stage(
     stage: Stage,
@@ -49,7 +53,8 @@ def run_stage(
     """
 
     def chunk(**outputs: dict[str, Any]) -> dict[str, Any]:
-        return {name: outputs.get(name, {}) for name in stage.outputs}
+        artifacts = {name: outputs.get(name, {}) for name in stage.artifacts}
+        return {**artifacts, "records": {name: outputs.get(name, {}) for name in WRITTEN_DOWN}}
 
     # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
     yield chunk()

@@ -50,7 +50,7 @@ def evaluate(
     )
     for chunk in chunks:
         # The summary comes last, when all scores are on disk.
-        yield {**chunk, "scores": tabulate_scores(history) if chunk["summary"] else pd.DataFrame()}
+        yield {**chunk, "scores": tabulate_scores(history) if chunk["records"]["summary"] else pd.DataFrame()}
 
 
 def _evaluator(parameters: EvaluationParameters) -> Work:

@@ -17,7 +17,6 @@ STAGE = Stage(
     artifacts=("outline_fields",),
     code_version=5,
     made_by={"cutout": "segment"},
-    has_losses=True,
 )
 
 

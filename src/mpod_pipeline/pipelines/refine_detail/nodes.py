@@ -24,7 +24,6 @@ STAGE = Stage(
         "field": "optimize_outline",
         "masks": "export_masks",
     },
-    has_losses=True,
 )
 
 
