@@ -107,7 +107,13 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert failures[["product", "stage", "error"]].to_numpy().tolist() == [
         ["letter", "segment", "ProductError"]
     ]
-    for place in ("GLBs:", "pictures:", "scores:", "MLflow run:"):
+    for place in (
+        "GLBs:",
+        "pictures:",
+        "normals:",
+        "scores:",
+        "MLflow run: http://127.0.0.1:5000/#/experiments/",
+    ):
         assert place in first.stdout
 
     mesh, field = workspace / "07_model_output/meshes/mug.glb", workspace / "06_models/outline_fields"
@@ -136,12 +142,13 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
 def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, tmp_path: Path) -> None:
     settings = f"photos={photos},workspace={tmp_path / 'workspace'},textual_inversion.steps=1000000"
     command = [sys.executable, "-m", "kedro", "run", "--nodes=segment,learn_tokens", f"--params={settings}"]
+    command += ["--env=nightly"]  # whose log is quiet: no bar of any library, no line but warnings
     run = subprocess.Popen(
         command,
         cwd=ROOT,
         env=environment(tmp_path),
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
     )
     reporting = tmp_path / "workspace/08_reporting"
@@ -150,10 +157,14 @@ def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, t
         time.sleep(0.05)
     run.send_signal(signal.SIGTERM)
     try:
-        output, _ = run.communicate(timeout=120)
+        output, errors = run.communicate(timeout=120)
     finally:
         run.kill()
-    assert run.returncode == 130 and "told to stop" in output
+    assert run.returncode == 130
+    warning, told = errors.splitlines()
+    assert "WARNING segment: letter failed." in warning
+    assert told == "Error: The run was told to stop; the next one goes on."
+    assert "stopped: StoppedError" in output and "GLBs:" not in output
     assert list(pd.read_csv(reporting / "failures.csv")["product"]) == ["letter"]
     (summary,) = (json.loads(path.read_text()) for path in (reporting / "runs").glob("*.json"))
     assert summary["verdict"] == "stopped"
@@ -188,3 +199,11 @@ def test_bad_photos_are_recorded_and_the_good_ones_are_cut_out(photos: Path, tmp
         assert sentence[0].isupper() and sentence.endswith(".") and "Error" not in sentence
     made = {path.name for path in tmp_path.iterdir()} - beside
     assert made <= {"workspace", "mlflow.db", "mlartifacts", "mlruns"}, made
+
+    lines = run.stderr.splitlines()  # the day's log
+    assert [line.split(maxsplit=2)[2] for line in lines if " INFO " in line] == [
+        "INFO Step 1 of 1: segment",
+        f"INFO segment: 13 products, 2 made, 11 failed, {lines[-1].rsplit(', ', 1)[1]}",
+    ]
+    assert all(" INFO " in line or " WARNING segment: " in line for line in lines)
+    assert "GLBs:" not in run.stdout and "failures:" in run.stdout  # only what is there

@@ -47,8 +47,9 @@ from mpod_pipeline.hooks import BatchHooks, is_batch
 from mpod_pipeline.params import PLACES
 
 logger = logging.getLogger(__name__)
-# It sets itself to INFO when it is imported, and tells of each table that it makes in a new store.
-logging.getLogger("mlflow").setLevel(logging.WARNING)
+# Both set themselves to INFO when they are imported, and tell of each table that they make in a new store.
+for _name in ("mlflow", "kedro_mlflow"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 #: Datasets whose files are kept with the run.
 FILES = ("meshes", "turntables", "road_turntables", "novel_view_samples", "caption_samples")
