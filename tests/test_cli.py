@@ -89,9 +89,14 @@ def test_a_folder_of_a_run_may_be_under_the_home_folder(name: str, monkeypatch: 
     monkeypatch.setenv("HOME", "/home/me")
     assert folder(name, "~/x y/z") == "/home/me/x y/z"
     assert folder(name, "data") == "data"
-    for wrong in ("", 2026, 1e3, None, "C:\\x", "c:/x", "/srv/{x}", "~nobody-of-that-name/x"):
+    for wrong in ("", 2026, 1e3, None, "C:\\x", "c:/x", "~nobody-of-that-name/x"):
         with pytest.raises(SetupError, match=name):
             folder(name, wrong)
+    if name == "workspace":  # many of whose datasets are patterns
+        with pytest.raises(SetupError, match="braces"):
+            folder(name, "/srv/{x}")
+    else:
+        assert folder(name, "/srv/{x}") == "/srv/{x}"
 
 
 def test_kedros_wrapping_does_not_hide_what_a_dataset_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +134,13 @@ def test_status_knows_the_settings_of_an_environment(tmp_path: Path) -> None:
 
 def test_every_other_option_is_kedros_own() -> None:
     assert {option.name for option in run.params} == {option.name for option in kedro_run.params}
+
+
+def test_the_help_offers_nothing_that_is_refused() -> None:
+    told = CliRunner().invoke(run, ["--help"]).output
+    assert "ThreadRunner" in told and "--nodes" in told
+    for refused in ("--async", "ParallelRunner", "--only-missing-outputs", "--load-versions"):
+        assert refused not in told
 
 
 def project() -> ProjectMetadata:

@@ -65,7 +65,8 @@ class ParamsOption(click.Option):
             ["--params"],
             multiple=True,
             callback=_read_params,
-            help="Settings: key=value, nested by dots, separated by commas, lists in brackets.",
+            help="Settings: key=value, nested by dots, separated by commas; lists in brackets, texts with commas in "
+            "quotes. May be given several times.",
         )
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
@@ -101,12 +102,13 @@ def _read_config(context: click.Context, option: click.Parameter, value: Any) ->
 
 
 def run_options() -> list[click.Parameter]:
-    """Kedro's, with --params and --config of our own."""
-    options = [copy(option) for option in kedro_run.params if option.name != "params"]
-    for option in options:
-        if option.name == "config":
-            option.callback = _read_config
-    return [*options, ParamsOption()]
+    """Kedro's, with --params and --config of our own, and without a word on what is refused (see `check_options`)."""
+    options = {option.name: copy(option) for option in kedro_run.params if option.name != "params"}
+    options["config"].callback = _read_config
+    vars(options["runner"])["help"] = "SequentialRunner (the default) or ThreadRunner."
+    for refused in ("is_async", "only_missing_outputs", "load_versions"):
+        vars(options[refused])["hidden"] = True
+    return [*options.values(), ParamsOption()]
 
 
 @contextmanager

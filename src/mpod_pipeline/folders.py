@@ -10,7 +10,8 @@ from mpod_pipeline.errors import SetupError
 def folder(name: str, place: object) -> str:
     """The resolver ``${folder:NAME,PLACE}``: a folder as the settings name it, with ``~`` for the home folder.
 
-    Raises SetupError where it is no text, a path of Windows, or has braces (Kedro's catalog takes them for a pattern).
+    Raises SetupError where it is no text, a path of Windows, or a workspace with braces, in which Kedro's catalog sees a
+    pattern.
     """
     how = f"set it by --params={name}=FOLDER, or in globals.yml"
     if not isinstance(place, str) or not place.strip():
@@ -23,7 +24,7 @@ def folder(name: str, place: object) -> str:
             f"The setting {name} is {place}, a path of Windows. Under WSL the folder is "
             f"/mnt/{windows.drive.rstrip(':').lower()}/{within}: {how}."
         )
-    if {"{", "}"} & set(place):
+    if name == "workspace" and {"{", "}"} & set(place):
         raise SetupError(f"The setting {name} is {place}, and braces cannot be part of it: {how}.")
     try:
         return str(Path(place).expanduser())
