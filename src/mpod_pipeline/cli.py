@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -124,10 +125,9 @@ def told_in_a_sentence() -> Iterator[None]:
         raise
     except KeyboardInterrupt as error:  # where no stage was at work, whose books would have to be closed
         stop_heard()
-        import mlflow
-
         with suppress(Exception):  # as in `tracking`: a store in trouble costs the record
-            mlflow.end_run("KILLED")
+            if mlflow := sys.modules.get("mlflow"):  # without it, no run is open
+                mlflow.end_run("KILLED")
         raise Stopped("Told to stop.") from error
     except Exception as error:
         if (sentence := _sentence(error)) is None:

@@ -10,8 +10,8 @@ from mpod_pipeline.errors import SetupError
 def folder(name: str, place: object) -> str:
     """The resolver ``${folder:NAME,PLACE}``: a folder as the settings name it, with ``~`` for the home folder.
 
-    Raises SetupError where it is no text, a path of Windows, or a workspace with braces, in which Kedro's catalog sees a
-    pattern.
+    Raises SetupError where it is no text, a path of Windows, or a workspace with braces: Kedro's catalog sees a pattern
+    in them.
     """
     how = f"set it by --params={name}=FOLDER, or in globals.yml"
     if not isinstance(place, str) or not place.strip():

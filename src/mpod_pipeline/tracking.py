@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import sqlite3
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +19,6 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 import click
 import mlflow
@@ -44,6 +41,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mpod_pipeline.folders import folder
 from mpod_pipeline.hooks import BatchHooks, is_batch
+from mpod_pipeline.network import require_answer
 from mpod_pipeline.params import PLACES
 
 logger = logging.getLogger(__name__)
@@ -301,7 +299,7 @@ def opened_store(uri: str) -> Iterator[None]:
         if uri.startswith("http"):
             for name, value in PATIENCE.items():
                 os.environ.setdefault(name, value)
-            _require_server(uri)
+            require_answer(f"{uri.rstrip('/')}/health", SERVER_S)
         yield
 
 
@@ -323,17 +321,6 @@ def _require_writable(file: Path) -> None:
         connection.rollback()
     finally:
         connection.close()
-
-
-def _require_server(uri: str) -> None:
-    """Whatever it answers, if only that it lacks the page or has a certificate of its own: the rest is MLflow's."""
-    try:
-        urlopen(f"{uri.rstrip('/')}/health", timeout=SERVER_S).close()
-    except HTTPError:
-        pass
-    except URLError as error:
-        if not isinstance(error.reason, ssl.SSLError):
-            raise
 
 
 def follow_the_store(uri: str, experiment: ExperimentOptions) -> None:
