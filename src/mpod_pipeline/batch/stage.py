@@ -74,7 +74,7 @@ def run_stage(
         else:
             counts["made"] += 1
             artifacts = {name: {product: outcome.result[name]} for name in stage.artifacts}
-            yield chunk(**artifacts, losses={product: outcome.curves})
+            yield chunk(**artifacts, losses={product: outcome.curves} if outcome.curves else {})
             record = ledger.made(todo, outcome)
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
         # Its end is on record. What ended runs may have been killed from outside, and goes on where it was.
