@@ -38,6 +38,7 @@ def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
         "tokens": torch.zeros(1),
         "outline_fields": {},
         "outline_masks": {"mask": pixel},
+        "detail_models": {},
         "meshes": b"glTF",
         "evaluations": {"psnr": 20.0},
         "turntables": pixel,
@@ -72,7 +73,7 @@ def measure(folder: Path) -> None:
     bootstrap_project(ROOT)
     for stage in STAGES:
         import_module(f"mpod_pipeline.pipelines.{stage}.nodes").run_stage = partial(free_stage, run_stage)
-    CODECS["outline_field"] = CODECS["json"]
+    CODECS["outline_field"] = CODECS["painted_surface"] = CODECS["json"]
     params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace")}
 
     def run() -> dict[str, float]:

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from pygltflib import GLTF2
 
-from mpod_pipeline.geometry.export import from_glb
+from mpod_pipeline.geometry.glb import from_glb
+from mpod_pipeline.pipelines import STAGES
 from tests.command import ROOT, environment
 
 FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
@@ -92,9 +93,8 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     scores = pd.read_csv(workspace / "08_reporting/scores.csv").set_index("product")
     assert list(scores.index) == ["mug", "mean"]
     assert scores.loc["mug"].notna().all()
-    stages = ("segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate")
     measures = ("cx", "similarity", "mvc")
-    columns = [f"seconds_{stage}" for stage in stages]
+    columns = [f"seconds_{stage}" for stage in STAGES]
     columns += [f"{of}{name}_efficientnet_lite0" for of in ("", "outline_") for name in measures]
     assert set(columns) <= set(scores.columns)
     assert scores.loc["mug", ["pieces", "watertight"]].tolist() == [1, 1]
@@ -113,7 +113,9 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert again.returncode == 0
     assert mesh.stat().st_mtime_ns == made
 
-    changed = kedro_run(photos, workspace, "--nodes=refine_detail", params="detail.mask_guidance=none")
+    changed = kedro_run(
+        photos, workspace, "--nodes=refine_detail,export_models", params="detail.mask_guidance=none"
+    )
     assert changed.returncode == 0
     assert mesh.read_bytes() != before[0]
     assert (field / "mug.safetensors").stat().st_mtime_ns == before[1]
@@ -123,9 +125,8 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert measured.returncode == 0
     assert (field / "mug.safetensors").stat().st_mtime_ns != before[1]
     document = GLTF2.load_from_bytes(mesh.read_bytes())
-    (node,) = document.nodes
     positions = document.accessors[document.meshes[0].primitives[0].attributes.POSITION]
-    sides = np.subtract(positions.max, positions.min) * node.scale
+    sides = np.subtract(positions.max, positions.min)
     assert sides.max() == pytest.approx(0.12, rel=1e-5)  # float32
 
 

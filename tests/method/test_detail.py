@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, is_watertight
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view
@@ -24,6 +24,7 @@ from mpod_pipeline.method.detail import (
     start_shape,
 )
 from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, evaluate
+from mpod_pipeline.method.export import ExportParameters, export_model
 from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
 from mpod_pipeline.method.textual_inversion import (
     TextualInversionParameters,
@@ -37,7 +38,8 @@ from mpod_pipeline.rendering.cameras import Cameras
 from tests.method.test_masks import RADIUS, Ball
 
 MASKS = MaskParameters(azimuths=4, elevations_deg=(0.0,), resolution=32)
-FAST = DetailParameters(steps=4, grid_resolution=16, resolution=32, photo_elevation_deg=0.0, texture_size=64)
+FAST = DetailParameters(steps=4, grid_resolution=16, resolution=32, photo_elevation_deg=0.0)
+EXPORT = ExportParameters(texture_size=64, photo_elevation_deg=0.0)
 
 
 def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None:
@@ -60,9 +62,10 @@ def test_the_road_from_field_to_scored_mesh(
     masks = export_masks(field, MASKS)
     token = text_to_image.word_embedding("a")
     losses: list[dict[str, float]] = []
-    made = refine_detail(
+    refined = refine_detail(
         cutout, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v)
     )
+    made = export_model(refined, cutout, EXPORT)
     assert len(losses) == 4
     assert {"reference_colour", "novel_view_mask", "sds", "laplacian", "colour_smoothness"} <= set(losses[0])
     shape = Mesh(torch.from_numpy(made.vertices), torch.from_numpy(made.faces).long())
@@ -92,13 +95,13 @@ class Pair(Ball):
 def some_steps(
     cutout: NDArray[np.uint8], field: OutlineField, prior: TextToImagePrior, **settings: object
 ) -> tuple[TexturedMesh, list[dict[str, float]]]:
-    """What `refine_detail` makes of a field with FAST's settings but for these, and its losses."""
+    """What becomes of a field with FAST's settings but for these, and the losses."""
     losses: list[dict[str, float]] = []
     p = FAST.model_copy(update=settings)
     token = prior.word_embedding("a")
     masks = export_masks(field, MASKS)
-    made = refine_detail(cutout, token, field, masks, prior, p, 0, lambda s, n, v: losses.append(v))
-    return made, losses
+    refined = refine_detail(cutout, token, field, masks, prior, p, 0, lambda s, n, v: losses.append(v))
+    return export_model(refined, cutout, EXPORT), losses
 
 
 def test_the_photo_paints_the_mesh(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
@@ -185,7 +188,9 @@ def test_a_pair_stays_a_pair(cutout: NDArray[np.uint8], text_to_image: TextToIma
     masks = export_masks(field, MASKS)
     p = FAST.model_copy(update={"grid_resolution": 24, "steps": 1})
     token = text_to_image.word_embedding("a")
-    made = refine_detail(cutout, token, field, masks, text_to_image, p, 0, lambda *_: None)
+    refined = refine_detail(cutout, token, field, masks, text_to_image, p, 0, lambda *_: None)
+    assert check_mesh(Mesh(refined.vertices, refined.faces)).components == 2
+    made = export_model(refined, cutout, EXPORT)
     # the texture's seams part the vertices
     vertices, whole = torch.unique(torch.from_numpy(made.vertices), dim=0, return_inverse=True)
     assert check_mesh(Mesh(vertices, whole[torch.from_numpy(made.faces).long()])).components == 2

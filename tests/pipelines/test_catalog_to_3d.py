@@ -20,13 +20,22 @@ from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.evaluate.nodes import tabulate_scores
 
 ROOT = Path(__file__).parents[2]
-NODES = ["segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate"]
+NODES = [
+    "segment",
+    "learn_tokens",
+    "optimize_outline",
+    "export_masks",
+    "refine_detail",
+    "export_models",
+    "evaluate",
+]
 #: Where the artifacts are in a workspace; others build on these places.
 PLACES = {
     "cutouts": "02_intermediate/cutouts/mug.png",
     "tokens": "04_feature/tokens/mug.safetensors",
     "outline_fields": "06_models/outline_fields/mug.safetensors",
     "outline_masks": "05_model_input/outline_masks/mug.npz",
+    "detail_models": "06_models/detail_models/mug.safetensors",
     "meshes": "07_model_output/meshes/mug.glb",
     "turntables": "08_reporting/turntables/mug.png",
 }

@@ -135,6 +135,20 @@ class Field:
         return OutlineField.load(path)
 
 
+class Surface:
+    """What stage 2 made of a product, in safetensors. Written as it is stored, read as a `PaintedSurface`."""
+
+    suffixes = (".safetensors",)
+
+    def write(self, value: Any, path: Path) -> None:
+        value.save(path)
+
+    def read(self, path: Path) -> Any:
+        from mpod_pipeline.fields.painted_surface import PaintedSurface  # as in `Field`
+
+        return PaintedSurface.load(path)
+
+
 CODECS: dict[str, Codec] = {
     "png": Png(),
     "token": Token(),
@@ -143,4 +157,5 @@ CODECS: dict[str, Codec] = {
     "json": Json(),
     "traceback": Traceback(),
     "outline_field": Field(),
+    "painted_surface": Surface(),
 }

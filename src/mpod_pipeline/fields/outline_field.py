@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
 from mpod_pipeline.fields.mlp import make_mlp
+from mpod_pipeline.fields.stored import Stored, fill, read_stored
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.rendering.volume import Maker, OccupancyGrid
 
-#: Version of the files that `StoredOutlineField.save` writes.
-FORMAT_VERSION = 4
-#: The file's one entry of metadata. safetensors writes several in random order, and equal fields shall be equal files.
-HEADER = "outline_field"
+#: Version of the files that are written here, and the kind of file.
+FORMAT_VERSION, KIND = 4, "outline_field"
 
 # Corners of a tetrahedron: the four directions in which `OutlineField.normals` looks.
 _TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
@@ -53,18 +48,6 @@ class OutlineFieldParameters(Parameters):
         lt=1,
         description="what a cell keeps of the greatest density seen in it, at each further look",
     )
-
-
-@dataclass(frozen=True)
-class StoredOutlineField:
-    """What of a field goes to disk, all on the CPU: it can be sent to a machine that has no GPU, and saved there."""
-
-    header: str
-    tensors: dict[str, Tensor]
-
-    def save(self, path: Path) -> None:
-        """Write all that is needed to render the field again: safetensors, with the settings as metadata."""
-        save_file(self.tensors, path, {HEADER: self.header})
 
 
 class OutlineField(nn.Module):
@@ -142,15 +125,9 @@ class OutlineField(nn.Module):
         own = features[..., features.shape[-1] // 2 :].flatten(1)
         return torch.sigmoid(self.network["albedo"](own))
 
-    def stored(self) -> StoredOutlineField:
-        """The field as it is now, to be saved."""
-        header = {
-            "format_version": FORMAT_VERSION,
-            "maker": self.maker,
-            "settings": self.settings.model_dump(mode="json"),
-        }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        return StoredOutlineField(json.dumps(header), tensors)
+    def stored(self) -> Stored:
+        """The field as it is now, to be saved: all that is needed to render it again."""
+        return Stored.of(KIND, FORMAT_VERSION, self.maker, self.settings, self._tensors())
 
     @classmethod
     def load(cls, path: Path, maker: Maker | None = None) -> OutlineField:
@@ -160,9 +137,9 @@ class OutlineField(nn.Module):
         constructor.
         """
         try:
-            header, tensors = _read(path)
+            header, tensors = read_stored(path, KIND, FORMAT_VERSION)
             field = cls(OutlineFieldParameters.model_validate(header["settings"]), maker or header["maker"])
-            field._fill(tensors)
+            fill(field._tensors(), tensors)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise ProductError(
                 f"The outline field {path.name} cannot be read ({error}); optimise the outline again."
@@ -177,22 +154,3 @@ class OutlineField(nn.Module):
         }
         occupancy = {f"occupancy.{name}": tensor for name, tensor in self.occupancy.state_dict().items()}
         return {"table": self.encoding.table, **networks, **occupancy}
-
-    @torch.no_grad()
-    def _fill(self, tensors: dict[str, Tensor]) -> None:
-        for name, own in self._tensors().items():
-            if tensors[name].shape != own.shape:
-                raise RuntimeError(
-                    f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(own.shape)}"
-                )
-            own.copy_(tensors[name])
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    with safe_open(path, framework="pt") as file:
-        header = json.loads((file.metadata() or {})[HEADER])
-        if header["format_version"] != FORMAT_VERSION:
-            raise RuntimeError(f"format version {header['format_version']}, not {FORMAT_VERSION}")
-        if header["maker"] not in get_args(Maker):
-            raise RuntimeError(f"unknown maker {header['maker']!r}")
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

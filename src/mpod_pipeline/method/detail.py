@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,16 +16,14 @@ from typing_extensions import Self
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
-from mpod_pipeline.geometry.export import TexturedMesh
-from mpod_pipeline.geometry.mesh import Mesh, keep_large_components, simplify
+from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
-from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.outline_colours import OutlineColours
-from mpod_pipeline.method.photo_texture import with_photo
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import Parameters
@@ -36,6 +34,9 @@ from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.report import Report
+
+#: Settings that stood here before the step `export_models` was one.
+MOVED_TO_EXPORT = {"long_side_m", "triangles", "texture_size"}
 
 
 class DetailWeights(Parameters):
@@ -81,11 +82,13 @@ class DetailParameters(Parameters):
     )
     masked_columns: Literal["token", "token_and_after"] = "token"
     weights: DetailWeights = DetailWeights()
-    triangles: PositiveInt = Field(20_000, lt=100_000, description="at most, in the exported mesh")
-    texture_size: PositiveInt = Field(1024, le=2048)
-    long_side_m: PositiveFloat = Field(
-        0.3, description="metres of the exported model's longest side, as a photo does not tell its size"
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _export_is_a_step_of_its_own(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (moved := sorted(MOVED_TO_EXPORT & values.keys())):
+            raise ValueError(f"detail.{moved[0]} has moved: set export.{moved[0]}")
+        return values
 
     @model_validator(mode="after")
     def _controlnet_has_weights(self) -> Self:
@@ -105,8 +108,8 @@ def refine_detail(
     report: Report,
     checkpoint: Checkpoint | None = None,
     controlnet: ControlNetModel | None = None,
-) -> TexturedMesh:
-    """Turn the outline into a mesh, refine its shape and texture, and bake one texture.
+) -> PaintedSurface:
+    """Turn the outline into a mesh, and refine its shape and colours.
 
     controlnet: for the parameter ``mask_guidance`` "controlnet" (see `load_mask_controlnet`).
 
@@ -154,9 +157,8 @@ def refine_detail(
         losses_of, report, checkpoint
     )
     with torch.no_grad():
-        mesh = simplify(keep_large_components(shape.mesh().detach(), LEAST_PIECE), p.triangles)
-        colour = with_photo(texture.colour, mesh, cutout, photo_camera, p.maker)
-        return bake(mesh, colour, p.texture_size)
+        mesh = keep_large_components(shape.mesh().detach(), LEAST_PIECE)
+    return PaintedSurface(mesh.vertices, mesh.faces, texture)
 
 
 def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:

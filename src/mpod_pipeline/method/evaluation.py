@@ -15,7 +15,7 @@ from torchvision.ops import box_iou, masks_to_boxes
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view

@@ -12,7 +12,7 @@ import pandas as pd
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets import History, Partitions
-from mpod_pipeline.geometry.export import from_glb
+from mpod_pipeline.geometry.glb import from_glb
 from mpod_pipeline.method import evaluation
 from mpod_pipeline.method.evaluation import EvaluationParameters, load_encoders
 from mpod_pipeline.pipelines import STAGES
@@ -23,7 +23,7 @@ STAGE = Stage(
     "evaluate",
     artifacts=("evaluations", "turntables", "normals"),
     code_version=3,
-    made_by={"mesh": "refine_detail", "cutout": "segment", "field": "optimize_outline"},
+    made_by={"mesh": "export_models", "cutout": "segment", "field": "optimize_outline"},
     optional=frozenset({"ground_truth"}),
 )
 
