@@ -175,7 +175,9 @@ def scores_of_product(
             if outlined is None or outline_of != outlined_by:
                 outlined, outlined_by = outline_product(*member, road, p, seed, lambda *_: None), outline_of
             made = finish_product(outlined, road, p, seed, lambda *_: None)
-            Image.fromarray(np.concatenate([made.turntable, made.normals])).save(file.with_suffix(".png"))
+            Image.fromarray(np.concatenate([made.pictures.sheet, made.pictures.normals])).save(
+                file.with_suffix(".png")
+            )
             file.write_text(json.dumps({"choice": name, **made.scores}))
         scores.append(json.loads(file.read_text()))
     return scores

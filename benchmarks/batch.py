@@ -43,6 +43,7 @@ def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
         "evaluations": {"psnr": 20.0},
         "turntables": pixel,
         "normals": pixel,
+        "animations": pixel[None],
     }
 
     def work(

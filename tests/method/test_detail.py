@@ -75,12 +75,18 @@ def test_the_road_from_field_to_scored_mesh(
     evaluation = evaluate(cutout, field, made, made, Encoders([], []), p)
     assert evaluation.scores["silhouette_iou"] == 1.0
     assert evaluation.scores["chamfer"] == 0.0
-    assert (evaluation.scores["pieces"], evaluation.scores["watertight"]) == (1.0, 1.0)
+    assert (evaluation.scores["pieces"], evaluation.scores["watertight"]) == (1, True)
     assert 0 < evaluation.scores["outline_silhouette_iou"] < 1
-    assert evaluation.turntable.shape == evaluation.normals.shape == (32, 9 * 32, 3)
+    assert evaluation.pictures.sheet.shape == evaluation.pictures.normals.shape == (3 * 32, 4 * 32, 3)
+    assert evaluation.scores["psnr"] == 60.0 and evaluation.flags == []
+
     in_metres = replace(made, vertices=made.vertices * 0.2)
-    with pytest.raises(ProductError, match=r"ground truth .* world units"):
-        evaluate(cutout, field, made, in_metres, Encoders([], []), p)
+    flagged = evaluate(cutout, field, made, in_metres, Encoders([], []), p)
+    (flag,) = flagged.flags
+    assert flag.startswith("ground truth not used: ") and "world units" in flag
+    against_truth = {"psnr", "silhouette_iou", "chamfer", "outline_psnr", "outline_silhouette_iou"}
+    assert flagged.scores.keys() == evaluation.scores.keys() - against_truth
+    assert np.array_equal(flagged.pictures.sheet, evaluation.pictures.sheet)
 
 
 class Pair(Ball):

@@ -90,6 +90,7 @@ CARRIERS: dict[str, Callable[[str], Any]] = {
     "evaluations": lambda text: {"likeness": float(len(text))},
     "turntables": picture,
     "normals": picture,
+    "animations": lambda text: picture(text)[None, ..., :3],
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageSequence
 
 #: The name under which a learned token is saved; the one the prompts use.
 TOKEN = "<e>"
@@ -106,6 +106,29 @@ class Json:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
+class Animation:
+    """Pictures [N, H, W, 3] uint8 as one animated WebP, which goes round and round."""
+
+    suffixes = (".webp",)
+
+    def write(self, value: NDArray[np.uint8], path: Path) -> None:
+        first, *others = (Image.fromarray(frame) for frame in value)
+        first.save(
+            path,
+            format="WEBP",
+            save_all=True,
+            append_images=others,
+            duration=100,  # ms a picture
+            loop=0,
+            quality=80,
+            method=2,
+        )
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        with Image.open(path) as image:
+            return np.stack([np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)])
+
+
 class Traceback:
     """Python's account of an error, in UTF-8; lies beside the record of the failure."""
 
@@ -154,6 +177,7 @@ CODECS: dict[str, Codec] = {
     "token": Token(),
     "npz": Npz(),
     "glb": Glb(),
+    "animation": Animation(),
     "json": Json(),
     "traceback": Traceback(),
     "outline_field": Field(),

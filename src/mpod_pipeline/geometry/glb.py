@@ -8,6 +8,8 @@ product's base; how to come back to the world, `asset.extras` says. The same mes
 from __future__ import annotations
 
 import io
+import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +53,8 @@ def _world_to_gltf(vectors: NDArray) -> NDArray[np.float32]:
     return np.ascontiguousarray(vectors[:, [1, 2, 0]], np.float32)
 
 
-def _gltf_to_world(vectors: NDArray) -> NDArray[np.float32]:
+def gltf_to_world(vectors: NDArray) -> NDArray[np.float32]:
+    """Vectors [N, 3] of a file, in the axes of the world."""
     return np.ascontiguousarray(vectors[:, [2, 0, 1]], np.float32)
 
 
@@ -212,6 +215,16 @@ def _read_array(document: gltf.GLTF2, blob: bytes, index: int) -> NDArray:
     return np.ndarray(shape, dtype, buffer=blob, offset=start, strides=strides).copy()
 
 
+def is_ours(data: bytes) -> bool:
+    """Whether `to_glb` wrote the file. Any bytes may be asked about."""
+    try:
+        (length,) = struct.unpack_from("<I", data, 12)
+        generator = json.loads(data[20 : 20 + length])["asset"]["generator"]
+        return isinstance(generator, str) and generator.split()[:1] == [GENERATOR]
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def from_glb(data: bytes) -> TexturedMesh:
     """Read a GLB of ours back, in world units. Raises ProductError for one that is not a single textured mesh."""
     try:
@@ -227,12 +240,12 @@ def from_glb(data: bytes) -> TexturedMesh:
         with Image.open(io.BytesIO(blob[start : start + view.byteLength])) as picture:
             pixels = np.asarray(picture.convert("RGB"))
         frame = Frame.from_json(document.asset.extras or {})
-        positions = _gltf_to_world(_read_array(document, blob, attributes.POSITION)).astype(np.float64)
+        positions = gltf_to_world(_read_array(document, blob, attributes.POSITION)).astype(np.float64)
         return TexturedMesh(
             (positions / frame.scale + frame.base).astype(np.float32),
             _read_array(document, blob, primitive.indices).reshape(-1, 3).astype(np.int64),
             _read_array(document, blob, attributes.TEXCOORD_0),
-            _gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
+            gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
             pixels,
         )
     except MemoryError:
