@@ -100,6 +100,8 @@ def told(value: Any) -> str:
         return str(value.network["density"].output[0, 0].tolist())
     if isinstance(value, PaintedSurface):
         return str(value.vertices.tolist())
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value)
 
 

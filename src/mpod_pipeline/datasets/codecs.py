@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
+from mpod_pipeline.datasets.glb_file import GlbFile
+
 #: The name under which a learned token is saved; the one the prompts use.
 TOKEN = "<e>"
 
@@ -83,15 +85,15 @@ class Npz:
 
 
 class Glb:
-    """A binary glTF file, as bytes."""
+    """A binary glTF file, as bytes that show themselves."""
 
     suffixes = (".glb",)
 
     def write(self, value: bytes, path: Path) -> None:
         path.write_bytes(value)
 
-    def read(self, path: Path) -> bytes:
-        return path.read_bytes()
+    def read(self, path: Path) -> GlbFile:
+        return GlbFile(path.read_bytes())
 
 
 class Json:

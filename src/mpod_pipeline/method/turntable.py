@@ -12,10 +12,8 @@ from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.shading import normal_picture
+from mpod_pipeline.rendering.shading import LIGHT_GREY, normal_picture
 
-#: Grey of the background, in [0, 1]: white products are as common as white paper.
-BACKGROUND = 0.85
 #: The sheet's cells a row; the first cell is the photo.
 COLUMNS = 4
 #: Views all round, the first of them the photo's own.
@@ -44,11 +42,11 @@ def turntable(
     photo = _bytes(photo_on_grey(cutout, resolution))
     sheet, normals = [photo], [photo]
     for camera in sheet_cameras(photo_elevation_deg):
-        picture, opacity, normal = draw(mesh, camera, resolution, BACKGROUND)
+        picture, opacity, normal = draw(mesh, camera, resolution, LIGHT_GREY)
         sheet.append(_bytes(picture[0]))
-        normals.append(_bytes(normal_picture(normal, opacity, camera, BACKGROUND)[0]))
+        normals.append(_bytes(normal_picture(normal, opacity, camera, LIGHT_GREY)[0]))
     turn = Cameras.at([360.0 * i / FRAMES for i in range(FRAMES)], photo_elevation_deg)
-    frames = [_bytes(draw(mesh, camera, resolution * 3 // 4, BACKGROUND)[0][0]) for camera in turn]
+    frames = [_bytes(draw(mesh, camera, resolution * 3 // 4, LIGHT_GREY)[0][0]) for camera in turn]
     return Turntable(grid(sheet), grid(normals), np.stack(frames))
 
 
@@ -62,7 +60,7 @@ def sheet_cameras(photo_elevation_deg: float) -> Cameras:
 def photo_on_grey(cutout: NDArray[np.uint8], resolution: int) -> Tensor:
     """A cutout [S, S, 4] as the model's views show their product: [R, R, 3] in [0, 1]."""
     view = reference_view(cutout, resolution)
-    return (view.picture - (1 - BACKGROUND) * (1 - view.mask)).permute(1, 2, 0)
+    return (view.picture - (1 - LIGHT_GREY) * (1 - view.mask)).permute(1, 2, 0)
 
 
 def grid(cells: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
