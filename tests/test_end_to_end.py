@@ -92,7 +92,7 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
         Image.open(workspace / picture / "mug.png").load()
     scores = pd.read_csv(workspace / "08_reporting/scores.csv").set_index("product")
     assert list(scores.index) == ["mug", "mean"]
-    assert scores.loc["mug"].notna().all()
+    assert scores.loc["mug"].drop("flags").notna().all()  # it may have nothing to flag
     measures = ("cx", "similarity", "mvc")
     columns = [f"seconds_{stage}" for stage in STAGES]
     columns += [f"{of}{name}_efficientnet_lite0" for of in ("", "outline_") for name in measures]

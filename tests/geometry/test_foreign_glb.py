@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from typing import Any
 
 import numpy as np
@@ -146,3 +148,27 @@ def test_a_file_without_triangles_says_so() -> None:
     points = trimesh.Scene([trimesh.PointCloud(torch.rand(5, 3).numpy())])
     with pytest.raises(ProductError, match="no triangles"):
         from_any_glb(points.export(file_type="glb"))
+
+
+def written_over(data: bytes, accessor: int, what: bytes) -> bytes:
+    """A GLB with other bytes at the beginning of what an accessor reads."""
+    (length,) = struct.unpack_from("<I", data, 12)
+    content = json.loads(data[20 : 20 + length])
+    start = 28 + length + content["bufferViews"][content["accessors"][accessor]["bufferView"]]["byteOffset"]
+    return data[:start] + what + data[start + len(what) :]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize(
+    ("accessor", "what", "said"),
+    [(3, b"\xfe\xff", "triangles without vertices"), (0, b"\x00\x00\xc0\x7f", "vertices that are nowhere")],
+    ids=["index", "position"],
+)
+def test_a_damaged_mesh_never_reaches_the_kernels(
+    accessor: int, what: bytes, said: str, ours: bool, lettered: TexturedMesh
+) -> None:
+    data = written_over(to_glb(lettered), accessor, what)
+    if not ours:
+        data = data.replace(b"mpod_pipeline", b"somebody_else")
+    with pytest.raises(ProductError, match=f"{said}|not a GLB that can be read"):
+        from_any_glb(data)
