@@ -15,7 +15,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.datasets import History, ProductPartitions, ProductTable
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.evaluate.nodes import read_truth, tabulate_scores
 
@@ -130,6 +130,9 @@ def test_flags_are_in_the_table_and_in_no_mean(tmp_path: Path, history: History)
     table = tabulate_scores(history).set_index("product")
     assert table.loc[["mug", "shoe"], "flags"].tolist() == ["photo_iou below 0.8", ""]
     assert pd.isna(table.loc["mean", "flags"])
+    ProductTable(filepath=str(tmp_path / "scores.csv")).save(table.reset_index())
+    read = ProductTable(filepath=str(tmp_path / "scores.csv")).load().set_index("product")
+    assert read.loc[["mug", "shoe"], "watertight"].tolist() == [True, False]
 
 
 def test_a_ground_truth_that_is_no_model_costs_its_scores_alone() -> None:

@@ -106,7 +106,7 @@ def tabulate_scores(history: History) -> pd.DataFrame:
                 continue
             rows.append({"product": product, **scores, **_seconds(history, product)})
     table = pd.DataFrame(rows, columns=None if rows else ["product"])
-    means = table.drop(columns="product").mean(numeric_only=True)
+    means = table.select_dtypes("number").mean()
     return pd.concat([table, pd.DataFrame([{"product": "mean", **means}])], ignore_index=True)
 
 
