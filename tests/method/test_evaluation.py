@@ -66,6 +66,14 @@ def test_a_model_that_lost_its_product_is_not_praised_for_its_paper() -> None:
     assert scores["photo_psnr"] == pytest.approx(-20 * np.log10(0.9), abs=1e-3)
 
 
+def test_a_product_thinner_than_a_pixel_is_not_found_by_default() -> None:
+    thin = a_photo(4)
+    photo = Reference(1 - 0.4 * (1 - thin.picture), 0.4 * thin.mask)
+    scores = photo_scores(torch.ones(1, 32, 32, 3), torch.zeros(1, 32, 32), photo)
+    assert scores["photo_iou"] == 0.0
+    assert scores["photo_psnr"] == pytest.approx(-20 * np.log10(0.36), abs=1e-3)
+
+
 def test_a_likeness_beyond_what_files_tell_apart_has_a_number() -> None:
     photo = a_photo(8)
     picture = photo.picture.permute(1, 2, 0)[None]

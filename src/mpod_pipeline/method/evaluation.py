@@ -148,15 +148,12 @@ def photo_scores(picture: Tensor, opacity: Tensor, photo: Reference) -> dict[str
     """How a view from the photo's camera, picture [1, R, R, 3] and opacity [1, R, R], is like the photo.
 
     ``photo_psnr`` counts the pixels where either shows the product: over the whole frame, a model that has lost a small
-    product would be praised for its white paper.
+    product would be praised for its white paper. Of a product so thin that it half covers no pixel, none is found.
     """
-    mask = photo.mask[None, None]
-    either = (opacity[:, None] >= 0.5) | (mask >= 0.5)
-    likeness = psnr(_channels_first(picture), photo.picture[None], either)
-    return {
-        "photo_psnr": min(float(likeness), HIGHEST_PSNR),
-        "photo_iou": float(silhouette_iou(opacity[:, None], mask)),
-    }
+    opacity, mask = opacity[:, None], photo.mask[None, None]
+    likeness = psnr(_channels_first(picture), photo.picture[None], (opacity > 0) | (mask > 0))
+    iou = silhouette_iou(opacity, mask) if (mask >= 0.5).any() else torch.zeros(1)
+    return {"photo_psnr": min(float(likeness), HIGHEST_PSNR), "photo_iou": float(iou)}
 
 
 def check_frame(opacity: Tensor, mask: Tensor) -> None:
