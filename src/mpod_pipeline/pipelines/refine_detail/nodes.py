@@ -17,7 +17,7 @@ from mpod_pipeline.priors import load_mask_controlnet, load_text_to_image_prior
 STAGE = Stage(
     "refine_detail",
     artifacts=("meshes",),
-    code_version=5,
+    code_version=6,
     made_by={
         "cutout": "segment",
         "token": "learn_tokens",
