@@ -128,7 +128,7 @@ def _works_here(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
     if "params:batch" not in pipeline.inputs():
         return True
     batch: BatchParameters = catalog.load("params:batch")
-    return batch.executor.kind == "in_process"
+    return batch.executor.kind != "ray"
 
 
 def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
