@@ -75,7 +75,8 @@ def measure(folder: Path) -> None:
     for stage in STAGES:
         import_module(f"mpod_pipeline.pipelines.{stage}.nodes").run_stage = partial(free_stage, run_stage)
     CODECS["outline_field"] = CODECS["painted_surface"] = CODECS["json"]
-    params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace")}
+    batch = {"executor": {"kind": "in_process"}}
+    params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace"), "batch": batch}
 
     def run() -> dict[str, float]:
         started = perf_counter()

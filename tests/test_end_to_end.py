@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from pygltflib import GLTF2
@@ -132,6 +134,7 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
 
 def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, tmp_path: Path) -> None:
     settings = f"photos={photos},workspace={tmp_path / 'workspace'},textual_inversion.steps=1000000"
+    settings += ",batch.checkpoint_every_seconds=0"
     command = [sys.executable, "-m", "kedro", "run", "--nodes=segment,learn_tokens", f"--params={settings}"]
     run = subprocess.Popen(
         command,
@@ -142,9 +145,10 @@ def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, t
         text=True,
     )
     reporting = tmp_path / "workspace/08_reporting"
-    while not (reporting / "records/.at_work.learn_tokens.json").exists():
+    while not (tmp_path / "workspace/06_models/checkpoints/learn_tokens/mug.pt").exists():
         assert run.poll() is None, run.stdout and run.stdout.read()
         time.sleep(0.05)
+    workers = psutil.Process(run.pid).children()
     run.send_signal(signal.SIGTERM)
     try:
         output, _ = run.communicate(timeout=120)
@@ -154,7 +158,36 @@ def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, t
     assert list(pd.read_csv(reporting / "failures.csv")["product"]) == ["letter"]
     (summary,) = (json.loads(path.read_text()) for path in (reporting / "runs").glob("*.json"))
     assert summary["verdict"] == "stopped"
-    assert not (reporting / "records/.at_work.learn_tokens.json").exists()  # it did not die
+    assert not psutil.wait_procs(workers, timeout=20)[1]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_each_stage_costs_no_product(photos: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    settings = f"photos={photos},workspace={workspace},{FEW_STEPS},batch.checkpoint_every_seconds=0"
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "kedro", "run", f"--params={settings}"],
+            cwd=ROOT,
+            env=environment(tmp_path),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    killed: dict[int, set[str]] = {}
+    while run.poll() is None:
+        made = {path.parent.name for path in (workspace / "08_reporting/records").glob("*/mug.json")}
+        for child in psutil.Process(run.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if "spawn_main" in " ".join(child.cmdline()) and made not in killed.values():
+                    time.sleep(1.0)  # into the middle of its work, where that is long enough
+                    child.kill()
+                    killed[child.pid] = made
+        time.sleep(0.05)
+    assert run.returncode == 0, log.read_text()[-3000:]
+    assert len(killed) >= 5
+    assert pd.read_csv(workspace / "08_reporting/scores.csv")["product"].tolist() == ["mug", "mean"]
+    assert list(pd.read_csv(workspace / "08_reporting/failures.csv")["product"]) == ["letter"]
 
 
 def test_bad_photos_are_recorded_and_the_good_ones_are_cut_out(photos: Path, tmp_path: Path) -> None:

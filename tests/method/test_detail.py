@@ -17,6 +17,8 @@ from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.detail import (
     DetailParameters,
+    draw_masks,
+    mask_views,
     novel_view_losses,
     rectified_columns,
     refine_detail,
@@ -50,8 +52,7 @@ def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None
     assert is_watertight(mesh)
     # The field is a step; marching finds it within a cell of 0.05.
     assert float(radius.min()) > RADIUS - 0.05 and float(radius.max()) < RADIUS + 0.05
-    _, opacity, _ = render(mesh, field, Cameras.at(90.0, 0.0), FAST)
-    seen = opacity[0].detach().numpy() > 0.5
+    seen = render(mesh, field, Cameras.at(90.0, 0.0), FAST).opacity[0].detach().numpy() > 0.5
     assert (seen & masks.mask[1]).sum() / (seen | masks.mask[1]).sum() > 0.95
 
 
@@ -171,9 +172,10 @@ def test_each_novel_view_meets_its_own_outline(
     monkeypatch.setattr(text_to_image, "predict", watched_predict)
 
     def mask_loss_of(masks: OutlineMasks, seed: int) -> float:
-        losses = novel_view_losses(
-            mesh, field, masks, text_to_image, prompt, nothing, 0.0, p, torch.Generator().manual_seed(seed)
-        )
+        generator = torch.Generator().manual_seed(seed)
+        drawn = draw_masks(masks, p.novel_views, generator)
+        seen = render(mesh, field, mask_views(drawn), p)
+        losses = novel_view_losses(field, seen, drawn, text_to_image, prompt, nothing, 0.0, p, generator)
         return float(losses["novel_view_mask"]) / p.weights.novel_view_mask
 
     turned = replace(masks, mask=np.roll(masks.mask, 1, axis=0))

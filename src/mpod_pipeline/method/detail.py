@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,6 +133,7 @@ def refine_detail(
         ],
         betas=(0.9, 0.99),
         eps=1e-15,
+        fused=True,
     )
     with torch.no_grad():
         prompt, nothing = prior.encode_prompt(p.prompt, token.to(prior.device)), prior.encode_prompt("")
@@ -139,13 +141,26 @@ def refine_detail(
 
     def losses_of(step: int) -> dict[str, Tensor]:
         mesh = shape.mesh()
-        with_photo, with_prior = drawn_views(p.reference_probability, generator)
+        from_photo, with_prior = drawn_views(p.reference_probability, generator)
+        photo = [photo_camera] if from_photo else []
+        novel = draw_masks(masks, p.novel_views, generator) if with_prior else None
+        cameras = Cameras.joined([*photo, *([mask_views(novel).to(device)] if novel else [])])
+        seen = render(mesh, texture, cameras, p)
         losses: dict[str, Tensor] = {}
-        if with_photo:
-            losses |= reference_losses(mesh, texture, reference, p)
-        if with_prior:
+        if from_photo:
+            losses |= reference_losses(seen[:1], reference, p.weights)
+        if novel:
             losses |= novel_view_losses(
-                mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator, controlnet
+                texture,
+                seen[len(photo) :],
+                novel,
+                prior,
+                prompt,
+                nothing,
+                step / p.steps,
+                p,
+                generator,
+                controlnet,
             )
         losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
@@ -179,10 +194,33 @@ def mask_views(masks: OutlineMasks) -> Cameras:
     return Cameras.at(torch.from_numpy(masks.azimuth_deg), torch.from_numpy(masks.elevation_deg))
 
 
-def render(
-    mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures on white [B, R, R, 3], soft opacities [B, R, R], and the points of the surface that are seen [M, 3].
+def draw_masks(masks: OutlineMasks, count: int, generator: torch.Generator) -> OutlineMasks:
+    """So many of the masks, at random."""
+    view = torch.randperm(len(masks.azimuth_deg), generator=generator)[:count].numpy()
+    return OutlineMasks(
+        masks.opacity[view], masks.mask[view], masks.azimuth_deg[view], masks.elevation_deg[view]
+    )
+
+
+@dataclass(frozen=True)
+class Views:
+    """What cameras saw."""
+
+    pictures: Tensor  # [B, R, R, 3] on white
+    opacity: Tensor  # [B, R, R], soft at silhouettes
+    points: Tensor  # [B, R, R, 3] of the surface, where opacity is above 0; no gradient
+
+    def __getitem__(self, views: slice) -> Views:
+        return Views(self.pictures[views], self.opacity[views], self.points[views])
+
+    @property
+    def surface(self) -> Tensor:
+        """The points of the surface that are seen, [M, 3]."""
+        return self.points[self.opacity.detach() > 0]
+
+
+def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters) -> Views:
+    """What cameras see of the mesh, with gradients.
 
     Colour is asked where the surface is, without a gradient to where: silhouettes move the shape, pixels paint it.
     """
@@ -192,26 +230,22 @@ def render(
     colour = torch.ones_like(raster.attributes)
     colour[seen] = texture.colour(surface)
     opacity = raster.opacity
-    return colour * opacity[..., None] + 1 - opacity[..., None], opacity, surface
+    pictures = colour * opacity[..., None] + 1 - opacity[..., None]
+    return Views(pictures, opacity, raster.attributes.detach())
 
 
-def reference_losses(
-    mesh: Mesh, texture: OutlineField, reference: Reference, p: DetailParameters
-) -> dict[str, Tensor]:
-    """``L_ref`` (Eq. 2) on colours over white, and on the mask."""
-    picture, opacity, _ = render(
-        mesh, texture, Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device), p
-    )
-    target = reference.picture.permute(1, 2, 0).to(picture)
+def reference_losses(seen: Views, reference: Reference, weights: DetailWeights) -> dict[str, Tensor]:
+    """``L_ref`` (Eq. 2) on colours over white, and on the mask, of the one view that is the photo's."""
+    target = reference.picture.permute(1, 2, 0).to(seen.pictures)
     return {
-        "reference_colour": p.weights.colour * (picture[0] - target).square().mean(),
-        "reference_mask": p.weights.mask * mask_loss(opacity, reference.mask[None].to(opacity)),
+        "reference_colour": weights.colour * (seen.pictures[0] - target).square().mean(),
+        "reference_mask": weights.mask * mask_loss(seen.opacity, reference.mask[None].to(seen.opacity)),
     }
 
 
 def novel_view_losses(
-    mesh: Mesh,
     texture: OutlineField,
+    seen: Views,
     masks: OutlineMasks,
     prior: TextToImagePrior,
     prompt: Prompt,
@@ -221,17 +255,14 @@ def novel_view_losses(
     generator: torch.Generator,
     controlnet: ControlNetModel | None = None,
 ) -> dict[str, Tensor]:
-    """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA) from random views of the exported masks."""
-    view = torch.randperm(len(masks.azimuth_deg), generator=generator)[: p.novel_views]
-    cameras = mask_views(masks)
-    cameras = Cameras(cameras.azimuth_deg[view], cameras.elevation_deg[view])
-    outline = torch.from_numpy(masks.mask)[view].to(mesh.vertices)  # [B, H, W]
-    pictures, opacity, surface = render(mesh, texture, cameras.to(mesh.vertices.device), p)
-    target = torch.nn.functional.interpolate(outline[:, None], (p.resolution, p.resolution), mode="area")[
-        :, 0
-    ]
-    latents = prior.encode(pictures.permute(0, 3, 1, 2))
-    timesteps = annealed_timesteps(p.sds, progress, len(view), prior.schedule, generator).to(latents.device)
+    """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA), of views that masks were exported of."""
+    outline = torch.from_numpy(masks.mask).to(seen.opacity)  # [B, H, W]
+    size = (p.resolution, p.resolution)
+    target = torch.nn.functional.interpolate(outline[:, None], size, mode="area")[:, 0]
+    latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
+    timesteps = annealed_timesteps(p.sds, progress, len(latents), prior.schedule, generator).to(
+        latents.device
+    )
     inside = outline[:, None].to(latents.device)
     token_mask = TokenMask(inside, rectified_columns(prompt, p)) if p.mask_guidance == "mrca" else None
     control = None
@@ -244,13 +275,13 @@ def novel_view_losses(
         return prior.predict(noisy, t, [prompt], nothing, p.sds.guidance_scale, token_mask, control)
 
     losses = {
-        "novel_view_mask": p.weights.novel_view_mask * mask_loss(opacity, target),
+        "novel_view_mask": p.weights.novel_view_mask * mask_loss(seen.opacity, target),
         "sds": p.sds.weight
         * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
     }
-    if len(surface):
+    if len(seen.surface):
         losses["colour_smoothness"] = p.weights.colour_smoothness * colour_change(
-            texture, *neighbours(surface, generator)
+            texture, *neighbours(seen.surface, generator)
         )
     return losses
 
