@@ -12,7 +12,7 @@ export PIP_NO_INPUT := 1
 .PHONY: demo test
 
 demo: .venv/installed
-	$(BIN)/kedro run --pipelines=catalog_to_3d
+	$(BIN)/kedro run
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .

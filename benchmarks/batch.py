@@ -26,6 +26,9 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 STEPS = 100
 
+#: Stages that report losses.
+LEARNING = ("learn_tokens", "optimize_outline", "refine_detail")
+
 
 def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
     """Work that gives the smallest artifacts at once."""
@@ -38,16 +41,18 @@ def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
         "tokens": torch.zeros(1),
         "outline_fields": {},
         "outline_masks": {"mask": pixel},
+        "detail_models": {},
         "meshes": b"glTF",
         "evaluations": {"psnr": 20.0},
         "turntables": pixel,
         "normals": pixel,
+        "animations": pixel[None],
     }
 
     def work(
         inputs: Mapping[str, Any], seed: int, report: Callable[..., None], *others: Any
     ) -> dict[str, Any]:
-        if stage.has_losses:
+        if stage.name in LEARNING:
             for step in range(1, STEPS + 1):
                 report(step, STEPS, {"loss": 1 / step})
         return {name: smallest[name] for name in stage.artifacts}
@@ -72,8 +77,9 @@ def measure(folder: Path) -> None:
     bootstrap_project(ROOT)
     for stage in STAGES:
         import_module(f"mpod_pipeline.pipelines.{stage}.nodes").run_stage = partial(free_stage, run_stage)
-    CODECS["outline_field"] = CODECS["json"]
-    params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace")}
+    CODECS["outline_field"] = CODECS["painted_surface"] = CODECS["json"]
+    batch = {"executor": {"kind": "in_process"}}
+    params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace"), "batch": batch}
 
     def run() -> dict[str, float]:
         started = perf_counter()

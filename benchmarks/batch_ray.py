@@ -64,8 +64,8 @@ def seconds_with(workers: int, products: int, seconds: float) -> float:
         started, first = perf_counter(), 0.0
         for chunk in chunks:
             data["counts"].save(chunk["counts"])
-            data["records/count"].save(chunk["records"])
-            if chunk["records"] and not first:
+            data["records/count"].save(chunk["records"]["records"])
+            if chunk["records"]["records"] and not first:
                 first = perf_counter() - started
         total = perf_counter() - started
     print(f"{workers} workers: {total:.1f} s, the first result after {first:.1f} s")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.startup import ProjectMetadata, bootstrap_project
+from kedro.io import DataCatalog, DatasetError
 
+from mpod_pipeline import stopping
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.cli import run, split_params, status
-from mpod_pipeline.datasets import ProductPartitions
+from mpod_pipeline.cli import config_loader, run, status
+from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 from mpod_pipeline.errors import SetupError, StoppedError
+from mpod_pipeline.folders import folder
 from mpod_pipeline.hooks import TooManyFailuresError
 from mpod_pipeline.pipelines import STAGES
 from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
@@ -25,16 +30,15 @@ from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def signals_kept() -> Iterator[None]:
-    kept = {told: signal.getsignal(told) for told in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for told, handler in kept.items():
-        signal.signal(told, handler)
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    bootstrap_project(ROOT)
 
 
-def parse(text: str) -> Any:
-    return split_params(click.Context(run), run.params[-1], text)
+def parse(*texts: str) -> Any:
+    words = [f"--params={text}" for text in texts]
+    return run.make_context("run", words).params["params"]
 
 
 @pytest.mark.parametrize(
@@ -50,20 +54,94 @@ def parse(text: str) -> Any:
             "outline.steps=20,detail.texture.size=512",
             {"outline": {"steps": 20}, "detail": {"texture": {"size": 512}}},
         ),
+        ("photos=2026,workspace=1e3,priors=0471", {"photos": "2026", "workspace": "1e3", "priors": "0471"}),
+        ("photos='/srv/a,b',workspace=\"c]d\"", {"photos": "/srv/a,b", "workspace": "c]d"}),
+        ("workspace=/srv/o'clock,force=true", {"workspace": "/srv/o'clock", "force": True}),
+        ("products=['a,b',c d]", {"products": ["a,b", "c d"]}),
+        ("outline.elevation_deg=[-10,45],photos=x", {"outline": {"elevation_deg": [-10, 45]}, "photos": "x"}),
     ],
 )
 def test_params_are_nested_and_take_lists(text: str, params: dict[str, Any]) -> None:
     assert parse(text) == params
 
 
-@pytest.mark.parametrize("text", ["photos", "=x"])
-def test_params_without_a_key_or_a_value_are_refused(text: str) -> None:
-    with pytest.raises(click.UsageError):
+def test_every_params_counts_and_the_last_one_wins() -> None:
+    assert parse("photos=A,force=true", "workspace=B", "photos=C") == {
+        "photos": "C",
+        "force": True,
+        "workspace": "B",
+    }
+
+
+def test_params_from_a_file_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "run.yml").write_text("run:\n  params: {outline: {steps: 3}}\n")
+    context = run.make_context("run", [f"--config={tmp_path / 'run.yml'}"])
+    assert context.params["params"] == {"outline": {"steps": 3}}
+
+
+@pytest.mark.parametrize("text", ["photos", "=x", "a=[1", "a=1]", "a={b: [1}", "a='b", "a=b: c: d"])
+def test_params_that_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(click.UsageError, match="--params"):
         parse(text)
+
+
+@pytest.mark.parametrize("name", ["photos", "workspace", "priors"])
+def test_a_folder_of_a_run_may_be_under_the_home_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert folder(name, "~/x y/z") == "/home/me/x y/z"
+    assert folder(name, "data") == "data"
+    for wrong in ("", 2026, 1e3, None, "C:\\x", "c:/x", "~nobody-of-that-name/x"):
+        with pytest.raises(SetupError, match=name):
+            folder(name, wrong)
+    if name == "workspace":  # many of whose datasets are patterns
+        with pytest.raises(SetupError, match="braces"):
+            folder(name, "/srv/{x}")
+    else:
+        assert folder(name, "/srv/{x}") == "/srv/{x}"
+
+
+def test_kedros_wrapping_does_not_hide_what_a_dataset_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalog wraps a dataset's error, and wraps it again."""
+    catalog = DataCatalog({"photos": PhotoFolder(path="/no/photos")})
+    monkeypatch.setattr(kedro_run, "callback", lambda *_, **__: catalog.load("photos"))
+    result = CliRunner().invoke(run, [])
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert result.output.startswith("Error: The folder of photos /no/photos does not exist")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EISDIR])
+def test_trouble_with_a_file_is_told_with_its_path(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def ends(*arguments: object, **options: object) -> None:
+        try:
+            raise OSError(number, os.strerror(number), "/srv/workspace/x.png")
+        except OSError as error:
+            raise DatasetError("cutouts: Failed while saving data") from error
+
+    monkeypatch.setattr(kedro_run, "callback", ends)
+    result = CliRunner().invoke(run, [])
+    assert (result.exit_code, result.output) == (1, f"Error: /srv/workspace/x.png: {os.strerror(number)}.\n")
+
+
+def test_status_knows_the_settings_of_an_environment(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf/mine").mkdir()
+    (tmp_path / "conf/mine/globals.yml").write_text("photo: /srv")
+    with pytest.raises(SetupError, match=r"conf/mine/globals\.yml names 'photo'.*did you mean 'photos'"):
+        config_loader(tmp_path, "mine", {})
+    (tmp_path / "conf/mine/globals.yml").write_text("photos: ~/photos")
+    path = config_loader(tmp_path, "mine", {})["catalog"]["photos"]["path"]
+    assert path == str(Path.home() / "photos")
 
 
 def test_every_other_option_is_kedros_own() -> None:
     assert {option.name for option in run.params} == {option.name for option in kedro_run.params}
+
+
+def test_the_help_offers_nothing_that_is_refused() -> None:
+    told = CliRunner().invoke(run, ["--help"]).output
+    assert "ThreadRunner" in told and "--nodes" in told
+    for refused in ("--async", "ParallelRunner", "--only-missing-outputs", "--load-versions"):
+        assert refused not in told
 
 
 def project() -> ProjectMetadata:
@@ -109,7 +187,7 @@ def test_commands_that_only_look_do_not_wait_for_pytorch() -> None:
     ],
 )
 def test_exit_codes_tell_how_a_run_ended(
-    monkeypatch: pytest.MonkeyPatch, signals_kept: None, error: BaseException, code: int, told: str
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
 ) -> None:
     def ends(*arguments: object, **options: object) -> None:
         raise error
@@ -120,9 +198,7 @@ def test_exit_codes_tell_how_a_run_ended(
     assert not isinstance(result.exception, type(error)) or isinstance(error, TypeError)
 
 
-def test_relative_paths_in_settings_mean_the_projects_folder(
-    monkeypatch: pytest.MonkeyPatch, signals_kept: None
-) -> None:
+def test_relative_paths_in_settings_mean_the_projects_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(kedro_run, "callback", lambda *_, **__: seen.append(Path.cwd()))
     monkeypatch.chdir(ROOT / "notebooks")
@@ -130,16 +206,22 @@ def test_relative_paths_in_settings_mean_the_projects_folder(
     assert seen == [ROOT]
 
 
-def test_what_ends_a_run_in_good_order(monkeypatch: pytest.MonkeyPatch, signals_kept: None) -> None:
+def test_what_ends_a_run_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    kinds = (signal.SIGTERM, signal.SIGHUP)
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kept = {kind: signal.getsignal(kind) for kind in kinds}
     monkeypatch.setattr(
         kedro_run, "callback", lambda *_, **__: seen.append([signal.getsignal(kind) for kind in kinds])
     )
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
-    assert CliRunner().invoke(run, []).exit_code == 0
-    assert seen == [[signal.default_int_handler, signal.SIG_IGN]]
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
+        assert CliRunner().invoke(run, []).exit_code == 0
+        assert seen == [[stopping._interrupt, stopping._interrupt, signal.SIG_IGN]]
+        after = [signal.getsignal(kind) for kind in kinds]
+        assert after == [kept[signal.SIGINT], kept[signal.SIGTERM], signal.SIG_IGN]
+    finally:
+        for kind, handler in kept.items():
+            signal.signal(kind, handler)
 
 
 def test_the_road_has_the_stages_that_its_name_list_says() -> None:

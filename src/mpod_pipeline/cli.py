@@ -1,31 +1,47 @@
-"""The project's commands: `kedro run`, Kedro's own with lists in ``--params`` and exit codes that tell, and
-`kedro status`.
+"""The project's commands: `kedro run`, Kedro's own with lists in ``--params``, mistakes told in a sentence and exit
+codes that tell, and `kedro status`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
+from kedro.config import AbstractConfigLoader
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import ENV_HELP, split_node_names
-from kedro.framework.project import settings
+from kedro.framework.cli.utils import ENV_HELP
+from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import ProjectMetadata
-from kedro.io import DatasetError
+from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
-from omegaconf import OmegaConf
+from kedro.validation.type_extractor import TypeExtractor
+from omegaconf.errors import OmegaConfBaseException
 
 from mpod_pipeline.catalog_status import look_at_catalog
+from mpod_pipeline.checks import (
+    check_environment,
+    check_names,
+    check_pipelines,
+    check_runner,
+    check_selection,
+    check_values,
+)
 from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
+from mpod_pipeline.params import ParamsError, read_params
+from mpod_pipeline.stopping import stop_heard, stop_in_good_order
 from mpod_pipeline.text import show_every_letter
+
+logger = logging.getLogger(__name__)
 
 
 class TooManyFailed(click.ClickException):
@@ -42,34 +58,58 @@ class Stopped(click.ClickException):
     exit_code = 130
 
 
-#: Settings whose values stay texts: YAML would take the product 0471 for the number 313.
-TEXTS = ("products", "batch.products")
+class ParamsOption(click.Option):
+    """``--params``, any number of times. From a file given by --config they come as a mapping."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["--params"],
+            multiple=True,
+            callback=_read_params,
+            help="Settings: key=value, nested by dots, separated by commas; lists in brackets, texts with commas in "
+            "quotes. May be given several times.",
+        )
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        return value if isinstance(value, dict) else super().type_cast_value(ctx, value)
 
 
-def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """``a=1,b.c=[x,y]`` as nested settings. Kedro's own callback splits at every comma, also within
-    brackets.
-    """
-    if isinstance(value, dict):  # from a file given by --config
+def _read_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    if isinstance(value, dict):
         return value
-    items = split_node_names(context, option, value)
-    given = OmegaConf.from_dotlist(items)
-    for item in items:
-        key, equals, text = item.partition("=")
-        if not equals or not key.strip():
-            context.fail(f"`{item}` in --params is not of the form key=value.")
-        if key.strip() in TEXTS and text != "null":
-            OmegaConf.update(given, key.strip(), yaml.load(text, yaml.BaseLoader))
-    return OmegaConf.to_container(given)
+    try:
+        return read_params(value)
+    except ParamsError as error:
+        return context.fail(str(error))
 
 
-def params_option() -> click.Option:
-    return click.Option(
-        ["--params"],
-        default="",
-        callback=split_params,
-        help="Settings: key=value, nested by dots, separated by commas, lists in brackets.",
-    )
+def _read_config(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Kedro's own callback of --config, with a sentence where the file is none of options."""
+    (own,) = (option for option in kedro_run.params if option.name == "config")
+    try:
+        return own.callback(context, own, value) if own.callback else value
+    except (
+        yaml.YAMLError,
+        OmegaConfBaseException,
+        LookupError,
+        AttributeError,
+        TypeError,
+        OSError,
+        UnicodeDecodeError,
+    ):
+        return context.fail(
+            f"--config={value} holds no options of `kedro run` as YAML, under the name `run`."
+        )
+
+
+def run_options() -> list[click.Parameter]:
+    """Kedro's, with --params and --config of our own, and without a word on what is refused (see `check_options`)."""
+    options = {option.name: copy(option) for option in kedro_run.params if option.name != "params"}
+    options["config"].callback = _read_config
+    vars(options["runner"])["help"] = "SequentialRunner (the default) or ThreadRunner."
+    for refused in ("is_async", "only_missing_outputs", "load_versions"):
+        vars(options[refused])["hidden"] = True
+    return [*options.values(), ParamsOption()]
 
 
 @contextmanager
@@ -81,27 +121,87 @@ def told_in_a_sentence() -> Iterator[None]:
         raise TooManyFailed(str(error)) from error
     except StoppedError as error:
         raise Stopped(str(error)) from error
+    except click.ClickException:
+        raise
     except KeyboardInterrupt as error:  # where no stage was at work, whose books would have to be closed
-        import mlflow
-
+        stop_heard()
         with suppress(Exception):  # as in `tracking`: a store in trouble costs the record
-            mlflow.end_run("KILLED")
+            if mlflow := sys.modules.get("mlflow"):  # without it, no run is open
+                mlflow.end_run("KILLED")
         raise Stopped("Told to stop.") from error
-    except (SetupError, DatasetError) as error:  # Kedro wraps what a dataset raises
-        reason = error if isinstance(error, SetupError) else error.__cause__
-        if not isinstance(reason, SetupError):
+    except Exception as error:
+        if (sentence := _sentence(error)) is None:
             raise
-        raise click.ClickException(str(reason)) from error
+        logger.debug("The error behind the sentence that follows:", exc_info=True)
+        raise click.ClickException(sentence) from error
 
 
-@told_in_a_sentence()
+def _sentence(error: BaseException) -> str | None:
+    """What the user has to know of an error, found in what it was caused by; None where it is a bug."""
+    causes = []
+    cause: BaseException | None = error
+    while cause:
+        causes.append(cause)
+        hidden = isinstance(cause, OmegaConfBaseException)  # which takes its cause out
+        cause = cause.__cause__ or (cause.__context__ if hidden else None)
+    for cause in causes:
+        if isinstance(cause, SetupError):
+            return str(cause)
+    for cause in causes:
+        if (
+            isinstance(cause, OSError) and cause.filename
+        ):  # a full disk, a folder in a file's place, no permission
+            return f"{cause.filename}: {cause.strerror}."
+        if isinstance(cause, yaml.YAMLError):
+            return f"The settings cannot be read: {' '.join(str(cause).split())}"
+        if isinstance(cause, OmegaConfBaseException):
+            return f"The settings cannot be read: {str(cause).splitlines()[0]}, in {cause.full_key}."
+    return None
+
+
 def run_and_tell(**options: Any) -> Any:
     # Relative paths in settings mean the project's folder, as Kedro has it for those of the catalog.
-    os.chdir(find_kedro_project(Path.cwd()) or Path.cwd())
-    for told in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: close the batch, then go
-        if signal.getsignal(told) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(told, signal.default_int_handler)
-    return click.get_current_context().invoke(kedro_run, **options)
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    os.chdir(project)
+    with stop_in_good_order(), told_in_a_sentence():
+        if options["pipeline"]:
+            if options["pipelines"]:
+                raise click.UsageError("--pipeline and --pipelines are the same: give one of them.")
+            options |= {"pipeline": None, "pipelines": [options["pipeline"]]}  # Kedro warns of the first
+        check_options(project, options)
+        return click.get_current_context().invoke(kedro_run, **options)
+
+
+def check_options(project: Path, options: dict[str, Any]) -> None:
+    """Raise SetupError where the run that is asked for could not be made, before anything is opened or begun."""
+    if options["only_missing_outputs"]:
+        raise SetupError(
+            "--only-missing-outputs takes a folder with one product in it for complete and would pass over all others: "
+            "leave it out. Every run makes only what is missing or changed."
+        )
+    if options["load_versions"]:
+        raise SetupError("Nothing here is kept in versions: leave --load-versions out.")
+    check_runner(options["runner"], options["is_async"] or options["runner_params"].get("is_async", False))
+    loader = config_loader(project, options["env"], options["params"], options["conf_source"])
+    asked = options["pipelines"]
+    check_pipelines(asked)
+    pipelines.set_requested(asked or None)  # as Kedro will
+    check_selection(options, sum((pipelines[name] for name in asked or ["__default__"]), Pipeline([])))
+    check_values(loader["parameters"], TypeExtractor(dict(pipelines)).extract_types_from_pipelines())
+
+
+def config_loader(
+    project: Path, env: str | None, params: dict[str, Any], source: str | None = None
+) -> AbstractConfigLoader:
+    """The project's settings, in which every name is known. Raises SetupError where one is not."""
+    conf_source = source or str(project / settings.CONF_SOURCE)
+    env = env or os.environ.get("KEDRO_ENV")
+    check_environment(Path(conf_source), env)
+    loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
+        conf_source=conf_source, env=env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
+    )
+    check_names(loader)
+    return loader
 
 
 @told_in_a_sentence()
@@ -111,13 +211,7 @@ def show_status(
     show_every_letter()
     os.chdir(metadata.project_path)  # as for a run
     # The configuration alone: Kedro's context would open MLflow.
-    loader = settings.CONFIG_LOADER_CLASS(
-        conf_source=str(metadata.project_path / settings.CONF_SOURCE),
-        env=env,
-        runtime_params=params,
-        **settings.CONFIG_LOADER_ARGS,
-    )
-    status = look_at_catalog(loader)
+    status = look_at_catalog(config_loader(metadata.project_path, env, params))
     if format == "json":
         click.echo(json.dumps(status.to_json(failed), indent=1, ensure_ascii=False))
     else:
@@ -127,7 +221,7 @@ def show_status(
 run = click.Command(
     name="run",
     callback=run_and_tell,
-    params=[option for option in kedro_run.params if option.name != "params"] + [params_option()],
+    params=run_options(),
     help=kedro_run.help,
 )
 
@@ -136,7 +230,7 @@ status = click.Command(
     callback=click.pass_obj(show_status),
     params=[
         click.Option(["--env", "-e"], default=None, help=ENV_HELP),
-        params_option(),
+        ParamsOption(),
         click.Option(["--failed"], is_flag=True, help="Only products that failed."),
         click.Option(
             ["--format"], type=click.Choice(["text", "json"]), default="text", help="For people or programs."

@@ -8,28 +8,32 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
-from kedro.config import AbstractConfigLoader, MissingConfigException
+from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import LOGGING, settings
+from kedro.framework.project import LOGGING
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from mpod_pipeline.batch.lock import WorkspaceLock
+from mpod_pipeline.batch.processes import close_workers
 from mpod_pipeline.batch.records import Record, read_record
-from mpod_pipeline.batch.summary import RunSummary
+from mpod_pipeline.batch.summary import RunSummary, in_a_line
+from mpod_pipeline.checks import check_batch, check_names
 from mpod_pipeline.datasets import History
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.stopping import stop_if_told, stopped_run
 from mpod_pipeline.text import readable, show_every_letter
 
 logger = logging.getLogger(__name__)
+# Before `tracking` imports MLflow, which warns at once. Which warnings are told, the log's settings say.
+logging.captureWarnings(True)
 
 FAILURE_COLUMNS = ("product", "stage", "error", "message")
 
@@ -43,20 +47,6 @@ def is_batch(pipeline: Pipeline) -> bool:
     return "history" in pipeline.inputs()
 
 
-def check_globals(loader: AbstractConfigLoader, environment: str) -> None:
-    """Raises SetupError where an environment's parameters name what is taken from the globals: Kedro fills them into
-    the base's parameters before it merges the environment's, which would change nothing.
-    """
-    with suppress(MissingConfigException):
-        parameters = loader["parameters"]
-        for name, value in loader["globals"].items():
-            if name in parameters and parameters[name] != value:
-                raise SetupError(
-                    f"{name!r} has no effect in {environment}/parameters.yml: set it in "
-                    f"{environment}/globals.yml, or by --params."
-                )
-
-
 class BatchHooks:
     """Hooks round every pipeline that has stages."""
 
@@ -66,37 +56,33 @@ class BatchHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Refuse --params that no settings file knows. (Within a section, the section's model refuses
-        them.) And let the environment's own ``logging.yml`` take over, where it has one: Kedro reads one for
-        all.
+        """Refuse settings that no settings file knows, and let the environment's own ``logging.yml`` take over, where
+        it has one: Kedro reads one for all.
         """
         show_every_letter()
-        loader = context.config_loader
         with suppress(MissingConfigException):
-            LOGGING.configure(loader["logging"])
-        given = loader.runtime_params or {}
-        without = type(loader)(conf_source=loader.conf_source, env=loader.env, **settings.CONFIG_LOADER_ARGS)
-        check_globals(without, f"conf/{context.env or 'local'}")
-        known = [name for name in without["parameters"] if not name.startswith("_")]
-        for name in given:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}."
-                raise SetupError(f"--params names {name!r}, which does not exist{hint}")
+            LOGGING.configure(context.config_loader["logging"])
+        check_names(context.config_loader)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Lock the workspace, then open what the stages need, before any product is touched."""
+        self._nodes = [node.name for node in pipeline.nodes]
         if not is_batch(pipeline):
             return
+        check_batch(pipeline, catalog, STAGES)
         batch = catalog.load("params:batch")
-        if unknown := set(batch.resources) - {*STAGES, *(node.name for node in pipeline.nodes)}:
-            raise SetupError(f"batch.resources names {', '.join(sorted(unknown))}, which is no stage.")
         self.summary = RunSummary(run_params["run_id"], max_failed_fraction=batch.max_failed_fraction)
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
-        lock.acquire(run_params["run_id"])  # before models are loaded beside another run's
+        try:
+            lock.acquire(run_params["run_id"])  # before models are loaded beside another run's
+        except OSError as error:
+            raise SetupError(
+                f"The workspace cannot be written: {error.filename}: {error.strerror}. Choose another folder by "
+                "--params=workspace=FOLDER."
+            ) from error
         try:
             # here, for commands that run nothing shall not wait for PyTorch
             from mpod_pipeline.preflight import check_run
@@ -108,21 +94,26 @@ class BatchHooks:
         self._lock = lock
 
     @hook_impl
-    def before_node_run(self, inputs: dict[str, Any], run_id: str) -> dict[str, Any] | None:
-        """Let the stage know which run it is in."""
+    def before_node_run(self, node: Node, inputs: dict[str, Any], run_id: str) -> dict[str, Any] | None:
+        """Say which step begins, and let a stage know which run it is in."""
+        with stopped_run():
+            stop_if_told()
+        logger.info("Step %d of %d: %s", self._nodes.index(node.name) + 1, len(self._nodes), node.name)
         if "history" not in inputs:
             return None
         return {"history": replace(inputs["history"], run_id=run_id)}
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        if dataset_name == f"{node.name}_records":
-            for record in data.values():
-                self.summary.note(Record.model_validate(record))
-        elif dataset_name == f"{node.name}_summary":
-            self.summary.stages.update(data)
-        elif dataset_name == "scores" and not data.empty:
+        if dataset_name == "scores" and not data.empty:
             self.summary.mean_scores = mean_scores(data)
+        if dataset_name != f"{node.name}_records":
+            return
+        for record in data["records"].values():
+            self.summary.note(Record.model_validate(record))
+        for stage, counts in data["summary"].items():
+            self.summary.stages[stage] = counts
+            logger.info("%s: %s", stage, in_a_line(counts))
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -152,6 +143,7 @@ class BatchHooks:
             catalog.save("runs", {self.summary.run_id: self.summary.to_json()})
             print(f"\n{self.summary.as_text()}\n\n{_places(catalog)}")
         finally:
+            close_workers()
             self._lock.release()
             self._lock = None
         return True
@@ -176,12 +168,20 @@ def _standing_failures(history: History) -> Iterator[Record]:
                 yield record
 
 
+#: Where people look, by the catalog's name.
+PLACES = {
+    "GLBs": "meshes",
+    "pictures": "turntables",
+    "normals": "normals",
+    "scores": "scores",
+    "failures": "failures",
+    "runs": "runs",
+}
+
+
 def _places(catalog: CatalogProtocol) -> str:
-    names = {
-        "GLBs": "meshes",
-        "pictures": "turntables",
-        "scores": "scores",
-        "failures": "failures",
-        "runs": "runs",
-    }
-    return "\n".join(f"{title + ':':<10} {catalog[name].path}" for title, name in names.items())
+    """What is there of it, from this run or another."""
+    datasets = ((title, catalog.get(name)) for title, name in PLACES.items())
+    return "\n".join(
+        f"{title + ':':<10} {data.path}" for title, data in datasets if data and data.path.exists()
+    )

@@ -4,16 +4,23 @@ not the run.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import logging
+import os
 import re
+import shlex
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import click
 import mlflow
 import numpy as np
 import pandas as pd
@@ -22,25 +29,40 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro_mlflow.config.kedro_mlflow_config import ExperimentOptions, KedroMlflowConfig
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from mpod_pipeline.datasets.tables import as_csv, mean_scores
+from mpod_pipeline.folders import folder
 from mpod_pipeline.hooks import BatchHooks, is_batch
+from mpod_pipeline.network import require_answer
+from mpod_pipeline.params import PLACES
 
 logger = logging.getLogger(__name__)
+# Both set themselves to INFO when they are imported, and tell of each table that they make in a new store.
+for _name in ("mlflow", "kedro_mlflow"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
-#: Datasets whose pictures are kept with the run.
-PICTURES = ("turntables", "road_turntables", "novel_view_samples", "caption_samples")
-#: A run follows so many products: their seconds, curves, scores and pictures are in MLflow. Of thousands, nobody
-#: could open the run any more; the workspace has them all.
+#: Datasets whose files are kept with the run.
+FILES = ("meshes", "turntables", "road_turntables", "novel_view_samples", "caption_samples")
+#: A run follows so many products: their curves, models and pictures are in MLflow. Of thousands, nobody could open the
+#: run any more; the workspace has them all.
 FOLLOWED = 100
 #: And of each curve about so many points, as every one costs the store half a millisecond.
 CURVE_POINTS = 100
+#: What makes a run only a part of its pipelines.
+CHOICES = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "namespaces")
+SQLITE = "sqlite:///"
+#: How long a server may take to answer; afterwards MLflow's own patience is cut down, too, from four minutes.
+SERVER_S = 5.0
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 _STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
@@ -63,7 +85,7 @@ def _unless_lost(hook: Callable[..., None]) -> Callable[..., None]:
 
 
 class TrackingHooks:
-    """One MLflow run a Kedro run: flattened parameters, counts, seconds, scores, loss curves, pictures."""
+    """One MLflow run a Kedro run: flattened parameters, counts, scores, loss curves, models, pictures."""
 
     def __init__(self, batch: BatchHooks) -> None:
         self.lost = False
@@ -74,13 +96,12 @@ class TrackingHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
+        """Read MLflow's settings. Its store is opened when a run begins: one that cannot begin leaves nothing there."""
         self.lost = False
-        self._set_up(context)
-
-    @_unless_lost
-    def _set_up(self, context: KedroContext) -> None:
-        _require_writable(context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"])
-        self._mlflow.after_context_created(context)
+        self._context = context
+        self._uri = context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"]
+        # as `kedro mlflow ui` looks for it
+        vars(context)["mlflow"] = KedroMlflowConfig.model_validate(context.config_loader["mlflow"])
 
     @hook_impl
     @_unless_lost
@@ -89,15 +110,34 @@ class TrackingHooks:
     ) -> None:
         self._pending.clear()
         self._followed.clear()
+        self._catalog = catalog
+        with opened_store(self._uri):
+            self._mlflow.after_context_created(self._context)
+        settings = self._mlflow.mlflow_config.tracking
+        follow_the_store(mlflow.get_tracking_uri(), settings.experiment)
+        settings.run.name = settings.run.name or run_name(run_params, pipeline, self._workspace)
         self._mlflow.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
+        mlflow.set_tags(origin(self._context.project_path))
         names = sorted(name for name in pipeline.inputs() if name.startswith("params:"))
         parameters = {
-            key: str(value)[:MAX_PARAM_VAL_LENGTH]
-            for name in names
-            for key, value in flatten(name.removeprefix("params:"), catalog.load(name))
+            **{name: self._place(name) for name in PLACES},
+            **{
+                key: str(value)[:MAX_PARAM_VAL_LENGTH]
+                for name in names
+                for key, value in flatten(name.removeprefix("params:"), catalog.load(name))
+            },
         }
         for batch in _batches(parameters.items(), MAX_PARAMS_TAGS_PER_BATCH):
             mlflow.log_params(dict(batch))
+
+    @property
+    def _workspace(self) -> Path:
+        return Path(self._place("workspace"))
+
+    def _place(self, name: str) -> str:
+        """The folder that the run has for photos, workspace or priors; absolute."""
+        place = self._context.config_loader["parameters"][name]
+        return str((self._context.project_path / folder(name, place)).resolve())
 
     @hook_impl
     @_unless_lost
@@ -109,36 +149,24 @@ class TrackingHooks:
         if not data:
             return
         if dataset_name == f"{node.name}_records":
-            self._log(
-                (f"seconds/{node.name}/{product}", record["seconds"], 0)
-                for product, record in data.items()
-                if record["state"] == "made" and self._follows(product)
-            )
-        elif dataset_name == f"{node.name}_summary":
-            self._log((f"{node.name}/{name}", value, 0) for name, value in data[node.name].items())
-            self._flush()
-        elif dataset_name == f"{node.name}_losses":
-            self._log(
-                (f"loss/{node.name}/{product}/{name}", value, step)
-                for product, curves in data.items()
-                if self._follows(product)
-                for name, curve in curves.items()
-                for step, value in _thinned(curve)
-            )
+            self._log_records(node.name, data)
         elif dataset_name.endswith("_curve"):
             self._log((f"loss/{node.name}", value, step) for step, value in data)
             self._flush()
-        elif dataset_name in PICTURES:
-            for product, picture in data.items():
+        elif dataset_name in FILES:
+            files = self._catalog.load(dataset_name)
+            for product in data:
                 if self._follows(product):
-                    mlflow.log_image(picture, artifact_file=f"{dataset_name}/{product}.png")
+                    mlflow.log_artifact(str(files[product].path), dataset_name)
 
     @hook_impl
     @_unless_lost
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        print(f"MLflow run: {self._mlflow.run_id} in {mlflow.get_tracking_uri()}")
+        experiment = self._mlflow.mlflow_config.tracking.experiment._experiment.experiment_id
+        page = f"#/experiments/{experiment}/runs/{self._mlflow.run_id}"
+        print(f"MLflow run: {where_to_look(page, self._context.project_path)}")
         self._log_summary(pipeline)
         if self._batch.summary.too_many_failed:
             mlflow.end_run("FAILED")
@@ -160,14 +188,26 @@ class TrackingHooks:
             self._followed.add(product)
         return product in self._followed
 
+    def _log_records(self, stage: str, data: dict[str, Any]) -> None:
+        self._log(
+            (f"loss/{stage}/{product}/{name}", value, step)
+            for product, curves in data["losses"].items()
+            if self._follows(product)
+            for name, curve in curves.items()
+            for step, value in _thinned(curve)
+        )
+        if data["summary"]:
+            self._log((f"{stage}/{name}", value, 0) for name, value in data["summary"][stage].items())
+            self._flush()
+
     def _log_scores(self, name: str, table: pd.DataFrame) -> None:
-        """The table as a file; as metrics, the catalog's scores, or the priors' in all."""
+        """The table, to be read in MLflow and as a file; as metrics, the catalog's means, or the priors' in all."""
         if name == "scores":
-            self._log(_metrics_of_table(table[table["product"].map(self._follows)]))
             self._log((f"mean/{score}", value, 0) for score, value in mean_scores(table).items())
         elif name == "prior_scores":
             self._log((score, value, 0) for score, value in zip(table["score"], table["value"], strict=True))
         self._flush()
+        mlflow.log_table(table, f"{name}.json")
         mlflow.log_text(as_csv(table), f"{name}.csv")
 
     def _log_summary(self, pipeline: Pipeline) -> None:
@@ -207,13 +247,6 @@ def _thinned(curve: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
     return reversed(curve[::-stride])
 
 
-def _metrics_of_table(table: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
-    for row in table.to_dict(orient="records"):
-        product = row.pop("product")
-        for name, value in row.items():
-            yield f"{product}/{name}", value, 0
-
-
 def _metric_name(name: str) -> str:
     return re.sub(r"[^/\w.\- ]", "_", name)
 
@@ -224,13 +257,89 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _require_writable(uri: str) -> None:
-    """Raise at once if an SQLite store cannot be written; MLflow itself tries for two minutes."""
-    prefix = "sqlite:///"
-    if uri.startswith(prefix):
-        connection = sqlite3.connect(uri.removeprefix(prefix), timeout=30)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-        finally:
-            connection.close()
+def run_name(run_params: dict[str, Any], pipeline: Pipeline, workspace: Path) -> str:
+    """What tells a run from others in a list: its nodes or pipelines, its workspace, its time."""
+    chosen = any(run_params[option] for option in CHOICES)
+    what = [node.name for node in pipeline.nodes] if chosen else run_params["pipeline_names"]
+    return f"{'+'.join(what or ['all'])} in {workspace.name}, {datetime.now():%Y-%m-%d %H:%M}"
+
+
+def origin(project: Path) -> dict[str, str]:
+    """Tags: the commit of the code, and the command as it was typed."""
+    tags = {}
+    if commit := get_git_commit(str(project)):
+        tags["mlflow.source.git.commit"] = commit
+    if click.get_current_context(silent=True):
+        tags["kedro_command"] = shlex.join(["kedro", *sys.argv[1:]])
+    return tags
+
+
+def where_to_look(page: str, project: Path) -> str:
+    """The address of a page of the store, and the command that serves it where the store is a file."""
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}/{page}"
+    where = "" if uri == f"sqlite:///{project / 'mlflow.db'}" else f" --backend-store-uri {shlex.quote(uri)}"
+    return f"http://127.0.0.1:5000/{page} (after: mlflow ui{where})"
+
+
+@contextmanager
+def opened_store(uri: str) -> Iterator[None]:
+    """While MLflow opens its store. Raises OSError or sqlite3.Error at once where it cannot: MLflow itself tries again
+    for minutes. Runs that open a new file at the same time take turns, as MLflow makes its tables without a lock.
+    """
+    if uri.startswith(SQLITE):
+        file = Path(uri.removeprefix(SQLITE))
+        with _in_turn(file.absolute().parent):
+            _require_writable(file)
+            yield
+    else:
+        if uri.startswith("http"):
+            for name, value in PATIENCE.items():
+                os.environ.setdefault(name, value)
+            require_answer(f"{uri.rstrip('/')}/health", SERVER_S)
+        yield
+
+
+@contextmanager
+def _in_turn(place: Path) -> Iterator[None]:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a network's disk may have no locks for folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _require_writable(file: Path) -> None:
+    connection = sqlite3.connect(file, timeout=30)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+    finally:
+        connection.close()
+
+
+def follow_the_store(uri: str, experiment: ExperimentOptions) -> None:
+    """Let an experiment whose store is a file keep its files beside that, wherever the project was moved: MLflow writes
+    down an absolute path when the experiment is made. The runs of before follow, where their files did.
+    """
+    found, wanted = experiment._experiment, experiment.create_experiment_kwargs.artifact_location
+    if not uri.startswith(SQLITE) or wanted is None or found.artifact_location == wanted:
+        return
+    before, now = (local_file_uri_to_path(place) for place in (found.artifact_location, wanted))
+    with closing(sqlite3.connect(uri.removeprefix(SQLITE), timeout=30)) as store, store:
+        number = int(found.experiment_id)
+        store.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (wanted, number)
+        )
+        runs = store.execute(
+            "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?", (number,)
+        ).fetchall()
+        for run, place in runs:
+            inside = os.path.relpath(local_file_uri_to_path(place), before)
+            if (Path(now) / inside).is_dir():
+                moved = (f"{wanted.rstrip('/')}/{inside}", run)
+                store.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", moved)
+    experiment._experiment = mlflow.get_experiment(found.experiment_id)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from mpod_pipeline.batch.progress import POINTS, LossCurves, StageProgress
+from mpod_pipeline.batch.progress import POINTS, LossCurves, StageProgress, in_words
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +33,12 @@ def test_bars_name_stage_and_product_and_the_time_left(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with StageProgress("outline", 1) as progress:
-        progress.report_for("mug")(1, 2, {})
+        progress.report_for("mug")(1, 2, {"photo": 0.25, "prior": 0.5})
+        time.sleep(0.6)  # a bar is drawn twice a second at most
+        progress.report_for("mug")(2, 2, {"photo": 0.25, "prior": 0.5})
         progress.done("mug")
     bars = capsys.readouterr().err
-    assert "outline mug" in bars
+    assert "outline mug" in bars and "loss=0.75" in bars and "photo=" not in bars
     assert "1/1" in bars
 
 
@@ -56,14 +59,31 @@ def test_a_log_gets_whole_lines_and_no_more_of_them_for_more_products(
     assert not capsys.readouterr().err
 
 
-def test_a_log_is_told_how_far_a_stage_is(
+def test_a_log_is_told_in_words_how_far_a_stage_is(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpod_pipeline.batch.progress.LOG_INTERVAL_S", 0.0)
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr("mpod_pipeline.batch.progress.time.monotonic", lambda: next(clock))
     with StageProgress("outline", 2) as progress:
         one_product_of_three_steps(progress)
-    assert any(message.startswith("outline mug") and "3/3" in message for message in caplog.messages)
-    assert any(message.startswith("outline:") and "1/2" in message for message in caplog.messages)
+        one_product_of_three_steps(progress)
+    assert caplog.messages == [
+        "outline: 0 of 2 products, 8 min left; mug: step 1 of 3",
+        "outline: 0 of 2 products, 7 min left; mug: step 2 of 3",
+        "outline: 0 of 2 products, 5 min left; mug: step 3 of 3",
+        "outline: 1 of 2 products, 7 min left",
+        "outline: 1 of 2 products, 4 min left; mug: step 1 of 3",
+        "outline: 1 of 2 products, 2 min left; mug: step 2 of 3",
+        "outline: 1 of 2 products, 0 s left; mug: step 3 of 3",
+    ]  # how it ended, the run says
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (12_000, "3 h 20 min")],
+)
+def test_a_duration_is_said_as_a_person_would(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
 
 
 def test_a_quiet_log_gets_no_progress(

@@ -11,13 +11,19 @@ from typing import Any
 import pytest
 
 from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
-from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.batch.parameters import ExecutorParameters
+from mpod_pipeline.datasets import History, ProductPartitions, StageRecords
 from mpod_pipeline.hooks import BatchHooks
 from mpod_pipeline.parameters import Parameters
 
-STAGE = Stage("copy", artifacts=("copies",), code_version=1, has_losses=True)
+STAGE = Stage("copy", artifacts=("copies",), code_version=1)
 BATCH = BatchParameters(
-    seed=0, max_failed_fraction=1, products=None, force=False, checkpoint_every_seconds=None
+    seed=0,
+    max_failed_fraction=1,
+    products=None,
+    force=False,
+    checkpoint_every_seconds=None,
+    executor=ExecutorParameters(kind="in_process"),
 )
 ARTIFACT = 20_000  # characters
 
@@ -32,9 +38,9 @@ def open_work() -> Work:
 
 def run(folder: Path, products: int) -> Callable[[], None]:
     """A run over that many products, every result saved as Kedro saves it."""
-    names = ("originals", "copies", "losses")
+    names = ("originals", "copies")
     data = {name: ProductPartitions(path=str(folder / name), format="json") for name in names}
-    data["records"] = ProductPartitions(path=str(folder / "records/copy"), format="json")
+    records = StageRecords(path=str(folder), stage="copy")
     data["originals"].save({f"product-{number}": number for number in range(products)})
     history = History(folder / "records", {"copies": data["copies"].load()}, folder / "checkpoints")
 
@@ -48,8 +54,8 @@ def run(folder: Path, products: int) -> Callable[[], None]:
             history=history,
         )
         for chunk in chunks:
-            for name in ("copies", "losses", "records"):
-                data[name].save(chunk[name])
+            data["copies"].save(chunk["copies"])
+            records.save(chunk["records"])
 
     return once
 
@@ -93,5 +99,6 @@ def test_a_batch_keeps_no_records_of_its_successes() -> None:
         name = "copy"
 
     for number in range(100):
-        hooks.after_dataset_saved("copy_records", {"a": {**record, "product": str(number)}}, Copy())  # type: ignore[arg-type]
+        data = {"records": {"a": {**record, "product": str(number)}}, "summary": {}}
+        hooks.after_dataset_saved("copy_records", data, Copy())  # type: ignore[arg-type]
     assert hooks.summary.failures == []

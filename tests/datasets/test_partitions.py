@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kedro.io import DatasetError
+from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from mpod_pipeline.atomic import whole_file
@@ -126,17 +127,32 @@ def test_unknown_formats_are_refused(tmp_path: Path) -> None:
         ProductPartitions(path=str(tmp_path), format="jpeg2000")
 
 
-def test_pictures_have_a_preview(tmp_path: Path) -> None:
+def shown(preview: ImagePreview) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(preview)))
+
+
+@pytest.mark.parametrize("size", [(256, 256), (2304, 256), (300, 900)])
+@pytest.mark.parametrize("products", [1, 3, 6, 9])
+def test_previews_have_about_the_shape_of_the_panel_that_shows_them(
+    tmp_path: Path, size: tuple[int, int], products: int
+) -> None:
     pictures = PicturePartitions(path=str(tmp_path))
-    red = np.zeros((10, 20, 4), np.uint8)
-    red[..., 0] = red[..., 3] = 255
-    pictures.save({"a": red, "b": np.full((30, 30, 3), 7, np.uint8), "c": np.zeros((5, 5), np.uint8)})
-    preview = Image.open(io.BytesIO(base64.b64decode(pictures.preview(products=2, height=60))))
-    assert preview.size == (120 + 60, 60)
-    assert preview.getpixel((30, 30)) == (255, 0, 0)
-    assert preview.getpixel((150, 30)) == (7, 7, 7)
+    pictures.save({str(number): np.full((*size[::-1], 3), number, np.uint8) for number in range(products)})
+    width, height = shown(pictures.preview()).size
+    assert width <= 1200 and height <= 800
+    assert 0.25 < width / height < 4 or products == 1
+
+
+def test_a_preview_has_the_first_pictures_in_their_order_on_white(tmp_path: Path) -> None:
+    pictures = PicturePartitions(path=str(tmp_path))
+    clear = np.zeros((60, 60, 4), np.uint8)
+    pictures.save({"a": np.full((60, 120, 3), (255, 0, 0), np.uint8), "b": clear})
+    preview = shown(pictures.preview())
+    width, height = preview.size
+    across = [preview.getpixel((width * x // 4, height // 4)) for x in (1, 3)]
+    down = [preview.getpixel((width // 2, height * y // 4)) for y in (1, 3)]
+    assert [(255, 0, 0), (255, 255, 255)] in (across, down)
 
 
 def test_the_preview_of_nothing_is_a_picture(tmp_path: Path) -> None:
-    preview = PicturePartitions(path=str(tmp_path)).preview()
-    assert Image.open(io.BytesIO(base64.b64decode(preview))).size[1] == 256
+    assert shown(PicturePartitions(path=str(tmp_path)).preview()).size == (1, 1)

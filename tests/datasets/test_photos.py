@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import errno
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kedro.io import DatasetError
+from PIL import Image
 
 from mpod_pipeline.datasets import PhotoFolder, Photos, ProductSettings
 from mpod_pipeline.errors import ProductError
@@ -318,3 +321,11 @@ def test_a_table_that_is_no_text_is_a_wrong_setting(tmp_path: Path) -> None:
     (tmp_path / "products.csv").write_bytes(b"id,photo\n\xff\xfe\x00,1.png\n")
     with pytest.raises(DatasetError, match="UTF-8"):
         PhotoFolder(path=str(tmp_path)).load()
+
+
+def test_photos_have_a_preview_of_those_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("a letter")
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "b.png")
+    preview = Image.open(io.BytesIO(base64.b64decode(PhotoFolder(path=str(tmp_path)).preview())))
+    width, height = preview.size
+    assert preview.getpixel((width // 2, height // 2)) == (255, 0, 0) and width == 1200

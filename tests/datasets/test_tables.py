@@ -77,3 +77,7 @@ def test_absent_weights_are_a_wrong_setting(tmp_path: Path) -> None:
     assert WeightsFolder(path=str(tmp_path)).load().path == tmp_path
     with pytest.raises(DatasetError, match="train_priors"):
         WeightsFolder(path=str(tmp_path / "absent")).load()
+
+
+def test_a_table_that_is_not_made_yet_has_a_preview_without_rows(tmp_path: Path) -> None:
+    assert ProductTable(filepath=str(tmp_path / "scores.csv")).preview()["data"] == []

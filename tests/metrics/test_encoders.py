@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,15 @@ def test_vgg19_without_its_file_is_a_setup_error(tmp_path: Path) -> None:
     torch.save({"features.0.bias": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(SetupError, match="VGG19"):
         load_vgg19(tmp_path / "other.pth")
+
+
+def test_a_hub_that_cannot_be_reached_costs_a_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    started = time.monotonic()
+    with pytest.raises(SetupError, match=r"'openai' of RN50 cannot be loaded"):
+        load_open_clip(OpenClipParameters(model="RN50", pretrained="openai"))
+    assert time.monotonic() - started < 15

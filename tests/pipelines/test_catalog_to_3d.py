@@ -15,21 +15,31 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.datasets import History, ProductPartitions, ProductTable
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.parameters import Parameters
-from mpod_pipeline.pipelines.evaluate.nodes import tabulate_scores
+from mpod_pipeline.pipelines.evaluate.nodes import read_truth, tabulate_scores
 
 ROOT = Path(__file__).parents[2]
-NODES = ["segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate"]
+NODES = [
+    "segment",
+    "learn_tokens",
+    "optimize_outline",
+    "export_masks",
+    "refine_detail",
+    "export_models",
+    "evaluate",
+]
 #: Where the artifacts are in a workspace; others build on these places.
 PLACES = {
     "cutouts": "02_intermediate/cutouts/mug.png",
     "tokens": "04_feature/tokens/mug.safetensors",
     "outline_fields": "06_models/outline_fields/mug.safetensors",
     "outline_masks": "05_model_input/outline_masks/mug.npz",
+    "detail_models": "06_models/detail_models/mug.safetensors",
     "meshes": "07_model_output/meshes/mug.glb",
     "turntables": "08_reporting/turntables/mug.png",
+    "animations": "08_reporting/animations/mug.webp",
 }
 
 
@@ -84,6 +94,26 @@ def test_every_stages_settings_are_typed(context: KedroContext) -> None:
                 assert isinstance(context.catalog.load(name), Parameters), f"{node.name}: {name}"
 
 
+def test_the_graph_shows_what_a_person_looks_for(context: KedroContext) -> None:
+    """Of each stage, one dataset has all that is written down about it."""
+    data = [name for name in pipelines["catalog_to_3d"].datasets() if not name.startswith("params:")]
+    for node in pipelines["catalog_to_3d"].nodes:
+        assert [name for name in data if name.startswith(node.name)] == [f"{node.name}_records"]
+
+
+def test_every_preview_can_be_drawn_before_the_first_run(context: KedroContext) -> None:
+    """Kedro-Viz warns of each that cannot."""
+    drawn = set()
+    for pipeline in pipelines.values():
+        for name in pipeline.datasets():
+            dataset = context.catalog.get(name)
+            settings = (getattr(dataset, "metadata", None) or {}).get("kedro-viz", {})
+            if hasattr(dataset, "preview") and settings.get("preview") is not False:
+                dataset.preview()
+                drawn.add(name)
+    assert {"photos", "cutouts", "turntables", "normals", "scores"} <= drawn
+
+
 def write(folder: Path, product: str, scores: dict[str, Any] | None, state: str = "made") -> None:
     records = folder / "records" / "evaluate"
     records.mkdir(parents=True, exist_ok=True)
@@ -114,6 +144,26 @@ def test_scores_have_a_row_a_product_and_no_other(tmp_path: Path, history: Histo
     assert (means["likeness"], means["psnr"], means["pieces"], means["watertight"]) == (0.625, 20.0, 1.5, 0.5)
     assert pd.isna(table.loc["shoe", "psnr"])
     assert table.loc["shoe", "seconds_evaluate"] == 2.0
+
+
+def test_flags_are_in_the_table_and_in_no_mean(tmp_path: Path, history: History) -> None:
+    write(
+        tmp_path, "mug", {"photo_iou": 0.5, "pieces": 1, "watertight": True, "flags": "photo_iou below 0.8"}
+    )
+    write(tmp_path, "shoe", {"photo_iou": 0.9, "pieces": 2, "watertight": False, "flags": ""})
+    table = tabulate_scores(history).set_index("product")
+    assert table.loc[["mug", "shoe"], "flags"].tolist() == ["photo_iou below 0.8", ""]
+    assert "flags" not in mean_scores(table.reset_index())
+    ProductTable(filepath=str(tmp_path / "scores.csv")).save(table.reset_index())
+    read = ProductTable(filepath=str(tmp_path / "scores.csv")).load().set_index("product")
+    assert read.loc[["mug", "shoe"], "watertight"].tolist() == [True, False]
+
+
+def test_a_ground_truth_that_is_no_model_costs_its_scores_alone() -> None:
+    assert read_truth(None) == (None, [])
+    truth, (flag,) = read_truth(b"not a model at all")
+    assert truth is None
+    assert flag.startswith("ground truth not used: The file is not a GLB that can be read")
 
 
 def test_scores_that_cannot_be_read_cost_their_row_alone(

@@ -29,8 +29,7 @@ class Stage:
 
     artifacts: what it makes, by name in the catalog. code_version: to be raised when a change of the code
     changes what the stage makes, so that it is made again. made_by: for each input that a stage made, that
-    stage. optional: inputs that a product may lack. has_losses: whether its work reports losses, to be kept
-    as curves.
+    stage. optional: inputs that a product may lack.
     """
 
     name: str
@@ -38,12 +37,11 @@ class Stage:
     code_version: int
     made_by: Mapping[str, str] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
-    has_losses: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """All outputs of the stage's node: the artifacts, and what is written down about them."""
-        return (*self.artifacts, *(["losses"] if self.has_losses else []), "tracebacks", "records", "summary")
+        return (*self.artifacts, "records")
 
 
 class History(Protocol):
@@ -159,6 +157,8 @@ class Ledger:
             inputs={
                 **{name: files.get(product) for name, files in self._inputs.items()},
                 "parameters": partial(with_own, self._parameters, self._own(product)),
+                "product": partial(str, self._written_as(product)),
+                "fingerprint": partial(str, current),
             },
             seed=seed_of(self._batch.seed, self._stage.name, product),
             checkpoint=self._checkpoint(product, current),

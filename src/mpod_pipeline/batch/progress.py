@@ -1,16 +1,19 @@
-"""Progress bars with the time left, and the loss curves."""
+"""How far a stage is, with the time left, and the loss curves."""
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
+import time
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mpod_pipeline.report import Report
+from mpod_pipeline.stopping import stop_if_told
 
 logger = logging.getLogger(__name__)
 
@@ -21,27 +24,6 @@ LOG_INTERVAL_S = 60.0
 
 #: Loss curves: [step, value] pairs by the loss's name.
 Curves = dict[str, list[tuple[int, float]]]
-
-
-class _LogLines(tqdm):
-    """A bar for where no terminal is: whole lines to the log instead of one line drawn over and over."""
-
-    def __init__(self, **options: Any) -> None:
-        interval = LOG_INTERVAL_S
-        options |= {"mininterval": interval, "maxinterval": interval, "delay": interval}
-        super().__init__(**options, file=io.StringIO(), ncols=80)
-
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        if msg is None:  # otherwise the bar is about to be wiped out
-            logger.info("%s", self)
-
-
-def progress_bar(**options: Any) -> tqdm:
-    """A bar on a terminal, a line a minute in a log, nothing in a log that leaves INFO out."""
-    options["disable"] = options.get("disable", False) or not logger.isEnabledFor(logging.INFO)
-    if sys.stderr.isatty():
-        return tqdm(**options, mininterval=0.5, dynamic_ncols=True)
-    return _LogLines(**options)
 
 
 class LossCurves:
@@ -59,23 +41,69 @@ class LossCurves:
 
 
 class StageProgress:
-    """Bars for one stage: its products, and for each product at work the steps that are reported."""
+    """One stage's progress, while it is entered: bars on a terminal, else a line a minute in the log, and nothing where
+    the log leaves INFO out.
+    """
 
     def __init__(self, stage: str, products: int) -> None:
-        self._stage = stage
-        self._products = progress_bar(desc=stage, total=products, unit="product", disable=products == 0)
-        self._steps: dict[str, tqdm] = {}
+        told = products > 0 and logger.isEnabledFor(logging.INFO)
+        self._display: _Display = _Nothing()
+        if told:
+            self._display = (_Bars if sys.stderr.isatty() else _Lines)(stage, products)
 
     def report_for(self, product: str) -> Report:
         """What shows the product's steps, as they are told or now and then."""
         return partial(self._show, product)
 
     def _show(self, product: str, step: int, total: int, losses: dict[str, float]) -> None:
+        stop_if_told()
+        self._display.step(product, step, total, losses)
+
+    def done(self, product: str) -> None:
+        self._display.done(product)
+
+    def __enter__(self) -> StageProgress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._display.close()
+
+
+class _Display(Protocol):
+    def step(self, product: str, step: int, total: int, losses: dict[str, float]) -> None: ...
+
+    def done(self, product: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Nothing:
+    def step(self, product: str, step: int, total: int, losses: dict[str, float]) -> None:
+        pass
+
+    def done(self, product: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Bars:
+    """A bar of the products, and one of the steps of each product at work; the log's lines go above them."""
+
+    def __init__(self, stage: str, products: int) -> None:
+        self._stage = stage
+        self._products = _bar(stage, products, "product", leave=True)
+        self._steps: dict[str, tqdm] = {}
+        self._log = ExitStack()
+        self._log.enter_context(logging_redirect_tqdm())
+
+    def step(self, product: str, step: int, total: int, losses: dict[str, float]) -> None:
         bar = self._steps.get(product)
         if bar is None:
-            bar = progress_bar(desc=f"{self._stage} {product}", total=total, unit="step", leave=False)
-            self._steps[product] = bar
-        bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
+            bar = self._steps[product] = _bar(f"{self._stage} {product}", total, "step", leave=False)
+        # one number: of all losses nothing would be left of the bar
+        bar.set_postfix({"loss": f"{sum(losses.values()):.3g}"} if losses else {}, refresh=False)
         bar.update(step - bar.n)
 
     def done(self, product: str) -> None:
@@ -83,10 +111,54 @@ class StageProgress:
             bar.close()
         self._products.update()
 
-    def __enter__(self) -> StageProgress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for bar in self._steps.values():
+    def close(self) -> None:
+        for bar in (*self._steps.values(), self._products):
             bar.close()
-        self._products.close()
+        self._log.close()
+
+
+def _bar(title: str, total: int, unit: str, leave: bool) -> tqdm:
+    return tqdm(desc=title, total=total, unit=unit, leave=leave, mininterval=0.5, dynamic_ncols=True)
+
+
+class _Lines:
+    """Sentences in the log. The part of a product that is done counts for the time left."""
+
+    def __init__(self, stage: str, products: int) -> None:
+        self._stage, self._total, self._finished = stage, products, 0
+        self._parts: dict[str, tuple[int, int]] = {}
+        self._began = self._told = time.monotonic()
+
+    def step(self, product: str, step: int, total: int, losses: dict[str, float]) -> None:
+        self._parts[product] = (step, total)
+        self._tell_now_and_then()
+
+    def done(self, product: str) -> None:
+        self._parts.pop(product, None)
+        self._finished += 1
+        self._tell_now_and_then()
+
+    def close(self) -> None:
+        pass  # how the stage ended, the run says
+
+    def _tell_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self._told < LOG_INTERVAL_S or self._finished == self._total:
+            return
+        self._told = now
+        done = self._finished + sum(step / total for step, total in self._parts.values())
+        left = (
+            f"{in_words((now - self._began) * (self._total - done) / done)} left"
+            if done
+            else "time left unknown"
+        )
+        at_work = "".join(f"; {product}: step {n} of {total}" for product, (n, total) in self._parts.items())
+        logger.info("%s: %d of %d products, %s%s", self._stage, self._finished, self._total, left, at_work)
+
+
+def in_words(seconds: float) -> str:
+    """A duration as a person says it: 54 s, 12 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

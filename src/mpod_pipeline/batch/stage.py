@@ -10,18 +10,22 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.batch.at_work import AtWork
 from mpod_pipeline.batch.executor import Executor, make_executor
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.batch.under_way import UnderWay
-from mpod_pipeline.errors import ProductError, StoppedError
+from mpod_pipeline.errors import ProductError
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.stopping import stop_if_told, stopped_run
 from mpod_pipeline.text import some
 
 logger = logging.getLogger(__name__)
+
+#: The parts of a stage's output ``records``: by product loss curves, tracebacks and records (see `Record`); and at the
+#: end, by stage, the counts and seconds.
+WRITTEN_DOWN = ("losses", "tracebacks", "records", "summary")
 
 
 _SEEN: ContextVar[set[str] | None] = ContextVar("seen", default=None)
@@ -66,7 +70,8 @@ def run_stage(
     """
 
     def chunk(**outputs: dict[str, Any]) -> dict[str, Any]:
-        return {name: outputs.get(name, {}) for name in stage.outputs}
+        artifacts = {name: outputs.get(name, {}) for name in stage.artifacts}
+        return {**artifacts, "records": {name: outputs.get(name, {}) for name in WRITTEN_DOWN}}
 
     # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
     yield chunk()
@@ -79,8 +84,11 @@ def run_stage(
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0, "gone": 0}
     under_way: dict[str, Todo] = {}
     shown = UnderWay(history.folder, stage.name, history.run_id)
+    peak_bytes = 0
 
     def settle(outcome: Outcome) -> Iterator[dict[str, Any]]:
+        nonlocal peak_bytes
+        peak_bytes = max(peak_bytes, outcome.peak_bytes)
         product, todo = outcome.product, under_way.pop(outcome.product)
         shown.show(under_way)
         if isinstance(outcome.result, Failure):
@@ -91,7 +99,7 @@ def run_stage(
         else:
             counts["made"] += 1
             artifacts = {name: {product: outcome.result[name]} for name in stage.artifacts}
-            yield chunk(**artifacts, losses={product: outcome.curves})
+            yield chunk(**artifacts, losses={product: outcome.curves} if outcome.curves else {})
             record = ledger.made(todo, outcome)
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
         # Its end is on record. What ended runs may have been killed from outside, and goes on where it was.
@@ -99,11 +107,12 @@ def run_stage(
             ledger.forget_checkpoint(product)
         progress.done(product)
 
-    with _told_to_stop(), ExitStack() as stack:
+    with stopped_run(), ExitStack() as stack:
         progress = stack.enter_context(StageProgress(stage.name, len(products)))
         stack.callback(shown.show, ())
         executor: Executor | None = None
         for product in products:
+            stop_if_told()
             decision = ledger.decide(product)
             if isinstance(decision, Settled):
                 counts["left_out" if decision.left_out else "skipped"] += 1
@@ -117,10 +126,8 @@ def run_stage(
                 yield from settle(Outcome(product, 0.0, Failure(ProductError.__name__, reason, "")))
                 continue
             if executor is None:
-                at_work = AtWork(history.folder / f".at_work.{stage.name}.json")
-                made = make_executor(
-                    batch.executor, batch.resources_of(stage.name), open_work, progress, at_work
-                )
+                resources = batch.resources_of(stage.name)
+                made = make_executor(batch.executor, resources, open_work, progress, len(products))
                 executor = stack.enter_context(made)
             shown.show(under_way)
             for outcome in executor.submit(decision.task):
@@ -137,12 +144,5 @@ def run_stage(
                 ledger.forget_checkpoint(product)
         if went:
             logger.warning("%s: no longer in the catalog: %s", stage.name, some(went, len(went)))
-    yield chunk(summary={stage.name: {**counts, "seconds": round(time.perf_counter() - started, 3)}})
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[None]:
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as signal:  # the latter is how Ray's driver takes SIGTERM
-        raise StoppedError("The run was told to stop; the next one goes on.") from signal
+    seconds = round(time.perf_counter() - started, 3)
+    yield chunk(summary={stage.name: {**counts, "seconds": seconds, "peak_bytes": peak_bytes}})

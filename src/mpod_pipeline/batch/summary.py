@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from mpod_pipeline.batch.progress import in_words
 from mpod_pipeline.batch.records import Record, now
 from mpod_pipeline.text import readable
 
@@ -79,11 +80,12 @@ class RunSummary:
 
     def as_text(self) -> str:
         """A table of the stages, then a line for each of the first failures."""
-        rows = [("stage", *(name.replace("_", " ") for name in _COLUMNS), "s/product")]
+        rows = [("stage", *(name.replace("_", " ") for name in _COLUMNS), "s/product", "GB/worker")]
         for stage, counts in self.stages.items():
             tried = counts["made"] + counts["failed"]
             each = f"{counts['seconds'] / tried:.1f}" if tried else "-"
-            rows.append((stage, *(_number(counts[name]) for name in _COLUMNS), each))
+            peak = f"{counts['peak_bytes'] / 1e9:.1f}" if tried else "-"
+            rows.append((stage, *(_number(counts[name]) for name in _COLUMNS), each, peak))
         lines = list(table_lines(rows))
         for failure in self.failures[:SHOWN]:
             lines.append(f"failed: {failure.product} in {failure.stage}: {failure.message}")
@@ -95,6 +97,13 @@ class RunSummary:
         if self.stopped_by:
             lines.append(f"stopped: {self.stopped_by}")
         return "\n".join(lines)
+
+
+def in_a_line(counts: Mapping[str, float]) -> str:
+    """A stage's counts, those that are not nought, and its time."""
+    told = (f"{counts[name]} {name.replace('_', ' ')}" for name in _COLUMNS[1:-1] if counts[name])
+    of = f"{counts['products']} product{'' if counts['products'] == 1 else 's'}"
+    return ", ".join([of, *told, in_words(counts["seconds"])])
 
 
 def table_lines(rows: Sequence[tuple[str, ...]], texts: Iterable[int] = (0,)) -> Iterator[str]:

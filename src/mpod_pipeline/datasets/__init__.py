@@ -2,7 +2,7 @@
 results.
 """
 
-from mpod_pipeline.datasets.history import History, HistoryDataset
+from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords
 from mpod_pipeline.datasets.partitions import Partition, Partitions, PicturePartitions, ProductPartitions
 from mpod_pipeline.datasets.photos import PhotoFolder, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
@@ -19,6 +19,7 @@ __all__ = [
     "ProductPartitions",
     "ProductSettings",
     "ProductTable",
+    "StageRecords",
     "Weights",
     "WeightsFolder",
     "WriteWeights",

@@ -14,7 +14,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 from mpod_pipeline.datasets.codecs import CODECS
-from mpod_pipeline.datasets.partitions import Partitions
+from mpod_pipeline.datasets.partitions import Partitions, ProductPartitions
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,38 @@ class History:
     def tracebacks(self, stage: str) -> Partitions:
         """The tracebacks of the stage's failures, by product."""
         return Partitions(self.folder / stage, CODECS["traceback"])
+
+
+class StageRecords(AbstractDataset[dict[str, dict[str, Any]], Partitions]):
+    """What is written down about a stage and its products: one dataset, so that the graph shows the artifacts.
+
+    Saved as a mapping of its parts, each from product to value, the summary from the stage to its counts. Loaded as the
+    records. path: the folder of what all stages write down; beside ``records`` it has ``losses`` and ``summaries``.
+    """
+
+    def __init__(self, *, path: str, stage: str, metadata: dict[str, Any] | None = None) -> None:
+        self.path = Path(path) / "records" / stage
+        self.metadata = metadata
+        # The record comes after what it speaks of: a run may be killed in between.
+        self._parts = {
+            "losses": ProductPartitions(path=f"{path}/losses/{stage}", format="json"),
+            "tracebacks": ProductPartitions(path=str(self.path), format="traceback"),
+            "records": ProductPartitions(path=str(self.path), format="json"),
+            "summary": ProductPartitions(path=f"{path}/summaries", format="json"),
+        }
+
+    def load(self) -> Partitions:
+        return self._parts["records"].load()
+
+    def save(self, data: dict[str, dict[str, Any]]) -> None:
+        for name, dataset in self._parts.items():
+            dataset.save(data[name])
+
+    def _exists(self) -> bool:
+        return self._parts["records"].exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.path)}
 
 
 class HistoryDataset(AbstractDataset[None, History]):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from mpod_pipeline.atomic import told_what_cannot_be_written, whole_file
 from mpod_pipeline.datasets.codecs import CODECS, Codec
+from mpod_pipeline.datasets.previews import PRODUCTS, picture_grid
 from mpod_pipeline.datasets.product_ids import what_is_wrong_with
 from mpod_pipeline.text import number_of, some
 
@@ -129,28 +127,12 @@ class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
 
 
 class PicturePartitions(ProductPartitions):
-    """Pictures, one PNG a product, with a preview in Kedro-Viz: the first few side by side."""
+    """Pictures, one PNG a product, with a preview in Kedro-Viz."""
 
     def __init__(self, *, path: str, format: str = "png", metadata: dict[str, Any] | None = None) -> None:
         super().__init__(path=path, format=format, metadata=metadata)
 
-    def preview(self, products: int = 4, height: int = 256) -> ImagePreview:
-        """The first ``products`` pictures on white, each ``height`` pixels high, as base64 of a PNG."""
+    def preview(self) -> ImagePreview:
+        """The first few, as base64 of a PNG."""
         pictures = self.load()
-        thumbnails = [_thumbnail(pictures[product](), height) for product in islice(pictures, products)]
-        width = sum(picture.width for picture in thumbnails) or 1
-        sheet = Image.new("RGB", (width, height), "white")
-        left = 0
-        for picture in thumbnails:
-            sheet.paste(picture, (left, 0))
-            left += picture.width
-        buffer = io.BytesIO()
-        sheet.save(buffer, format="PNG")
-        return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
-
-
-def _thumbnail(picture: np.ndarray, height: int) -> Image.Image:
-    image = Image.fromarray(picture).convert("RGBA")
-    image = image.resize((max(1, round(image.width * height / image.height)), height))
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+        return picture_grid([Image.fromarray(pictures[product]()) for product in islice(pictures, PRODUCTS)])

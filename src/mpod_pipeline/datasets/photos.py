@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
+from PIL import Image, ImageOps
 
+from mpod_pipeline.datasets.previews import HEIGHT, PRODUCTS, WIDTH, picture_grid
 from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
 from mpod_pipeline.datasets.products_csv import NAME, SETTINGS, ProductNumbers, Row, Table, read_table
 from mpod_pipeline.errors import ProductError, SetupError
@@ -137,6 +143,10 @@ class PhotoFolder(AbstractDataset[None, Photos]):
         except OSError as error:
             raise SetupError(f"The folder of photos {self.path} cannot be read: {error.strerror}.") from error
 
+    def preview(self) -> ImagePreview:
+        """The first few that can be read, for Kedro-Viz, as base64 of a PNG."""
+        return picture_grid(list(islice(_thumbnails(self.load()), PRODUCTS)))
+
     def save(self, data: None) -> None:
         raise SetupError("The folder of photos is only read.")
 
@@ -145,6 +155,14 @@ class PhotoFolder(AbstractDataset[None, Photos]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}
+
+
+def _thumbnails(photos: Photos) -> Iterator[Image.Image]:
+    for product in photos:
+        with suppress(ProductError, OSError, ValueError, Image.DecompressionBombError):
+            picture = Image.open(io.BytesIO(photos[product]()))
+            picture.draft("RGB", (WIDTH, HEIGHT))  # less to decode
+            yield ImageOps.exif_transpose(picture)
 
 
 class ProductSettings(AbstractDataset[None, dict[str, dict[str, str]]]):

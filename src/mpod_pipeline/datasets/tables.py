@@ -51,8 +51,9 @@ class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             path.write_text(as_csv(data), encoding="utf-8")
 
     def preview(self, rows: int = 40) -> TablePreview:
-        """The first rows, for Kedro-Viz."""
-        return TablePreview(self.load().head(rows).to_dict(orient="split"))
+        """The first rows, for Kedro-Viz; none of a table that no run has made yet."""
+        table = self.load().head(rows) if self._exists() else pd.DataFrame()
+        return TablePreview(table.to_dict(orient="split"))
 
     def _exists(self) -> bool:
         return self.path.is_file()

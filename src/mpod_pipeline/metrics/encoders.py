@@ -16,11 +16,14 @@ from pydantic import field_validator
 from torch import Tensor, nn
 
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.network import require_answer
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.weights_files import check_sha256, on_device, read_tensors
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+#: How long the Hugging Face hub may take to answer.
+HUB_S = 5.0
 
 
 class ImageEncoder(Protocol):
@@ -204,6 +207,8 @@ def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = 
         )
     if parameters.sha256 and Path(weights).is_file():
         check_sha256(Path(weights), parameters.sha256)
+    if not Path(weights).is_file():
+        _try_the_hub_or_its_cache_alone()
     try:
         model = open_clip.create_model(parameters.model, pretrained=weights)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
@@ -214,6 +219,17 @@ def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = 
     preprocessing = open_clip.get_model_preprocess_cfg(model)
     model = on_device(model, device).eval().requires_grad_(False)
     return OpenClip(model, f"openclip_{parameters.model}_{Path(weights).stem}", preprocessing)
+
+
+def _try_the_hub_or_its_cache_alone() -> None:
+    """Where the Hugging Face hub does not answer, its client is told so: by itself it would try for a minute."""
+    from huggingface_hub import constants
+
+    try:
+        if not constants.HF_HUB_OFFLINE:
+            require_answer(constants.ENDPOINT, HUB_S)
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
 
 
 class Vgg19(nn.Module):

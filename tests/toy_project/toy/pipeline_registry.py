@@ -21,7 +21,7 @@ from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.wiring import stage_node
 
 READ = Stage("read", artifacts=("texts",), code_version=1)
-SHOUT = Stage("shout", artifacts=("shouts",), code_version=1, made_by={"text": "read"}, has_losses=True)
+SHOUT = Stage("shout", artifacts=("shouts",), code_version=1, made_by={"text": "read"})
 
 #: (stage, product) of every piece of work done, and how often a stage's models were opened; tests empty it.
 done: list[tuple[str, str]] = []

@@ -12,7 +12,9 @@ import pandas as pd
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets import History, Partitions
-from mpod_pipeline.geometry.export import from_glb
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.geometry.foreign_glb import from_any_glb
+from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
 from mpod_pipeline.method import evaluation
 from mpod_pipeline.method.evaluation import EvaluationParameters, load_encoders
 from mpod_pipeline.pipelines import STAGES
@@ -21,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 STAGE = Stage(
     "evaluate",
-    artifacts=("evaluations", "turntables", "normals"),
-    code_version=3,
-    made_by={"mesh": "refine_detail", "cutout": "segment", "field": "optimize_outline"},
+    artifacts=("evaluations", "turntables", "normals", "animations"),
+    code_version=4,
+    made_by={"mesh": "export_models", "cutout": "segment", "field": "optimize_outline"},
     optional=frozenset({"ground_truth"}),
 )
 
@@ -50,7 +52,7 @@ def evaluate(
     )
     for chunk in chunks:
         # The summary comes last, when all scores are on disk.
-        yield {**chunk, "scores": tabulate_scores(history) if chunk["summary"] else pd.DataFrame()}
+        yield {**chunk, "scores": tabulate_scores(history) if chunk["records"]["summary"] else pd.DataFrame()}
 
 
 def _evaluator(parameters: EvaluationParameters) -> Work:
@@ -59,22 +61,33 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
-        truth = inputs["ground_truth"]
+        truth, flags = read_truth(inputs["ground_truth"])
         result = evaluation.evaluate(
             inputs["cutout"],
             inputs["field"],
             from_glb(inputs["mesh"]),
-            from_glb(truth) if truth else None,
+            truth,
             encoders,
             inputs["parameters"],
         )
         return {
-            "evaluations": result.scores,
-            "turntables": result.turntable,
-            "normals": result.normals,
+            "evaluations": {**result.scores, "flags": "; ".join([*result.flags, *flags])},
+            "turntables": result.pictures.sheet,
+            "normals": result.pictures.normals,
+            "animations": result.pictures.turn,
         }
 
     return work
+
+
+def read_truth(data: bytes | None) -> tuple[TexturedMesh | None, list[str]]:
+    """The true model, and what there is to say of a file that holds none: it costs the scores against it alone."""
+    if data is None:
+        return None, []
+    try:
+        return from_any_glb(data), []
+    except ProductError as error:
+        return None, [f"ground truth not used: {error}"]
 
 
 def tabulate_scores(history: History) -> pd.DataFrame:

@@ -11,9 +11,7 @@ from mpod_pipeline.datasets import History, Partitions, Weights
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
 from mpod_pipeline.priors import load_text_to_image_prior
 
-STAGE = Stage(
-    "learn_tokens", artifacts=("tokens",), code_version=2, made_by={"cutout": "segment"}, has_losses=True
-)
+STAGE = Stage("learn_tokens", artifacts=("tokens",), code_version=2, made_by={"cutout": "segment"})
 
 
 def learn_tokens(

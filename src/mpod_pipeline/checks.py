@@ -1,0 +1,217 @@
+"""What a run is asked for, looked at before anything is opened. Every function raises a SetupError that says in a
+sentence what is wrong, what was found, and what to type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, get_args
+
+from kedro.config import AbstractConfigLoader
+from kedro.framework.project import settings
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.runner import AbstractRunner, ParallelRunner
+from kedro.utils import load_obj
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mpod_pipeline import pipelines as package
+from mpod_pipeline.batch import BatchParameters, History
+from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
+from mpod_pipeline.datasets.loading import load_from
+from mpod_pipeline.errors import SetupError
+
+#: So many mistakes in settings are told at once.
+TOLD = 5
+#: And so many names of what there is.
+LISTED = 40
+
+
+def did_you_mean(name: str, known: Iterable[str], within: str = "") -> str:
+    """The end of a sentence on a name that does not exist: the nearest one, or all that there are. within: what goes
+    before the nearest.
+    """
+    known = list(known)
+    by_small = {each.lower(): each for each in known}
+    if near := get_close_matches(name.lower(), by_small, n=1):
+        return f"; did you mean {within + by_small[near[0]]!r}?"
+    if not known:
+        return "; there is none."
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"; there are {', '.join(sorted(known)[:LISTED])}{more}."
+
+
+def check_environment(conf_source: Path, env: str | None) -> None:
+    """Is there a folder of settings for the environment?"""
+    name = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
+    if conf_source.is_dir() and not (conf_source / name).is_dir():
+        known = [path.name for path in conf_source.iterdir() if path.is_dir()]
+        raise SetupError(
+            f"There is no environment {name!r}, which would be the folder {conf_source / name}"
+            f"{did_you_mean(name, known)}"
+        )
+
+
+def check_runner(name: str | None, is_async: bool) -> None:
+    """Does the runner exist, and can it run stages, which hand over each product as it is made?"""
+    if is_async:
+        raise SetupError(
+            "Stages save each product as it is made, and --async cannot do that: leave it out. "
+            "More products at a time: --params=batch.executor.kind=ray (docs/batches.md)."
+        )
+    try:
+        runner = load_obj(name or "SequentialRunner", "kedro.runner")
+        known = isinstance(runner, type) and issubclass(runner, AbstractRunner)
+    except (ImportError, AttributeError, ValueError):
+        known = False
+    if not known:
+        names = ["SequentialRunner", "ThreadRunner"]
+        raise SetupError(f"There is no runner {name!r}{did_you_mean(str(name), names)}")
+    if issubclass(runner, ParallelRunner):
+        raise SetupError(
+            f"A run's books are kept in one process, and --runner={name} would have several: leave it out. "
+            "More products at a time: --params=batch.executor.kind=ray (docs/batches.md)."
+        )
+
+
+def check_pipelines(names: Iterable[str]) -> None:
+    """Is there a pipeline by each of the names? Nothing is imported for the answer."""
+    known = {"__default__", *(module.name for module in iter_modules(package.__path__) if module.ispkg)}
+    for name in names:
+        _require("pipeline", name, known)
+
+
+def check_selection(chosen: Mapping[str, Any], pipeline: Pipeline) -> None:
+    """Does the pipeline have the nodes, datasets, tags and namespaces that `kedro run` is to take?
+
+    chosen: the command's options, by their names in Python.
+    """
+    nodes = {node.name for node in pipeline.nodes}
+    for option in ("node_names", "from_nodes", "to_nodes"):
+        for name in chosen[option]:
+            _require("node", name, nodes)
+    for option, known in (("from_inputs", pipeline.datasets()), ("to_outputs", pipeline.all_outputs())):
+        for name in chosen[option]:
+            _require("dataset", name, [each for each in known if not each.startswith("params:")])
+    for name in chosen["tags"]:
+        _require("tag", name, {tag for node in pipeline.nodes for tag in node.tags})
+    for name in chosen["namespaces"]:
+        _require("namespace", name, {node.namespace for node in pipeline.nodes if node.namespace})
+
+
+def _require(kind: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise SetupError(f"There is no {kind} {name!r}{did_you_mean(name, known)}")
+
+
+def check_names(loader: AbstractConfigLoader) -> None:
+    """Does the base know what the environment's globals.yml and parameters.yml set, and what --params sets?
+
+    Within a section, `check_values` looks. ``loader``: with the run's own --params.
+    """
+    base = _loader_like(loader, settings.CONFIG_LOADER_ARGS["base_env"])
+    own = _loader_like(loader, loader.env)
+    parameters = [name for name in base["parameters"] if not name.startswith("_")]
+    globals_ = list(base["globals"])
+    place = f"conf/{loader.env or settings.CONFIG_LOADER_ARGS['default_run_env']}"
+    for name in own["globals"]:
+        if name not in globals_:
+            hint = (
+                f"; it belongs in {place}/parameters.yml."
+                if name in parameters
+                else did_you_mean(name, globals_)
+            )
+            raise SetupError(f"{place}/globals.yml names {name!r}, which does not exist there{hint}")
+    for name, value in own["parameters"].items():
+        if name in globals_ and value != own["globals"][name]:
+            # Kedro fills globals into the base's parameters before it merges the environment's
+            raise SetupError(
+                f"{name!r} has no effect in {place}/parameters.yml: set it in {place}/globals.yml, or by --params."
+            )
+        if name not in parameters and not name.startswith("_"):
+            raise SetupError(
+                f"{place}/parameters.yml names {name!r}, which does not exist{did_you_mean(name, parameters)}"
+            )
+    for name in loader.runtime_params or {}:
+        if name not in parameters:
+            raise SetupError(f"--params names {name!r}, which does not exist{did_you_mean(name, parameters)}")
+
+
+def _loader_like(loader: AbstractConfigLoader, env: str | None) -> AbstractConfigLoader:
+    """One without --params."""
+    return type(loader)(conf_source=loader.conf_source, env=env, **settings.CONFIG_LOADER_ARGS)
+
+
+def check_values(parameters: Mapping[str, Any], models: Mapping[str, Any]) -> None:
+    """Does each section of settings suit its model? models: Pydantic's, by section; other types are passed over."""
+    wrong: dict[tuple[Any, str], str] = {}
+    for section, model in sorted(models.items()):
+        if section in parameters and isinstance(model, type) and issubclass(model, BaseModel):
+            try:
+                model.model_validate(parameters[section])
+            except ValidationError as error:
+                for found in error.errors():  # once, where sections take a setting from one place
+                    wrong.setdefault(
+                        ((section, *found["loc"])[-1], repr(found["input"])), _sentence(section, model, found)
+                    )
+    if wrong:
+        sentences = list(wrong.values())
+        more = [f"... and {len(sentences) - TOLD} more settings are wrong."] if len(sentences) > TOLD else []
+        raise SetupError("\n".join([*sentences[:TOLD], *more]))
+
+
+def _sentence(section: str, model: type[BaseModel], found: ErrorDetails) -> str:
+    """What Pydantic says of one setting."""
+    *path, last = (section, *map(str, found["loc"]))
+    name = ".".join([*path, last])
+    if found["type"] == "extra_forbidden":
+        hint = did_you_mean(last, _fields(model, path[1:]), within=".".join([*path, ""]))
+        return f"There is no setting {name!r}{hint}"
+    reason = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    joint = ", but " if reason.startswith("should") else ": "
+    return f"The setting {name} is {_shown(found['input'])}{joint}{reason}."
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _fields(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    """The names that a section within a model has; none where the path leads through a list or a mapping of others."""
+    for step in path:
+        field = model.model_fields.get(step)
+        inner = [each for each in _types(field.annotation) if issubclass(each, BaseModel)] if field else []
+        if inner:
+            model = inner[0]
+    return list(model.model_fields)
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    """The classes within an annotation such as ``Inner | None``, ``dict[str, Inner]``."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _types(inner)
+
+
+def check_batch(pipeline: Pipeline, catalog: CatalogProtocol, stages: Collection[str]) -> None:
+    """Are there photos, the products that are asked for, and the stages to which resources are given?"""
+    batch: BatchParameters = catalog.load("params:batch")
+    if unknown := set(batch.resources) - {*stages, *(node.name for node in pipeline.nodes)}:
+        raise SetupError(f"batch.resources names {', '.join(sorted(unknown))}, which is no stage.")
+    inputs = {
+        name: load_from(catalog, name)
+        for name in sorted(pipeline.inputs())
+        if isinstance(catalog.get(name), PhotoFolder | ProductPartitions)
+    }
+    history: History = catalog.load("history")
+    for product in sorted(batch.products or ()):
+        # what failed at an earlier stage is no input of this one, and yet no mistake of the user's
+        if not any(product in products for products in inputs.values()) and not history.knows(product):
+            known = {each for products in inputs.values() for each in products}
+            raise SetupError(f"The catalog has no product {product!r}{did_you_mean(product, known)}")

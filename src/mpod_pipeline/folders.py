@@ -1,0 +1,34 @@
+"""How the folders of a run are named: photos, workspace, priors."""
+
+from __future__ import annotations
+
+from pathlib import Path, PureWindowsPath
+
+from mpod_pipeline.errors import SetupError
+
+
+def folder(name: str, place: object) -> str:
+    """The resolver ``${folder:NAME,PLACE}``: a folder as the settings name it, with ``~`` for the home folder.
+
+    Raises SetupError where it is no text, a path of Windows, or a workspace with braces: Kedro's catalog sees a pattern
+    in them.
+    """
+    how = f"set it by --params={name}=FOLDER, or in globals.yml"
+    if not isinstance(place, str) or not place.strip():
+        raise SetupError(
+            f"The setting {name} is {place!r}, which is no text: {how}, in quotes if it is a number."
+        )
+    if (windows := PureWindowsPath(place)).drive:
+        within = windows.relative_to(windows.anchor).as_posix()
+        raise SetupError(
+            f"The setting {name} is {place}, a path of Windows. Under WSL the folder is "
+            f"/mnt/{windows.drive.rstrip(':').lower()}/{within}: {how}."
+        )
+    if name == "workspace" and {"{", "}"} & set(place):
+        raise SetupError(f"The setting {name} is {place}, and braces cannot be part of it: {how}.")
+    try:
+        return str(Path(place).expanduser())
+    except RuntimeError as error:
+        raise SetupError(
+            f"The setting {name} is {place}, and nobody's home folder is known by that: {how}."
+        ) from error
