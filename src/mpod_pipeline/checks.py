@@ -171,6 +171,9 @@ def _sentence(section: str, model: type[BaseModel], found: ErrorDetails) -> str:
     if found["type"] == "extra_forbidden":
         hint = did_you_mean(last, _fields(model, path[1:]), within=".".join([*path, ""]))
         return f"There is no setting {name!r}{hint}"
+    if found["type"] == "model_type":
+        shown = _shown(found["input"])
+        return f"The setting {name} is {shown}, but is a section of settings: set those, by {name}.NAME."
     reason = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
     joint = ", but " if reason.startswith("should") else ": "
     return f"The setting {name} is {_shown(found['input'])}{joint}{reason}."

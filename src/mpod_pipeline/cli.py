@@ -21,6 +21,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import ENV_HELP
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import ProjectMetadata
+from kedro.io import DatasetError
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 from kedro.validation.type_extractor import TypeExtractor
@@ -152,10 +153,13 @@ def _sentence(error: BaseException) -> str | None:
             isinstance(cause, OSError) and cause.filename
         ):  # a full disk, a folder in a file's place, no permission
             return f"{cause.filename}: {cause.strerror}."
+        if isinstance(cause, DatasetError) and "parsing config" in str(cause):
+            return f"The catalog cannot be read: {' '.join(str(cause).splitlines()[:2]).rstrip(':')}."
         if isinstance(cause, yaml.YAMLError):
             return f"The settings cannot be read: {' '.join(str(cause).split())}"
         if isinstance(cause, OmegaConfBaseException):
-            return f"The settings cannot be read: {str(cause).splitlines()[0]}, in {cause.full_key}."
+            where = f", in {cause.full_key}" if cause.full_key else ""
+            return f"The settings cannot be read: {str(cause).splitlines()[0]}{where}."
     return None
 
 

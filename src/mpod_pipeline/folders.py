@@ -16,7 +16,7 @@ def folder(name: str, place: object) -> str:
     how = f"set it by --params={name}=FOLDER, or in globals.yml"
     if not isinstance(place, str) or not place.strip():
         raise SetupError(
-            f"The setting {name} is {place!r}, which is no text: {how}, in quotes if it is a number."
+            f"The setting {name} is {place!r}, which names no folder: {how}, a number in quotes."
         )
     if (windows := PureWindowsPath(place)).drive:
         within = windows.relative_to(windows.anchor).as_posix()

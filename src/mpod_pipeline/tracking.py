@@ -39,6 +39,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAM_VAL_LENGTH,
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
+from mpod_pipeline.checks import check_values
 from mpod_pipeline.datasets.tables import as_csv, mean_scores
 from mpod_pipeline.folders import folder
 from mpod_pipeline.hooks import BatchHooks, is_batch
@@ -99,9 +100,12 @@ class TrackingHooks:
         """Read MLflow's settings. Its store is opened when a run begins: one that cannot begin leaves nothing there."""
         self.lost = False
         self._context = context
-        self._uri = context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"]
-        # as `kedro mlflow ui` looks for it
-        vars(context)["mlflow"] = KedroMlflowConfig.model_validate(context.config_loader["mlflow"])
+        settings = context.config_loader["mlflow"]
+        check_values({"mlflow": settings}, {"mlflow": KedroMlflowConfig})
+        self._uri = settings["server"]["mlflow_tracking_uri"]
+        vars(context)["mlflow"] = KedroMlflowConfig.model_validate(
+            settings
+        )  # as `kedro mlflow ui` looks for it
 
     @hook_impl
     @_unless_lost
