@@ -74,10 +74,11 @@ WRONG = (
     Wrong(
         "run --params=outline.field.hash_grid.level=2", ("did you mean 'outline.field.hash_grid.levels'?",)
     ),
-    Wrong("run --params=detail.qqq=1", ("'detail.qqq'; there are", "triangles")),
+    Wrong("run --params=detail.qqq=1", ("'detail.qqq'; there are", "mask_guidance")),
     Wrong(
-        "run --params=detail.texture_size=40960", ("detail.texture_size is 40960, but should be less than",)
+        "run --params=export.texture_size=40960", ("export.texture_size is 40960, but should be less than",)
     ),
+    Wrong("run --params=detail.texture_size=512", ("set export.texture_size",)),
     Wrong("run --params=outline.steps=many", ("outline.steps is 'many', but should be a valid integer",)),
     Wrong("run --params=outline=5", ("outline is 5, but is a section of settings",)),
     Wrong("run --params=detail.mask_guidance=non", ("detail.mask_guidance is 'non', but should be",)),
@@ -104,8 +105,8 @@ WRONG = (
     ),
     Wrong(
         MINE,
-        ("'detail.triangle'", "'detail.triangles'?"),
-        settings={"parameters.yml": "detail: {triangle: 5}"},
+        ("'export.triangle'", "'export.triangles'?"),
+        settings={"parameters.yml": "export: {triangle: 5}"},
     ),
     Wrong(MINE, ("'photos' has no effect",), settings={"parameters.yml": "photos: /srv"}),
     Wrong(
@@ -132,9 +133,9 @@ WRONG = (
     Wrong("run --to-outputs=mesh", ("no dataset 'mesh'", "did you mean 'meshes'?")),
     Wrong("run --from-inputs=cutout", ("no dataset 'cutout'", "did you mean 'cutouts'?")),
     Wrong("run --namespaces=x", ("no namespace 'x'; there is none",)),
-    Wrong("run --async", ("--async", "batch.executor.kind=ray")),
+    Wrong("run --async", ("--async", "batch.executor")),
     Wrong("run --runner-params=is_async=true", ("--async",)),
-    Wrong("run --runner=ParallelRunner", ("--runner=ParallelRunner", "batch.executor.kind=ray")),
+    Wrong("run --runner=ParallelRunner", ("--runner=ParallelRunner", "batch.executor")),
     Wrong(
         "run --runner=SequentialRuner", ("no runner 'SequentialRuner'", "did you mean 'SequentialRunner'?")
     ),

@@ -61,7 +61,7 @@ def check_runner(name: str | None, is_async: bool) -> None:
     if is_async:
         raise SetupError(
             "Stages save each product as it is made, and --async cannot do that: leave it out. "
-            "More products at a time: --params=batch.executor.kind=ray (docs/batches.md)."
+            "Products are made side by side already (batch.executor in docs/batches.md)."
         )
     try:
         runner = load_obj(name or "SequentialRunner", "kedro.runner")
@@ -74,7 +74,7 @@ def check_runner(name: str | None, is_async: bool) -> None:
     if issubclass(runner, ParallelRunner):
         raise SetupError(
             f"A run's books are kept in one process, and --runner={name} would have several: leave it out. "
-            "More products at a time: --params=batch.executor.kind=ray (docs/batches.md)."
+            "Products are made side by side already (batch.executor in docs/batches.md)."
         )
 
 
@@ -155,9 +155,10 @@ def check_values(parameters: Mapping[str, Any], models: Mapping[str, Any]) -> No
                 model.model_validate(parameters[section])
             except ValidationError as error:
                 for found in error.errors():  # once, where sections take a setting from one place
-                    wrong.setdefault(
-                        ((section, *found["loc"])[-1], repr(found["input"])), _sentence(section, model, found)
-                    )
+                    sentence = _sentence(section, model, found)
+                    of_section = isinstance(found["input"], Mapping)
+                    what = sentence if of_section else repr(found["input"])
+                    wrong.setdefault(((section, *found["loc"])[-1], what), sentence)
     if wrong:
         sentences = list(wrong.values())
         more = [f"... and {len(sentences) - TOLD} more settings are wrong."] if len(sentences) > TOLD else []
@@ -175,6 +176,8 @@ def _sentence(section: str, model: type[BaseModel], found: ErrorDetails) -> str:
         shown = _shown(found["input"])
         return f"The setting {name} is {shown}, but is a section of settings: set those, by {name}.NAME."
     reason = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if isinstance(found["input"], Mapping):  # it speaks of the section's settings by their names
+        return f"{reason}."
     joint = ", but " if reason.startswith("should") else ": "
     return f"The setting {name} is {_shown(found['input'])}{joint}{reason}."
 

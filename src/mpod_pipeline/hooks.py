@@ -26,7 +26,6 @@ from mpod_pipeline.batch.summary import RunSummary, in_a_line
 from mpod_pipeline.checks import check_batch, check_names
 from mpod_pipeline.datasets import History
 from mpod_pipeline.datasets.tables import mean_scores
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipelines import STAGES
 from mpod_pipeline.stopping import stop_if_told, stopped_run
 from mpod_pipeline.text import readable, show_every_letter
@@ -76,13 +75,7 @@ class BatchHooks:
         batch = catalog.load("params:batch")
         self.summary = RunSummary(run_params["run_id"], max_failed_fraction=batch.max_failed_fraction)
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
-        try:
-            lock.acquire(run_params["run_id"])  # before models are loaded beside another run's
-        except OSError as error:
-            raise SetupError(
-                f"The workspace cannot be written: {error.filename}: {error.strerror}. Choose another folder by "
-                "--params=workspace=FOLDER."
-            ) from error
+        lock.acquire(run_params["run_id"])  # before models are loaded beside another run's
         try:
             # here, for commands that run nothing shall not wait for PyTorch
             from mpod_pipeline.preflight import check_run
