@@ -114,14 +114,16 @@ def show_status(metadata: ProjectMetadata, env: str | None, params: dict[str, An
         **settings.CONFIG_LOADER_ARGS,
     )
     folders = {
-        name: metadata.project_path / loader["catalog"][name]["path"] for name in ("photos", "history")
+        name: metadata.project_path / loader["catalog"][name]["path"]
+        for name in ("photos", "history", "cutout_checks")
     }
     photos = PhotoFolder(path=str(folders["photos"])).load()
     records = {
         stage: ProductPartitions(path=str(folders["history"] / stage), format="json").load()
         for stage in STAGES
     }
-    for line in status_lines(photos, records, only_failed=failed):
+    cutout_checks = ProductPartitions(path=str(folders["cutout_checks"]), format="json").load()
+    for line in status_lines(photos, records, cutout_checks, only_failed=failed):
         click.echo(line)
 
 

@@ -210,7 +210,8 @@ def _metrics_of_table(table: pd.DataFrame) -> Iterator[tuple[str, float, int]]:
     for row in table.to_dict(orient="records"):
         product = row.pop("product")
         for name, value in row.items():
-            yield f"{product}/{name}", value, 0
+            if not isinstance(value, str):  # flags
+                yield f"{product}/{name}", value, 0
 
 
 def _metric_name(name: str) -> str:

@@ -24,7 +24,8 @@ def write(datasets: Datasets, product: str, stage: str, state: str, **known: obj
 
 def lines_for(datasets: Datasets, *photos: str, only_failed: bool = False) -> list[str]:
     records = {stage: dataset.load() for stage, dataset in datasets.items()}
-    return list(status_lines(dict.fromkeys(photos), records, only_failed))
+    checks = dict.fromkeys(["mug"], lambda: {"cutout_confidence": 0.412, "flags": "check the cutout"})
+    return list(status_lines(dict.fromkeys(photos), records, checks, only_failed))
 
 
 def test_each_product_has_its_state_time_and_error(datasets: Datasets) -> None:
@@ -37,9 +38,10 @@ def test_each_product_has_its_state_time_and_error(datasets: Datasets) -> None:
     lines = lines_for(datasets, "mug", "shoe", "lamp")
     assert [line.split("  ")[0] for line in lines[:-1]] == ["product", "mug", "shoe", "lamp"]
     assert "made 0.4 s" in lines[1] and "made 43.0 s" in lines[1]
+    assert lines[1].endswith("0.41 check the cutout")
     assert "failed 0.1 s" in lines[2] and "left out" in lines[2]
     assert lines[2].endswith("segment: The photo is blank. (2026-11-23T02:00:00+00:00, attempt 3)")
-    assert lines[3].split() == ["lamp", "-", "-"]
+    assert lines[3].split() == ["lamp", "-", "-", "-"]
     assert lines[-1] == "3 products: 1 complete, 1 failed, 1 unfinished"
 
 

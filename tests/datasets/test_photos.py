@@ -36,6 +36,25 @@ def test_ids_are_file_names_of_pictures_in_any_case(tmp_path: Path) -> None:
     assert photos["shoe"]() == b"shoe.JPG"
 
 
+def test_masks_lie_beside_the_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "mug.jpg", "mug.mask.png", "shoe.png", "pictures/1.jpg", "pictures/lamp.mask.png")
+    photos = load(tmp_path)
+    assert list(photos) == ["mug", "shoe"]
+    assert {product: mask() for product, mask in photos.masks().items()} == {"mug": b"mug.mask.png"}
+    assert not caplog.messages
+    listed = load(tmp_path, "id,photo\nlamp,pictures/1.jpg\nlost,\n")
+    assert {product: mask() for product, mask in listed.masks().items()} == {
+        "lamp": b"pictures/lamp.mask.png"
+    }
+
+
+def test_a_mask_of_no_product_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "mug.jpg", "mugg.mask.png")
+    assert list(load(tmp_path)) == ["mug"]
+    (warning,) = caplog.messages
+    assert "mugg.mask.png" in warning
+
+
 def test_an_empty_folder_has_no_photos(tmp_path: Path) -> None:
     assert len(load(tmp_path)) == 0
 

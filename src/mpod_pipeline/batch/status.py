@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mpod_pipeline.batch.records import Record, read_record
@@ -11,15 +11,19 @@ from mpod_pipeline.batch.summary import table_lines
 
 
 def status_lines(
-    photos: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], only_failed: bool = False
+    photos: Mapping[str, Any],
+    records: Mapping[str, Mapping[str, Any]],
+    cutout_checks: Mapping[str, Callable[[], Any]],
+    only_failed: bool = False,
 ) -> Iterator[str]:
-    """A row a product of the catalog, with its state and seconds at each stage and its error; then the sum.
+    """A row a product of the catalog, with its state and seconds at each stage, how sure its cutout is, and its error;
+    then the sum.
 
     Tells what the last runs wrote down; whether a photo or a parameter has changed since then, the next run
-    finds out. records: of each stage in its order, what reads them by product. only_failed: no rows for the
-    others.
+    finds out. records: of each stage in its order, what reads them by product; cutout_checks, too.
+    only_failed: no rows for the others.
     """
-    rows = [("product", *(stage.replace("_", " ") for stage in records), "error")]
+    rows = [("product", *(stage.replace("_", " ") for stage in records), "cutout", "error")]
     states: Counter[str] = Counter()
     for product in photos:
         known = [read_record(of_stage, product) for of_stage in records.values()]
@@ -27,8 +31,8 @@ def status_lines(
         states[_state(known, failures)] += 1
         if failures or not only_failed:
             errors = "; ".join(map(_error, failures))
-            rows.append((product, *map(_cell, known), errors))
-    yield from table_lines(rows, texts=(0, len(rows[0]) - 1))
+            rows.append((product, *map(_cell, known), _cutout(product, cutout_checks), errors))
+    yield from table_lines(rows, texts=(0, len(rows[0]) - 2, len(rows[0]) - 1))
     counts = ", ".join(f"{states[state]} {state}" for state in ("complete", "failed", "unfinished"))
     yield f"{len(photos)} products: {counts}"
 
@@ -43,6 +47,15 @@ def _cell(record: Record | None) -> str:
     if record is None:
         return "-"
     return "left out" if record.state == "left out" else f"{record.state} {record.seconds:.1f} s"
+
+
+def _cutout(product: str, checks: Mapping[str, Callable[[], Any]]) -> str:
+    """How sure the cutout is, and whether somebody should look at it."""
+    try:
+        check = checks[product]()
+        return f"{check['cutout_confidence']:.2f} {check['flags']}".rstrip()
+    except (LookupError, OSError, TypeError, ValueError):  # not made yet, or a file in disorder
+        return "-"
 
 
 def _error(failure: Record) -> str:

@@ -37,6 +37,8 @@ SUFFIXES = frozenset(
         ".heif",
     )
 )
+#: What follows the id in the name of a mask that somebody drew for a product, beside its photo.
+MASK = ".mask.png"
 TABLE = "products.csv"
 #: Columns of the table that stand for a stage's parameters of these names, for the row's product alone.
 SETTINGS = ("photo_elevation_deg", "long_side_m")
@@ -91,14 +93,23 @@ class Photos(Mapping[str, Callable[[], bytes]]):
     def written_as(self, product: str) -> str:
         return self._originals.get(product, product)
 
+    def masks(self) -> dict[str, Photo]:
+        """The masks that lie beside the photos, of the products that have one."""
+        beside = {
+            product: entry.path.with_name(product + MASK)
+            for product, entry in self._entries.items()
+            if entry.path
+        }
+        return {product: Photo(path) for product, path in beside.items() if path.is_file()}
+
 
 class PhotoFolder(AbstractDataset[None, Photos]):
     """Photos to make products of.
 
     With a ``products.csv`` (columns ``id`` and ``photo``; for others see `ProductSettings`) its rows are the catalog,
     and ``photo`` is a path within the folder. Without one, every photo in the folder is a product and its
-    name without the suffix is the id. Raises SetupError if the folder or a column is missing; a bad row is
-    that product's trouble.
+    name without the suffix is the id; but ``ID.mask.png`` is the mask of the product ID. Raises
+    SetupError if the folder or a column is missing; a bad row is that product's trouble.
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
@@ -111,10 +122,13 @@ class PhotoFolder(AbstractDataset[None, Photos]):
                 f"The folder of photos {self.path} does not exist; set it by --params=photos=FOLDER."
             )
         table = self.path / TABLE
-        if not table.is_file():
-            return _collect(_files(self.path))
-        _warn_of_misspelt(table)
-        return _collect(_rows(table))
+        if table.is_file():
+            _warn_of_misspelt(table)
+        photos = _collect(_rows(table) if table.is_file() else _files(self.path))
+        for mask in sorted(self.path.glob("*" + MASK)):
+            if mask.name.removesuffix(MASK) not in photos:
+                logger.warning("%s is the mask of no product; it is left alone.", mask)
+        return photos
 
     def save(self, data: None) -> None:
         raise SetupError("The folder of photos is only read.")
@@ -168,7 +182,8 @@ def _collect(named: Iterator[tuple[str, Photo | Unusable]]) -> Photos:
 
 def _files(folder: Path) -> Iterator[tuple[str, Photo | Unusable]]:
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+        named_as_photo = path.suffix.lower() in SUFFIXES and not path.name.endswith(MASK)
+        if named_as_photo and not path.name.startswith(".") and path.is_file():
             yield path.stem, Photo(path)
 
 

@@ -22,8 +22,13 @@ logger = logging.getLogger(__name__)
 STAGE = Stage(
     "evaluate",
     artifacts=("evaluations", "turntables", "normals"),
-    code_version=3,
-    made_by={"mesh": "refine_detail", "cutout": "segment", "field": "optimize_outline"},
+    code_version=4,
+    made_by={
+        "mesh": "refine_detail",
+        "cutout": "segment",
+        "cutout_check": "segment",
+        "field": "optimize_outline",
+    },
     optional=frozenset({"ground_truth"}),
 )
 
@@ -31,6 +36,7 @@ STAGE = Stage(
 def evaluate(
     meshes: Partitions,
     cutouts: Partitions,
+    cutout_checks: Partitions,
     outline_fields: Partitions,
     ground_truth: Partitions,
     parameters: EvaluationParameters,
@@ -42,7 +48,13 @@ def evaluate(
     chunks = run_stage(
         STAGE,
         partial(_evaluator, parameters),
-        inputs={"mesh": meshes, "cutout": cutouts, "field": outline_fields, "ground_truth": ground_truth},
+        inputs={
+            "mesh": meshes,
+            "cutout": cutouts,
+            "cutout_check": cutout_checks,
+            "field": outline_fields,
+            "ground_truth": ground_truth,
+        },
         parameters=parameters,
         batch=batch,
         history=history,
@@ -69,7 +81,7 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
             inputs["parameters"],
         )
         return {
-            "evaluations": result.scores,
+            "evaluations": {**result.scores, **inputs["cutout_check"]},
             "turntables": result.turntable,
             "normals": result.normals,
         }
@@ -93,7 +105,7 @@ def tabulate_scores(history: History) -> pd.DataFrame:
                 continue
             rows.append({"product": product, **scores, **_seconds(history, product)})
     table = pd.DataFrame(rows, columns=None if rows else ["product"])
-    means = table.drop(columns="product").mean()
+    means = table.select_dtypes("number").mean()
     return pd.concat([table, pd.DataFrame([{"product": "mean", **means}])], ignore_index=True)
 
 
