@@ -71,10 +71,12 @@ def without_veils(photo: NDArray[np.uint8], network: SaliencyNetwork) -> NDArray
     likely = _on_page(photo, PAGES[0] if brightness < 200 else PAGES[1], network)
     kinds = np.arange(1, count + 1)
     veils = np.isin(wide, kinds[ndimage.median(likely, wide, kinds) < 0.5])
-    # With the soft edge that the opening took off, and what is too faint to be seen.
+    # With the edge that the opening took off; and of its faint rim nothing stays that hangs on no part of the product.
     veils = ndimage.binary_dilation(veils, iterations=2 * width) & (photo[..., 3] < SOLID)
-    alpha = np.where(veils, 0, photo[..., 3]).astype(np.uint8)
-    return np.dstack([photo[..., :3], alpha])
+    alpha = np.where(veils, 0, photo[..., 3])
+    parts, count = ndimage.label(alpha > 0)
+    strongest = ndimage.maximum(alpha, parts, np.arange(count + 1))
+    return np.dstack([photo[..., :3], np.where(strongest[parts] < 128, 0, alpha).astype(np.uint8)])
 
 
 def on_page(photo: NDArray[np.uint8], page: ArrayLike = 255) -> NDArray[np.uint8]:
