@@ -333,6 +333,14 @@ def test_what_fills_its_photo_is_refused_or_to_be_looked_at(models: Segmentation
         assert "cannot be told from the background" in str(error)
 
 
+def test_a_product_that_is_small_in_its_photo_keeps_its_details(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    wide = cv2.copyMakeBorder(photo, 300, 300, 400, 400, cv2.BORDER_REPLICATE).astype(np.uint8)
+    mask = find_foreground(wide, models.network).mask
+    assert iou(mask[300:600, 400:800], alpha > 0.5) > 0.97 and mask.sum() < 1.05 * (alpha > 0.5).sum()
+    assert not mask[450, 662]  # the handle's hole
+
+
 def test_badges_and_banners_are_no_part_of_the_product(models: SegmentationModels) -> None:
     photo, alpha = shop_photo()
     cv2.circle(photo, (40, 40), 30, (215, 20, 40), -1)

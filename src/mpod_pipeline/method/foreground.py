@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mpod_pipeline.errors import ProductError
+from mpod_pipeline.method.matting import bounding_box
 from mpod_pipeline.method.saliency import SaliencyNetwork
 
 FloatArray = NDArray[np.floating[Any]]
@@ -25,6 +26,8 @@ ROOM = 0.12
 CUT_OFF, FILLED = 0.03, 0.8
 #: So many times as large is the whole of which the other look found a part.
 WHOLE = 1.3
+#: A product whose box is smaller than this share of the photo's is looked at again, with this share of itself round it.
+SMALL, SURROUNDINGS = 0.5, 0.3
 #: Pieces of the product reach into the middle of the photo, a square of this share of its sides, and have this share of
 #: the largest one's area.
 MIDDLE, SMALLEST_PIECE = 0.5, 0.02
@@ -65,7 +68,10 @@ def find_picture(photo: NDArray[np.uint8]) -> tuple[slice, slice]:
 
 def _bar(photo: NDArray[np.uint8]) -> int:
     """Height of a bar at the top: rows of one colour that end in a line across the whole width; 0 without one."""
-    deviation = np.abs(photo[: len(photo) * 2 // 5] - np.median(photo[0], axis=0)).max(axis=2)
+    some = photo[: len(photo) * 2 // 5, :: 1 + photo.shape[1] // 512].astype(
+        np.float32
+    )  # columns tell as much
+    deviation = np.abs(some - np.median(some[0], axis=0)).max(axis=2)
     plain = (deviation <= 10).mean(axis=1) > 0.98
     if plain.all() or not plain[0]:
         return 0
@@ -79,6 +85,7 @@ def _find_in_picture(picture: NDArray[np.uint8], network: SaliencyNetwork) -> Fo
     _require_contrast(picture)
     close, roomy = look(picture, network, room=0.0), look(picture, network, room=ROOM)
     likely = roomy if _is_the_whole(roomy > 0.5, close > 0.5) else close
+    likely = _look_nearer(picture, likely, network)
     mask = without_holes(picture, middle_pieces(likely > 0.5))
     _require_sense(mask)
     beside = (likely > 0.5) & ~mask  # told by other means
@@ -106,6 +113,24 @@ def _is_the_whole(roomy: Mask, close: Mask) -> bool:
     touched = _border(roomy).mean()
     everything = touched > FILLED or roomy.mean() > 0.9
     return bool(not everything and (touched > CUT_OFF or roomy.sum() > WHOLE * close.sum()))
+
+
+def _look_nearer(picture: NDArray[np.uint8], likely: FloatArray, network: SaliencyNetwork) -> FloatArray:
+    """The answer [H, W] for a product that is small in its picture: what the network says of its surroundings alone,
+    unless that is another thing.
+    """
+    mask = middle_pieces(likely > 0.5)
+    if not mask.any():
+        return likely
+    top, left, bottom, right = bounding_box(mask)
+    side = max(bottom - top, right - left)
+    if side > SMALL * max(mask.shape):
+        return likely
+    margin = round(SURROUNDINGS * side)
+    rows, columns = slice(max(0, top - margin), bottom + margin), slice(max(0, left - margin), right + margin)
+    nearer = np.zeros_like(likely)
+    nearer[rows, columns] = look(picture[rows, columns], network, room=0.0)
+    return nearer if overlap(nearer > 0.5, mask) > 0.5 else likely
 
 
 def middle_pieces(mask: Mask) -> Mask:
