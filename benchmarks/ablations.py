@@ -50,6 +50,9 @@ OUTLINE: Choices = {
     "160 steps, SDS weight 80": {"outline.steps": 160, "outline.sds.weight": 80.0},
     "240 steps": {"outline.steps": 240},
     "640 steps": {"outline.steps": 640},
+    "one novel view": {"outline.novel_views": 1},
+    "one novel view, 400 steps": {"outline.novel_views": 1, "outline.steps": 400},
+    "one novel view, 480 steps": {"outline.novel_views": 1, "outline.steps": 480},
     "photo in 25% of the steps": {"outline.reference_probability": 0.25},
     "no entropy": {"outline.weights.entropy": 0.0},
     "entropy x 10": {"outline.weights.entropy": 5.0},
@@ -175,7 +178,9 @@ def scores_of_product(
             if outlined is None or outline_of != outlined_by:
                 outlined, outlined_by = outline_product(*member, road, p, seed, lambda *_: None), outline_of
             made = finish_product(outlined, road, p, seed, lambda *_: None)
-            Image.fromarray(np.concatenate([made.turntable, made.normals])).save(file.with_suffix(".png"))
+            Image.fromarray(np.concatenate([made.pictures.sheet, made.pictures.normals])).save(
+                file.with_suffix(".png")
+            )
             file.write_text(json.dumps({"choice": name, **made.scores}))
         scores.append(json.loads(file.read_text()))
     return scores

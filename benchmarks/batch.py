@@ -38,10 +38,12 @@ def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
         "tokens": torch.zeros(1),
         "outline_fields": {},
         "outline_masks": {"mask": pixel},
+        "detail_models": {},
         "meshes": b"glTF",
         "evaluations": {"psnr": 20.0},
         "turntables": pixel,
         "normals": pixel,
+        "animations": pixel[None],
     }
 
     def work(
@@ -72,8 +74,9 @@ def measure(folder: Path) -> None:
     bootstrap_project(ROOT)
     for stage in STAGES:
         import_module(f"mpod_pipeline.pipelines.{stage}.nodes").run_stage = partial(free_stage, run_stage)
-    CODECS["outline_field"] = CODECS["json"]
-    params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace")}
+    CODECS["outline_field"] = CODECS["painted_surface"] = CODECS["json"]
+    batch = {"executor": {"kind": "in_process"}}
+    params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace"), "batch": batch}
 
     def run() -> dict[str, float]:
         started = perf_counter()

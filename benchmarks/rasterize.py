@@ -1,6 +1,6 @@
 """How much faster is our rasteriser than deodr (a differentiable renderer for the CPU, C++)?
 
-    pip install deodr==0.2.3 trimesh
+    pip install deodr==0.2.3
     python benchmarks/rasterize.py
 
 Both render positions interpolated over 20k triangles with soft silhouettes, and take the gradient of a sum

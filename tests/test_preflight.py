@@ -16,6 +16,7 @@ from mpod_pipeline.datasets import WeightsFolder
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.evaluation import EvaluationParameters
+from mpod_pipeline.method.export import ExportParameters
 from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.method.sam import SamParameters
 from mpod_pipeline.method.segmentation import SegmentationParameters
@@ -36,6 +37,7 @@ INPUTS = {
     "learn_tokens": ["text_to_image_prior", "params:textual_inversion"],
     "optimize_outline": ["novel_view_prior", "params:outline"],
     "refine_detail": ["text_to_image_prior", "params:detail"],
+    "export_models": ["params:export"],
     "evaluate": ["params:evaluation"],
 }
 
@@ -60,6 +62,7 @@ def catalog_of(priors: Path, **changed: Any) -> DataCatalog:
         "params:textual_inversion": TextualInversionParameters(),
         "params:outline": OutlineParameters(),
         "params:detail": DetailParameters(),
+        "params:export": ExportParameters(),
         "params:evaluation": EvaluationParameters(),
         **changed,
     }

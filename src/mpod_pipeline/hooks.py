@@ -21,6 +21,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from mpod_pipeline.batch.lock import WorkspaceLock
+from mpod_pipeline.batch.processes import close_workers
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary
 from mpod_pipeline.datasets import History
@@ -147,6 +148,7 @@ class BatchHooks:
             catalog.save("runs", {self.summary.run_id: self.summary.to_json()})
             print(f"\n{self.summary.as_text()}\n\n{_places(catalog)}")
         finally:
+            close_workers()
             self._lock.release()
             self._lock = None
         return True

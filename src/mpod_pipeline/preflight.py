@@ -108,8 +108,8 @@ def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[
             yield partial(_check_prior, name, load, pipeline, catalog)
     if not works_here:
         return
-    if "params:outline" in inputs and (outline := catalog.load("params:outline")).maker == "cuda":
-        yield partial(try_cuda, partial(try_volume_makers, mlp_width=outline.field.mlp_width))
+    if "params:outline" in inputs and catalog.load("params:outline").maker == "cuda":
+        yield partial(try_cuda, try_volume_makers)
     if "params:detail" in inputs and catalog.load("params:detail").maker == "cuda":
         yield partial(try_cuda, try_mesh_makers)
 
@@ -128,7 +128,7 @@ def _works_here(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
     if "params:batch" not in pipeline.inputs():
         return True
     batch: BatchParameters = catalog.load("params:batch")
-    return batch.executor.kind == "in_process"
+    return batch.executor.kind != "ray"
 
 
 def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -211,12 +211,10 @@ def try_cuda(attempt: Callable[[Maker], None]) -> None:
         ) from error
 
 
-def try_volume_makers(maker: Maker, mlp_width: int = 16) -> None:
+def try_volume_makers(maker: Maker) -> None:
     """Hash encoding, networks, marching and compositing, forward and backward, on some rays."""
     grid = HashGridParameters(levels=2, log2_table_size=8, finest_resolution=32)
-    field = OutlineField(
-        OutlineFieldParameters(hash_grid=grid, mlp_width=mlp_width, occupancy_resolution=8), maker
-    )
+    field = OutlineField(OutlineFieldParameters(hash_grid=grid, occupancy_resolution=8), maker)
     device = next(field.network.parameters()).device
     rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in Cameras.at(0.0, 0.0).to(device).rays(8, 8))
     renderer, jitter = make_volume_renderer(maker), draw_jitter(rays_o)

@@ -13,15 +13,13 @@ from typing import Any, cast
 
 import pytest
 
-from mpod_pipeline.batch import BatchParameters, Stage, run_stage
 from mpod_pipeline.batch.isolation import Failure, Task
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
-from mpod_pipeline.datasets import History, ProductPartitions
 from mpod_pipeline.datasets.photos import Photo
 from mpod_pipeline.errors import SetupError
-from mpod_pipeline.parameters import Parameters
-from tests.batch.ray_toy import Unknown, open_work
+from tests.batch.bench import Bench
+from tests.batch.worker_toy import Unknown, open_work
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -29,7 +27,6 @@ from ray.exceptions import OutOfMemoryError  # noqa: E402
 
 from mpod_pipeline.batch.ray_workers import DIED, RayWorkers  # noqa: E402
 
-STAGE = Stage("copy", artifacts=("copies",), code_version=1, has_losses=True)
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,68 +44,9 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-class Bench:
-    """A catalog of texts, copied by the workers and saved here."""
-
-    def __init__(self, folder: Path) -> None:
-        self.originals = ProductPartitions(path=str(folder / "originals"), format="json")
-        self.copies = ProductPartitions(path=str(folder / "copies"), format="json")
-        self.records = ProductPartitions(path=str(folder / "records/copy"), format="json")
-        self.losses = ProductPartitions(path=str(folder / "losses"), format="json")
-        history = History(folder / "records", {"copies": self.copies.load()}, folder / "checkpoints")
-        self.history = history
-        self.diary = folder / "diary"
-        self.diary.mkdir()
-        self.saved: Counter[str] = Counter()
-
-    def chunks(self, **settings: Any) -> Iterator[dict[str, Any]]:
-        batch = BatchParameters.model_validate(
-            {
-                "seed": 0,
-                "max_failed_fraction": 1,
-                "products": None,
-                "force": False,
-                "checkpoint_every_seconds": None,
-                "executor": {"kind": "ray"},
-                **settings,
-            }
-        )
-        return run_stage(
-            STAGE,
-            partial(open_work, self.diary),
-            inputs={"original": self.originals.load()},
-            parameters=Parameters(),
-            batch=batch,
-            history=self.history,
-        )
-
-    def save(self, chunk: dict[str, Any]) -> None:
-        self.copies.save(chunk["copies"])
-        self.losses.save(chunk["losses"])
-        self.records.save(chunk["records"])
-        self.saved.update(list(chunk["copies"]))
-
-    def run(self, **settings: Any) -> None:
-        for chunk in self.chunks(**settings):
-            self.save(chunk)
-
-    def state(self, product: str) -> str:
-        records = self.records.load()
-        return str(records[product]()["state"]) if product in records else "none"
-
-    def attempts(self) -> Counter[str]:
-        return Counter(path.name.split("-")[1] for path in self.diary.glob("did-*"))
-
-    def newest_attempt(self) -> str:
-        """``did-product-node-time`` of the one that began last."""
-        return max(
-            (path.name for path in self.diary.glob("did-*")), key=lambda name: int(name.rsplit("-", 1)[1])
-        )
-
-
 @pytest.fixture
 def bench(cluster: Any, tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+    return Bench(tmp_path, "ray")
 
 
 def test_products_are_made_once_with_models_opened_once_a_worker(bench: Bench) -> None:

@@ -11,13 +11,19 @@ from typing import Any
 import pytest
 
 from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch.parameters import ExecutorParameters
 from mpod_pipeline.datasets import History, ProductPartitions
 from mpod_pipeline.hooks import BatchHooks
 from mpod_pipeline.parameters import Parameters
 
 STAGE = Stage("copy", artifacts=("copies",), code_version=1, has_losses=True)
 BATCH = BatchParameters(
-    seed=0, max_failed_fraction=1, products=None, force=False, checkpoint_every_seconds=None
+    seed=0,
+    max_failed_fraction=1,
+    products=None,
+    force=False,
+    checkpoint_every_seconds=None,
+    executor=ExecutorParameters(kind="in_process"),
 )
 ARTIFACT = 20_000  # characters
 

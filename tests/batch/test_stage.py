@@ -11,6 +11,7 @@ import pytest
 from pydantic import Field
 
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
+from mpod_pipeline.batch.parameters import ExecutorParameters
 from mpod_pipeline.datasets import History, ProductPartitions
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.parameters import Parameters
@@ -18,7 +19,12 @@ from mpod_pipeline.parameters import Parameters
 NOTHING = Parameters()
 STAGE = Stage("copy", artifacts=("copies",), code_version=1)
 BATCH = BatchParameters(
-    seed=0, max_failed_fraction=1, products=None, force=False, checkpoint_every_seconds=None
+    seed=0,
+    max_failed_fraction=1,
+    products=None,
+    force=False,
+    checkpoint_every_seconds=None,
+    executor=ExecutorParameters(kind="in_process"),
 )
 
 

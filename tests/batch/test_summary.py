@@ -12,7 +12,7 @@ def failure(product: str, stage: str) -> Record:
 
 def test_a_product_counts_as_failed_once() -> None:
     summary = RunSummary()
-    counts = {"made": 3, "skipped": 0, "failed": 1, "left_out": 0, "seconds": 8.0}
+    counts = {"made": 3, "skipped": 0, "failed": 1, "left_out": 0, "seconds": 8.0, "peak_bytes": 0}
     summary.stages = {"segment": {"products": 4, **counts}, "evaluate": {"products": 3, **counts}}
     for record in [failure("mug", "segment"), failure("mug", "evaluate")]:
         summary.note(record)
@@ -26,12 +26,20 @@ def test_nothing_run_is_nothing_failed() -> None:
 def test_the_table_says_who_failed_why() -> None:
     summary = RunSummary()
     summary.stages = {
-        "segment": {"products": 4, "made": 3, "skipped": 0, "failed": 1, "left_out": 0, "seconds": 8.0}
+        "segment": {
+            "products": 4,
+            "made": 3,
+            "skipped": 0,
+            "failed": 1,
+            "left_out": 0,
+            "seconds": 8.0,
+            "peak_bytes": 1_500_000_000,
+        }
     }
     summary.note(failure("mug", "segment"))
     header, row, why = summary.as_text().splitlines()
-    assert header.startswith("stage") and header.endswith("s/product")
-    assert row.split() == ["segment", "4", "3", "0", "1", "0", "8.0", "2.0"]
+    assert header.startswith("stage") and header.endswith("s/product  GB/worker")
+    assert row.split() == ["segment", "4", "3", "0", "1", "0", "8.0", "2.0", "1.5"]
     assert why == "failed: mug in segment: mug is odd."
 
 

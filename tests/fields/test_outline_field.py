@@ -106,7 +106,7 @@ def test_what_is_learnt_of_colours_leaves_the_density_alone() -> None:
 def test_one_seed_is_one_field() -> None:
     fields = [OutlineField(SMALL, seed=seed).state_dict() for seed in (1, 1, 2)]
     assert all(torch.equal(fields[0][name], fields[1][name]) for name in fields[0])
-    matrix = "network.density._hidden"
+    matrix = "network.density.hidden"
     assert not torch.equal(fields[0][matrix], fields[2][matrix])
     assert not torch.equal(fields[0]["encoding.table"], fields[2]["encoding.table"])
 

@@ -8,7 +8,7 @@ import torch
 
 from mpod_pipeline.geometry.mesh import (
     Mesh,
-    adjacent_faces,
+    Topology,
     check_mesh,
     face_components,
     is_watertight,
@@ -38,7 +38,7 @@ def test_measures_of_a_box() -> None:
     mesh = box(1.0, 2.0, 3.0)
     assert float(mesh.area()) == pytest.approx(2 * (2 + 3 + 6))
     assert float(mesh.volume()) == pytest.approx(6)
-    assert len(mesh.edges()) == 12 + 6
+    assert len(mesh.topology.edges) == 12 + 6
     outward = (mesh.face_normals() * mesh.corners().mean(dim=1)).sum(dim=-1)
     assert (outward > 0).all()
     assert float(Mesh(mesh.vertices, mesh.faces.flip(1)).volume()) == pytest.approx(-6)
@@ -73,9 +73,19 @@ def test_facts_of_closed_open_and_broken_meshes() -> None:
 
 
 def test_adjacent_faces_of_a_strip_share_its_inner_edges() -> None:
-    pairs = adjacent_faces(torch.tensor([[0, 1, 2], [2, 1, 3], [2, 3, 4]]))
+    pairs = Topology.of(torch.tensor([[0, 1, 2], [2, 1, 3], [2, 3, 4]]), 5).adjacent_faces
     assert sorted(map(tuple, pairs.sort(dim=1).values.tolist())) == [(0, 1), (1, 2)]
-    assert len(adjacent_faces(box().faces)) == 18
+    assert len(box().topology.adjacent_faces) == 18
+
+
+def test_the_edges_are_those_of_unique_rows() -> None:
+    mesh = ball(0.7, 16)
+    faces = mesh.faces
+    rows = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
+    expected, count = torch.unique(rows, dim=0, return_counts=True)
+    assert torch.equal(mesh.topology.edges, expected)
+    assert torch.equal(mesh.topology.count, count)
+    assert torch.equal(rows[mesh.topology.sides], expected.repeat_interleave(count, dim=0))
 
 
 def test_components_are_told_apart_and_small_ones_dropped() -> None:

@@ -1,12 +1,25 @@
-"""Ground truth is compared only where it stands in the photo's frame."""
+"""What is scored, and what is flagged: ground truth out of the photo's frame, a model that lost its product."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from mpod_pipeline.errors import ProductError
-from mpod_pipeline.method.evaluation import check_frame
+from mpod_pipeline.geometry.texture import bake
+from mpod_pipeline.method.cutouts import Reference
+from mpod_pipeline.method.evaluation import (
+    HIGHEST_PSNR,
+    Encoders,
+    EvaluationParameters,
+    check_frame,
+    evaluate,
+    photo_scores,
+)
+from tests.geometry.shapes import ball
+from tests.method.test_masks import Ball
 
 
 def square(start: int, side: int) -> torch.Tensor:
@@ -37,3 +50,46 @@ def test_a_line_of_one_pixel_has_a_box() -> None:
     check_frame(line[None], line)
     with pytest.raises(ProductError, match="overlap by 0%"):
         check_frame(line.T[None], line * (torch.arange(8)[:, None] > 3))
+
+
+def a_photo(side: int) -> Reference:
+    """A dark square in the middle of 32 x 32 pixels."""
+    mask = square(16 - side // 2, side).roll(16 - side // 2 - 8, dims=0)
+    return Reference((1 - 0.9 * mask).expand(3, -1, -1), mask)
+
+
+def test_a_model_that_lost_its_product_is_not_praised_for_its_paper() -> None:
+    """A small product, and a model without it: over the whole frame that is 24 dB."""
+    photo = a_photo(2)
+    scores = photo_scores(torch.ones(1, 32, 32, 3), torch.zeros(1, 32, 32), photo)
+    assert scores["photo_iou"] == 0.0
+    assert scores["photo_psnr"] == pytest.approx(-20 * np.log10(0.9), abs=1e-3)
+
+
+def test_a_product_thinner_than_a_pixel_is_not_found_by_default() -> None:
+    thin = a_photo(4)
+    photo = Reference(1 - 0.4 * (1 - thin.picture), 0.4 * thin.mask)
+    scores = photo_scores(torch.ones(1, 32, 32, 3), torch.zeros(1, 32, 32), photo)
+    assert scores["photo_iou"] == 0.0
+    assert scores["photo_psnr"] == pytest.approx(-20 * np.log10(0.36), abs=1e-3)
+
+
+def test_a_likeness_beyond_what_files_tell_apart_has_a_number() -> None:
+    photo = a_photo(8)
+    picture = photo.picture.permute(1, 2, 0)[None]
+    assert photo_scores(picture, photo.mask[None], photo) == {"photo_psnr": HIGHEST_PSNR, "photo_iou": 1.0}
+    near = photo_scores(picture + 1e-9, photo.mask[None], photo)
+    assert near["photo_psnr"] == HIGHEST_PSNR
+
+
+@pytest.mark.parametrize(("size", "flags"), [(1.0, []), (0.7, ["photo_iou below 0.8"])])
+def test_a_part_that_is_lost_is_flagged(size: float, flags: list[str], cutout: NDArray[np.uint8]) -> None:
+    """The cutout's disc is half the frame wide; a ball of radius 0.449 covers it."""
+    p = EvaluationParameters(
+        azimuths=2, resolution=32, sheet_resolution=32, surface_points=100, photo_elevation_deg=0.0
+    )
+    mesh = bake(ball(0.449 * size, 24), lambda points: torch.zeros_like(points), 32)
+    made = evaluate(cutout, Ball(20.0), mesh, None, Encoders([], []), p)
+    assert made.flags == flags
+    assert type(made.scores["pieces"]) is int and type(made.scores["watertight"]) is bool
+    assert "psnr" not in made.scores

@@ -100,11 +100,10 @@ def test_details_are_refined_under_each_guidance_by_the_mask(
         steps=2,
         grid_resolution=12,
         resolution=32,
-        texture_size=64,
         mask_guidance=guidance,
         controlnet=Path("controlnet") if guidance == "controlnet" else None,
     )
-    mesh = refine_detail(
+    refined = refine_detail(
         cutout,
         torch.randn(768),
         field,
@@ -115,7 +114,7 @@ def test_details_are_refined_under_each_guidance_by_the_mask(
         lambda *_: None,
         controlnet=controlnet if guidance == "controlnet" else None,
     )
-    assert np.isfinite(mesh.vertices).all() and len(mesh.faces) > 50
+    assert refined.vertices.isfinite().all() and len(refined.faces) > 50
 
 
 def test_the_controlled_prediction_is_what_diffusers_own_pipeline_makes(

@@ -284,11 +284,11 @@ def test_the_mesh_is_the_same_after_a_kill(
     token = text_to_image.word_embedding("a")
     p = DETAIL.model_copy(update={"steps": 6})
 
-    def refine(report: Report, checkpoint: Checkpoint | None = None) -> tuple[NDArray, NDArray]:
+    def refine(report: Report, checkpoint: Checkpoint | None = None) -> dict[str, torch.Tensor]:
         made = refine_detail(cutout, token, field, masks, text_to_image, p, 0, report, checkpoint)
-        return made.vertices, made.texture
+        return made.stored().tensors
 
     with pytest.raises(Killed):
         refine(kill_after(5), checkpoint)
     resumed, undisturbed = refine(lambda *_: None, checkpoint), refine(lambda *_: None)
-    assert all(np.array_equal(a, b) for a, b in zip(resumed, undisturbed, strict=True))
+    assert all(torch.equal(tensor, undisturbed[name]) for name, tensor in resumed.items())

@@ -38,3 +38,14 @@ def test_chamfer_is_the_mean_of_both_directions() -> None:
 def test_chamfer_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="empty"):
         chamfer_distance(np.zeros((0, 3)), np.zeros((1, 3)))
+
+
+def test_psnr_where_it_is_asked_for() -> None:
+    """Off by 0.1 in a quarter of the frame, which is white elsewhere."""
+    truth = torch.ones(1, 3, 8, 8)
+    image = truth.clone()
+    image[..., :4, :4] = 0.9
+    where = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    where[..., :4, :4] = True
+    assert psnr(image, truth, where).item() == pytest.approx(20.0, abs=1e-4)
+    assert psnr(image, truth).item() == pytest.approx(20.0 + 10 * np.log10(4), abs=1e-4)

@@ -15,12 +15,20 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.datasets import History, ProductPartitions
+from mpod_pipeline.datasets import History, ProductPartitions, ProductTable
 from mpod_pipeline.parameters import Parameters
-from mpod_pipeline.pipelines.evaluate.nodes import tabulate_scores
+from mpod_pipeline.pipelines.evaluate.nodes import read_truth, tabulate_scores
 
 ROOT = Path(__file__).parents[2]
-NODES = ["segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "evaluate"]
+NODES = [
+    "segment",
+    "learn_tokens",
+    "optimize_outline",
+    "export_masks",
+    "refine_detail",
+    "export_models",
+    "evaluate",
+]
 #: Where the artifacts are in a workspace; others build on these places.
 PLACES = {
     "cutouts": "02_intermediate/cutouts/mug.png",
@@ -28,8 +36,10 @@ PLACES = {
     "tokens": "04_feature/tokens/mug.safetensors",
     "outline_fields": "06_models/outline_fields/mug.safetensors",
     "outline_masks": "05_model_input/outline_masks/mug.npz",
+    "detail_models": "06_models/detail_models/mug.safetensors",
     "meshes": "07_model_output/meshes/mug.glb",
     "turntables": "08_reporting/turntables/mug.png",
+    "animations": "08_reporting/animations/mug.webp",
 }
 
 
@@ -111,6 +121,26 @@ def test_scores_have_a_row_a_product_and_their_mean(tmp_path: Path, history: His
     assert table.loc["mean", "psnr"] == 20.0
     assert pd.isna(table.loc["shoe", "psnr"])
     assert table.loc["shoe", "seconds_evaluate"] == 2.0
+
+
+def test_flags_are_in_the_table_and_in_no_mean(tmp_path: Path, history: History) -> None:
+    write(
+        tmp_path, "mug", {"photo_iou": 0.5, "pieces": 1, "watertight": True, "flags": "photo_iou below 0.8"}
+    )
+    write(tmp_path, "shoe", {"photo_iou": 0.9, "pieces": 2, "watertight": False, "flags": ""})
+    table = tabulate_scores(history).set_index("product")
+    assert table.loc[["mug", "shoe"], "flags"].tolist() == ["photo_iou below 0.8", ""]
+    assert pd.isna(table.loc["mean", "flags"])
+    ProductTable(filepath=str(tmp_path / "scores.csv")).save(table.reset_index())
+    read = ProductTable(filepath=str(tmp_path / "scores.csv")).load().set_index("product")
+    assert read.loc[["mug", "shoe"], "watertight"].tolist() == [True, False]
+
+
+def test_a_ground_truth_that_is_no_model_costs_its_scores_alone() -> None:
+    assert read_truth(None) == (None, [])
+    truth, (flag,) = read_truth(b"not a model at all")
+    assert truth is None
+    assert flag.startswith("ground truth not used: The file is not a GLB that can be read")
 
 
 def test_scores_that_cannot_be_read_cost_their_row_alone(

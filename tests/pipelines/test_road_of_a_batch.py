@@ -21,7 +21,9 @@ from mpod_pipeline.batch import Work
 from mpod_pipeline.batch.records import Record
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
-from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters, StoredOutlineField
+from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.fields.painted_surface import PaintedSurface
+from mpod_pipeline.fields.stored import Stored
 from mpod_pipeline.pipelines import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +31,11 @@ PRODUCTS = tuple("abcdefgh")
 #: Each stage with those that need what it makes.
 NEEDING = {
     "segment": set(STAGES),
-    "learn_tokens": {"learn_tokens", "refine_detail", "evaluate"},
-    "optimize_outline": {"optimize_outline", "export_masks", "refine_detail", "evaluate"},
-    "export_masks": {"export_masks", "refine_detail", "evaluate"},
-    "refine_detail": {"refine_detail", "evaluate"},
+    "learn_tokens": {"learn_tokens", "refine_detail", "export_models", "evaluate"},
+    "optimize_outline": {"optimize_outline", "export_masks", "refine_detail", "export_models", "evaluate"},
+    "export_masks": {"export_masks", "refine_detail", "export_models", "evaluate"},
+    "refine_detail": {"refine_detail", "export_models", "evaluate"},
+    "export_models": {"export_models", "evaluate"},
     "evaluate": {"evaluate"},
 }
 TINY = OutlineFieldParameters(
@@ -47,6 +50,7 @@ OPENERS = {
     "optimize_outline": "_outliner",
     "export_masks": "_mask_exporter",
     "refine_detail": "_refiner",
+    "export_models": "_exporter",
     "evaluate": "_evaluator",
 }
 
@@ -59,11 +63,20 @@ def tensor(text: str) -> torch.Tensor:
     return torch.tensor(list(text.encode()), dtype=torch.float32)
 
 
-def field(text: str) -> StoredOutlineField:
+def number(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:5], 16)
+
+
+def field(text: str) -> Stored:
     made = OutlineField(TINY)
     with torch.no_grad():
-        made.network["density"].output.fill_(int(hashlib.sha256(text.encode()).hexdigest()[:5], 16))
+        made.network["density"].output.fill_(number(text))
     return made.stored()
+
+
+def surface(text: str) -> Stored:
+    faces = torch.tensor([[0, 1, 2]])
+    return PaintedSurface(torch.full((3, 3), float(number(text))), faces, OutlineField(TINY)).stored()
 
 
 #: How each artifact carries a text.
@@ -73,10 +86,12 @@ CARRIERS: dict[str, Callable[[str], Any]] = {
     "tokens": tensor,
     "outline_fields": field,
     "outline_masks": lambda text: {"text": np.array(text)},
+    "detail_models": surface,
     "meshes": str.encode,
     "evaluations": lambda text: {"likeness": float(len(text))},
     "turntables": picture,
     "normals": picture,
+    "animations": lambda text: picture(text)[None, ..., :3],
 }
 
 
@@ -84,6 +99,10 @@ def told(value: Any) -> str:
     """A text that differs where artifacts differ."""
     if isinstance(value, OutlineField):
         return str(value.network["density"].output[0, 0].tolist())
+    if isinstance(value, PaintedSurface):
+        return str(value.vertices.tolist())
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value)
 
 
@@ -109,7 +128,7 @@ class Road:
                 self.worked.append((stage, product))
                 if self._troubles[product] == stage:
                     raise ProductError(f"It fails in {stage}.")
-                parts = [stage, str(settings[-1]), *(told(value) for value in inputs.values())]
+                parts = [stage, str(settings[-1:]), *(told(value) for value in inputs.values())]
                 digest = hashlib.sha256("/".join(parts).encode()).hexdigest()
                 return {name: CARRIERS[name](digest) for name in artifacts}
 
@@ -125,7 +144,8 @@ class Road:
 
     def run(self, **params: Any) -> list[tuple[str, str]]:
         self.worked.clear()
-        given = {"photos": str(self.photos), "workspace": str(self.workspace), **params}
+        batch = {"executor": {"kind": "in_process"}}  # where the stages' work is replaced
+        given = {"photos": str(self.photos), "workspace": str(self.workspace), "batch": batch, **params}
         with KedroSession.create(ROOT, runtime_params=given) as session:
             session.run(pipeline_names=["catalog_to_3d"])
         return list(self.worked)
@@ -174,7 +194,7 @@ def test_each_stage_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Ro
 
 def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> None:
     road.run()
-    said = {"photo_elevation_deg": "optimize_outline", "long_side_m": "refine_detail"}
+    said = {"photo_elevation_deg": "optimize_outline", "long_side_m": "export_models"}
     for column, stage in said.items():
         rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
         table = road.photos / "products.csv"
@@ -196,6 +216,7 @@ def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> Non
         ("optimize_outline", "outline", {"steps": 7}),
         ("export_masks", "masks", {"resolution": 32}),
         ("refine_detail", "detail", {"steps": 7}),
+        ("export_models", "export", {"triangles": 500, "texture_size": 512, "long_side_m": 0.1}),
         ("evaluate", "evaluation", {"azimuths": 3}),
     ]
     road.run()

@@ -16,6 +16,7 @@ from torch import Tensor
 from mpod_pipeline.datasets import Weights
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.evaluation import Evaluation
+from mpod_pipeline.method.turntable import Turntable
 from mpod_pipeline.pipelines.score_priors import nodes
 from mpod_pipeline.pipelines.score_priors.nodes import (
     TRAINED_FAMILIES,
@@ -107,7 +108,8 @@ def test_a_product_that_does_not_arrive_is_left_out_of_the_road(
         return family
 
     monkeypatch.setattr(nodes, "outline_product", outline)
-    monkeypatch.setattr(nodes, "finish_product", lambda *_: Evaluation({"psnr": 20.0}, picture, picture))
+    made = Evaluation({"psnr": 20.0}, [], Turntable(picture, picture, picture[None]))
+    monkeypatch.setattr(nodes, "finish_product", lambda *_: made)
     p = ScorePriorsParameters(products=3)
     families = [family for family, _ in road_products(p.split, 3)]
     lost = families[1:2]

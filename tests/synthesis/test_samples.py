@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mpod_pipeline.geometry.export import from_glb
+from mpod_pipeline.geometry.glb import from_glb
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.photos import decode_photo

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol
 
-from mpod_pipeline.batch.at_work import AtWork
-from mpod_pipeline.batch.isolation import DEATHS, Outcome, Task, Work, attempt, killed
+from mpod_pipeline.batch.isolation import Outcome, Task, Work, attempt
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
 
@@ -35,29 +34,19 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Tasks are done one at a time in this process. The work (its models) is opened when the first task
-    comes. A task at which `DEATHS` runs died is not tried by the next one, so that it comes to the others.
+    """Tasks are done one at a time in this process, as for a debugger. The work (its models) is opened when the first
+    task comes.
     """
 
-    def __init__(self, open_work: Callable[[], Work], progress: StageProgress, at_work: AtWork) -> None:
+    def __init__(self, open_work: Callable[[], Work], progress: StageProgress) -> None:
         self._open_work = open_work
         self._progress = progress
-        self._at_work = at_work
         self._work: Work | None = None
 
     def submit(self, task: Task) -> Iterator[Outcome]:
-        if self._at_work.deaths(task) >= DEATHS:
-            self._at_work.end(task)
-            yield Outcome(task.product, 0.0, killed("runs"))
-            return
         if self._work is None:
             self._work = self._open_work()
-        self._at_work.begin(task)
-        try:
-            outcome = attempt(self._work, task, self._progress.report_for(task.product))
-        finally:
-            self._at_work.end(task)
-        yield outcome
+        yield attempt(self._work, task, self._progress.report_for(task.product))
 
     def drain(self) -> Iterator[Outcome]:
         yield from ()
@@ -74,11 +63,15 @@ def make_executor(
     resources: Resources,
     open_work: Callable[[], Work],
     progress: StageProgress,
-    at_work: AtWork,
+    products: int,
 ) -> Executor:
-    """The executor that the parameters choose. Raises SetupError if it cannot be had."""
+    """The executor that the parameters choose, for so many products. Raises SetupError if it cannot be had."""
     if chosen.kind == "in_process":
-        return InProcess(open_work, progress, at_work)
+        return InProcess(open_work, progress)
+    if chosen.kind == "processes":
+        from mpod_pipeline.batch.processes import Processes, worker_count
+
+        return Processes(chosen.workers or worker_count(products), open_work, progress)
     from mpod_pipeline.batch.ray_workers import RayWorkers
 
     return RayWorkers(chosen, resources, open_work, progress)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import resource
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -15,6 +18,10 @@ from mpod_pipeline.batch.progress import Curves, LossCurves
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.report import Report
+
+
+class BrokenWorkerError(SetupError):
+    """This process can do no more work: what failed has broken its GPU's context."""
 
 
 class Work(Protocol):
@@ -52,12 +59,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: the artifacts, or a failure. curves: its losses."""
+    """What came of a task: the artifacts, or a failure. curves: its losses. peak_bytes: the most memory that the
+    process has ever had.
+    """
 
     product: str
     seconds: float
     result: dict[str, Any] | Failure
     curves: Curves = field(default_factory=dict)
+    peak_bytes: int = 0
 
 
 # A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and
@@ -75,7 +85,7 @@ _STOPS_THE_RUN = (
     LookupError,
     ValidationError,
 )
-#: A product during whose work so many processes died is taken to have killed them.
+#: A product during whose work so many processes died is taken to have killed them: each is tried once more.
 DEATHS = 2
 #: The kind of failure that this is.
 WORKER_DIED = "WorkerDied"
@@ -89,13 +99,15 @@ def stops_the_run(error: Exception) -> bool:
     return isinstance(error, _STOPS_THE_RUN)
 
 
-def killed(who: str, trace: str = "") -> Failure:
-    """The failure of a product that took ``who`` with it, again and again."""
-    return Failure(WORKER_DIED, f"{DEATHS} {who} died while at work on it, one after the other.", trace)
+def worker_died(trace: str = "") -> Failure:
+    """The failure of a product that took its worker with it, again and again."""
+    return Failure(WORKER_DIED, f"{DEATHS} workers died while at work on it, one after the other.", trace)
 
 
 def attempt(work: Work, task: Task, report: Report) -> Outcome:
-    """Do the task. A product's own trouble is an outcome; a bug, a wrong setting or a full disk is raised."""
+    """Do the task. A product's own trouble is an outcome; a bug, a wrong setting or a full disk is raised, and
+    BrokenWorkerError where the process is good for nothing more.
+    """
     started = time.perf_counter()
     result: dict[str, Any] | Failure
     losses = LossCurves(report)
@@ -105,8 +117,30 @@ def attempt(work: Work, task: Task, report: Report) -> Outcome:
     except Exception as error:
         if stops_the_run(error):
             raise
+        _require_sound_gpu(error)
         result = Failure(type(error).__name__, _sentence(error), traceback.format_exc())
-    return Outcome(task.product, time.perf_counter() - started, result, losses.curves)
+    return Outcome(task.product, time.perf_counter() - started, result, losses.curves, _peak_bytes())
+
+
+def _require_sound_gpu(error: Exception) -> None:
+    """An illegal access breaks CUDA's context for good: every later product of the process would fail, too."""
+    torch = sys.modules.get("torch")  # which the batch layer itself does without
+    if torch is None or not torch.cuda.is_initialized():
+        return
+    try:
+        torch.cuda.synchronize()
+    except Exception as broken:
+        raise BrokenWorkerError(
+            f"The GPU does not answer any more ({broken}). Start the run again: it goes on where it was."
+        ) from error
+
+
+def _peak_bytes() -> int:
+    try:  # not `getrusage` where there is another: a process inherits that peak from the one that started it
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes
 
 
 def _sentence(error: Exception) -> str:

@@ -158,6 +158,8 @@ class Ledger:
             inputs={
                 **{name: files.get(product) for name, files in self._inputs.items()},
                 "parameters": partial(with_own, self._parameters, self._own(product)),
+                "product": partial(str, self._written_as(product)),
+                "fingerprint": partial(str, current),
             },
             seed=seed_of(self._batch.seed, self._stage.name, product),
             checkpoint=self._checkpoint(product, current),

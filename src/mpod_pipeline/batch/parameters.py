@@ -10,13 +10,16 @@ from mpod_pipeline.parameters import Parameters
 
 
 class ExecutorParameters(Parameters):
-    """Where the work is done: one product at a time in the run's own process, or by workers that Ray places."""
+    """Where the work is done: by processes of this machine, by workers that Ray places, or one product at a time in the
+    run's own process (for a debugger).
+    """
 
-    kind: Literal["in_process", "ray"] = "in_process"
+    kind: Literal["processes", "ray", "in_process"] = "processes"
     #: Of the Ray cluster: "auto" for the one that runs on this machine, HOST:PORT, or "local" to start one for the
     #: run alone.
     address: str = "local"
-    #: Workers, each with its own copy of the models; None for as many as the cluster can hold.
+    #: Workers, each with its own copy of the models; None for as many as pay: a process per core, as far as products
+    #: and free memory go, or as many as Ray's cluster can hold.
     workers: int | None = Field(default=None, ge=1)
 
 

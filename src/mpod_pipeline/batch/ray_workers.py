@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.batch.isolation import DEATHS, Outcome, Task, Work, attempt, killed
+from mpod_pipeline.batch.isolation import DEATHS, BrokenWorkerError, Outcome, Task, Work, attempt, worker_died
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.errors import SetupError
@@ -186,6 +186,11 @@ class RayWorkers:
             self._start_worker()
             yield from self._after_a_death(task, time.perf_counter() - since, error)
         except RayTaskError as error:
+            if isinstance(error.cause, BrokenWorkerError):
+                ray.kill(actor)
+                self._start_worker()
+                yield from self._after_a_death(task, time.perf_counter() - since, error)
+                return
             raise (error.cause if isinstance(error.cause, Exception) else error) from error
         else:
             self._idle.append(actor)
@@ -198,7 +203,7 @@ class RayWorkers:
             logger.warning("The worker that had %s died; another one does it again.", task.product)
             self._waiting.appendleft(task)
         else:
-            yield Outcome(task.product, seconds, killed("workers", str(error)))
+            yield Outcome(task.product, seconds, worker_died(str(error)))
 
     def _ask_for_steps(self) -> None:
         asked = {actor.step.remote(): task for actor, task, _ in self._running.values()}

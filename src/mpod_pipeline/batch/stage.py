@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.batch.at_work import AtWork
 from mpod_pipeline.batch.executor import Executor, make_executor
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
@@ -58,8 +57,11 @@ def run_stage(
     products = ledger.products()
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0}
     under_way: dict[str, Todo] = {}
+    peak_bytes = 0
 
     def settle(outcome: Outcome) -> Iterator[dict[str, Any]]:
+        nonlocal peak_bytes
+        peak_bytes = max(peak_bytes, outcome.peak_bytes)
         product, todo = outcome.product, under_way.pop(outcome.product)
         if isinstance(outcome.result, Failure):
             counts["failed"] += 1
@@ -91,10 +93,8 @@ def run_stage(
                 continue
             under_way[product] = decision
             if executor is None:
-                at_work = AtWork(history.folder / f".at_work.{stage.name}.json")
-                made = make_executor(
-                    batch.executor, batch.resources_of(stage.name), open_work, progress, at_work
-                )
+                resources = batch.resources_of(stage.name)
+                made = make_executor(batch.executor, resources, open_work, progress, len(products))
                 executor = stack.enter_context(made)
             for outcome in executor.submit(decision.task):
                 yield from settle(outcome)
@@ -104,7 +104,8 @@ def run_stage(
         for product, record in ledger.gone():
             yield chunk(records={product: record.to_json()})
             ledger.forget_checkpoint(product)
-    yield chunk(summary={stage.name: {**counts, "seconds": round(time.perf_counter() - started, 3)}})
+    seconds = round(time.perf_counter() - started, 3)
+    yield chunk(summary={stage.name: {**counts, "seconds": seconds, "peak_bytes": peak_bytes}})
 
 
 @contextmanager

@@ -74,11 +74,12 @@ class RunSummary:
 
     def as_text(self) -> str:
         """A table of the stages, then a line for each of the first failures."""
-        rows = [("stage", *(name.replace("_", " ") for name in _COLUMNS), "s/product")]
+        rows = [("stage", *(name.replace("_", " ") for name in _COLUMNS), "s/product", "GB/worker")]
         for stage, counts in self.stages.items():
             tried = counts["made"] + counts["failed"]
             each = f"{counts['seconds'] / tried:.1f}" if tried else "-"
-            rows.append((stage, *(_number(counts[name]) for name in _COLUMNS), each))
+            peak = f"{counts['peak_bytes'] / 1e9:.1f}" if tried else "-"
+            rows.append((stage, *(_number(counts[name]) for name in _COLUMNS), each, peak))
         lines = list(table_lines(rows))
         for failure in self.failures[:SHOWN]:
             lines.append(f"failed: {failure.product} in {failure.stage}: {failure.message}")

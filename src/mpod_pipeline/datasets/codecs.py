@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageSequence
+
+from mpod_pipeline.datasets.glb_file import GlbFile
 
 #: The name under which a learned token is saved; the one the prompts use.
 TOKEN = "<e>"
@@ -83,15 +85,15 @@ class Npz:
 
 
 class Glb:
-    """A binary glTF file, as bytes."""
+    """A binary glTF file, as bytes that show themselves."""
 
     suffixes = (".glb",)
 
     def write(self, value: bytes, path: Path) -> None:
         path.write_bytes(value)
 
-    def read(self, path: Path) -> bytes:
-        return path.read_bytes()
+    def read(self, path: Path) -> GlbFile:
+        return GlbFile(path.read_bytes())
 
 
 class Json:
@@ -104,6 +106,29 @@ class Json:
 
     def read(self, path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+class Animation:
+    """Pictures [N, H, W, 3] uint8 as one animated WebP, which goes round and round."""
+
+    suffixes = (".webp",)
+
+    def write(self, value: NDArray[np.uint8], path: Path) -> None:
+        first, *others = (Image.fromarray(frame) for frame in value)
+        first.save(
+            path,
+            format="WEBP",
+            save_all=True,
+            append_images=others,
+            duration=100,  # ms a picture
+            loop=0,
+            quality=80,
+            method=2,
+        )
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        with Image.open(path) as image:
+            return np.stack([np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)])
 
 
 class Traceback:
@@ -135,12 +160,28 @@ class Field:
         return OutlineField.load(path)
 
 
+class Surface:
+    """What stage 2 made of a product, in safetensors. Written as it is stored, read as a `PaintedSurface`."""
+
+    suffixes = (".safetensors",)
+
+    def write(self, value: Any, path: Path) -> None:
+        value.save(path)
+
+    def read(self, path: Path) -> Any:
+        from mpod_pipeline.fields.painted_surface import PaintedSurface  # as in `Field`
+
+        return PaintedSurface.load(path)
+
+
 CODECS: dict[str, Codec] = {
     "png": Png(),
     "token": Token(),
     "npz": Npz(),
     "glb": Glb(),
+    "animation": Animation(),
     "json": Json(),
     "traceback": Traceback(),
     "outline_field": Field(),
+    "painted_surface": Surface(),
 }

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
-from mpod_pipeline.fields.mlp import make_mlp
+from mpod_pipeline.fields.mlp import MLP, side_by_side
+from mpod_pipeline.fields.stored import Stored, fill, read_stored
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.rendering.volume import Maker, OccupancyGrid
 
-#: Version of the files that `StoredOutlineField.save` writes.
-FORMAT_VERSION = 4
-#: The file's one entry of metadata. safetensors writes several in random order, and equal fields shall be equal files.
-HEADER = "outline_field"
+#: Version of the files that are written here, and the kind of file.
+FORMAT_VERSION, KIND = 4, "outline_field"
 
 # Corners of a tetrahedron: the four directions in which `OutlineField.normals` looks.
 _TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
@@ -34,9 +30,7 @@ class OutlineFieldParameters(Parameters):
 
     bound: float = Field(default=1.0, gt=0, description="half the edge of the box that the field fills")
     hash_grid: HashGridParameters = HashGridParameters()
-    mlp_width: int = Field(
-        default=32, ge=4, le=256, description="of the networks; with the maker 'cuda' 16, 32, 64 or 128"
-    )
+    mlp_width: int = Field(default=32, ge=4, le=256, description="of the networks")
     blob_scale: float = Field(
         default=10.0, ge=0, description="added at the centre to the density before softplus"
     )
@@ -53,18 +47,6 @@ class OutlineFieldParameters(Parameters):
         lt=1,
         description="what a cell keeps of the greatest density seen in it, at each further look",
     )
-
-
-@dataclass(frozen=True)
-class StoredOutlineField:
-    """What of a field goes to disk, all on the CPU: it can be sent to a machine that has no GPU, and saved there."""
-
-    header: str
-    tensors: dict[str, Tensor]
-
-    def save(self, path: Path) -> None:
-        """Write all that is needed to render the field again: safetensors, with the settings as metadata."""
-        save_file(self.tensors, path, {HEADER: self.header})
 
 
 class OutlineField(nn.Module):
@@ -90,10 +72,14 @@ class OutlineField(nn.Module):
         inputs = self.encoding.output_dim // 2
         self.network = nn.ModuleDict(
             {
-                "density": make_mlp(inputs, 1, settings.mlp_width, maker, seed=seed),
-                "albedo": make_mlp(inputs, 3, settings.mlp_width, maker, seed=seed + 1),
+                "density": MLP(inputs, 1, settings.mlp_width, seed),
+                "albedo": MLP(inputs, 3, settings.mlp_width, seed + 1),
             }
         )
+        feature = torch.arange(self.encoding.output_dim) % settings.hash_grid.features_per_level
+        first_half = feature < settings.hash_grid.features_per_level // 2
+        self.register_buffer("density_columns", first_half.nonzero()[:, 0], persistent=False)
+        self.register_buffer("albedo_columns", (~first_half).nonzero()[:, 0], persistent=False)
         self.occupancy = OccupancyGrid(
             settings.occupancy_resolution,
             settings.bound,
@@ -104,16 +90,16 @@ class OutlineField(nn.Module):
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density [M] per world unit and albedo [M, 3] in [0, 1] at points [M, 3]. Differentiable once."""
-        features = self._features(points)
-        return self._density(features, points), self._albedo(features)
+        density, albedo = self._ask(points, "density", "albedo").split([1, 3], dim=1)
+        return self._density(density[:, 0], points), torch.sigmoid(albedo)
 
     def density(self, points: Tensor) -> Tensor:
         """Density at points [M, 3], [M], per world unit."""
-        return self._density(self._features(points), points)
+        return self._density(self._ask(points, "density")[:, 0], points)
 
     def colour(self, points: Tensor) -> Tensor:
         """Albedo at points [M, 3], [M, 3] in [0, 1]."""
-        return self._albedo(self._features(points))
+        return torch.sigmoid(self._ask(points, "albedo"))
 
     def normals(self, points: Tensor, step: float = 0.01) -> Tensor:
         """Unit vectors in which the density at points [M, 3] falls, [M, 3]; zero where it is flat.
@@ -128,29 +114,23 @@ class OutlineField(nn.Module):
         # The gradient of an unbounded normalisation would be infinite where the density is flat.
         return F.normalize(-gradient, dim=-1, eps=1e-3)
 
-    def _features(self, points: Tensor) -> Tensor:
-        """Of points [M, 3] the grid's features [M, levels, features per level]."""
+    def _ask(self, points: Tensor, *names: str) -> Tensor:
+        """What the named networks answer at points [M, 3], side by side: [M, sum of their outputs]."""
         encoded: Tensor = self.encoding((points / self.settings.bound + 1) / 2)
-        return encoded.view(len(points), -1, self.settings.hash_grid.features_per_level)
+        networks: list[tuple[Tensor, Tensor]] = []
+        for name in names:
+            network: Any = self.network[name]
+            hidden = network.reading(getattr(self, f"{name}_columns"), self.encoding.output_dim)
+            networks.append((hidden, network.output))
+        return side_by_side(encoded, networks)
 
-    def _density(self, features: Tensor, points: Tensor) -> Tensor:
-        own = features[..., : features.shape[-1] // 2].flatten(1)
+    def _density(self, raw: Tensor, points: Tensor) -> Tensor:
         blob = self.settings.blob_scale * (1 - points.norm(dim=-1) / self.settings.blob_radius)
-        return F.softplus(self.network["density"](own)[:, 0] + blob)
+        return F.softplus(raw + blob)
 
-    def _albedo(self, features: Tensor) -> Tensor:
-        own = features[..., features.shape[-1] // 2 :].flatten(1)
-        return torch.sigmoid(self.network["albedo"](own))
-
-    def stored(self) -> StoredOutlineField:
-        """The field as it is now, to be saved."""
-        header = {
-            "format_version": FORMAT_VERSION,
-            "maker": self.maker,
-            "settings": self.settings.model_dump(mode="json"),
-        }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        return StoredOutlineField(json.dumps(header), tensors)
+    def stored(self) -> Stored:
+        """The field as it is now, to be saved: all that is needed to render it again."""
+        return Stored.of(KIND, FORMAT_VERSION, self.maker, self.settings, self._tensors())
 
     @classmethod
     def load(cls, path: Path, maker: Maker | None = None) -> OutlineField:
@@ -160,9 +140,9 @@ class OutlineField(nn.Module):
         constructor.
         """
         try:
-            header, tensors = _read(path)
+            header, tensors = read_stored(path, KIND, FORMAT_VERSION)
             field = cls(OutlineFieldParameters.model_validate(header["settings"]), maker or header["maker"])
-            field._fill(tensors)
+            fill(field._tensors(), tensors)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise ProductError(
                 f"The outline field {path.name} cannot be read ({error}); optimise the outline again."
@@ -177,22 +157,3 @@ class OutlineField(nn.Module):
         }
         occupancy = {f"occupancy.{name}": tensor for name, tensor in self.occupancy.state_dict().items()}
         return {"table": self.encoding.table, **networks, **occupancy}
-
-    @torch.no_grad()
-    def _fill(self, tensors: dict[str, Tensor]) -> None:
-        for name, own in self._tensors().items():
-            if tensors[name].shape != own.shape:
-                raise RuntimeError(
-                    f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(own.shape)}"
-                )
-            own.copy_(tensors[name])
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    with safe_open(path, framework="pt") as file:
-        header = json.loads((file.metadata() or {})[HEADER])
-        if header["format_version"] != FORMAT_VERSION:
-            raise RuntimeError(f"format version {header['format_version']}, not {FORMAT_VERSION}")
-        if header["maker"] not in get_args(Maker):
-            raise RuntimeError(f"unknown maker {header['maker']!r}")
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

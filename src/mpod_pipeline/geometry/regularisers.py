@@ -5,19 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpod_pipeline.geometry.mesh import Mesh, adjacent_faces, neighbour_means
+from mpod_pipeline.geometry.mesh import Mesh, neighbour_means
 
 
 def normal_consistency(mesh: Mesh) -> Tensor:
     """Mean over all inner edges of 1 - cos of the angle between the normals of its two faces."""
     normals = mesh.face_normals()
-    pairs = adjacent_faces(mesh.faces)
+    pairs = mesh.topology.adjacent_faces
     return (1 - (normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(dim=-1)).mean()
 
 
 def laplacian(mesh: Mesh) -> Tensor:
     """Mean squared distance of the vertices from their neighbours' mean (uniform Laplacian), world units²."""
-    means = neighbour_means(mesh.vertices, mesh.edges())
+    means = neighbour_means(mesh.vertices, mesh.topology.edges)
     return (mesh.vertices - means).square().sum(dim=-1).mean()
 
 

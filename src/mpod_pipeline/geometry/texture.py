@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from mpod_pipeline.errors import ProductError
-from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize, rasterize_numpy

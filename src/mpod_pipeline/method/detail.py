@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,16 +17,14 @@ from typing_extensions import Self
 from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
-from mpod_pipeline.geometry.export import TexturedMesh
-from mpod_pipeline.geometry.mesh import Mesh, keep_large_components, simplify
+from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
-from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.outline_colours import OutlineColours
-from mpod_pipeline.method.photo_texture import with_photo
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import Parameters
@@ -36,6 +35,9 @@ from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.report import Report
+
+#: Settings that stood here before the step `export_models` was one.
+MOVED_TO_EXPORT = {"long_side_m", "triangles", "texture_size"}
 
 
 class DetailWeights(Parameters):
@@ -81,11 +83,13 @@ class DetailParameters(Parameters):
     )
     masked_columns: Literal["token", "token_and_after"] = "token"
     weights: DetailWeights = DetailWeights()
-    triangles: PositiveInt = Field(20_000, lt=100_000, description="at most, in the exported mesh")
-    texture_size: PositiveInt = Field(1024, le=2048)
-    long_side_m: PositiveFloat = Field(
-        0.3, description="metres of the exported model's longest side, as a photo does not tell its size"
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _export_is_a_step_of_its_own(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (moved := sorted(MOVED_TO_EXPORT & values.keys())):
+            raise ValueError(f"detail.{moved[0]} has moved: set export.{moved[0]}")
+        return values
 
     @model_validator(mode="after")
     def _controlnet_has_weights(self) -> Self:
@@ -105,8 +109,8 @@ def refine_detail(
     report: Report,
     checkpoint: Checkpoint | None = None,
     controlnet: ControlNetModel | None = None,
-) -> TexturedMesh:
-    """Turn the outline into a mesh, refine its shape and texture, and bake one texture.
+) -> PaintedSurface:
+    """Turn the outline into a mesh, and refine its shape and colours.
 
     controlnet: for the parameter ``mask_guidance`` "controlnet" (see `load_mask_controlnet`).
 
@@ -129,6 +133,7 @@ def refine_detail(
         ],
         betas=(0.9, 0.99),
         eps=1e-15,
+        fused=True,
     )
     with torch.no_grad():
         prompt, nothing = prior.encode_prompt(p.prompt, token.to(prior.device)), prior.encode_prompt("")
@@ -136,13 +141,26 @@ def refine_detail(
 
     def losses_of(step: int) -> dict[str, Tensor]:
         mesh = shape.mesh()
-        with_photo, with_prior = drawn_views(p.reference_probability, generator)
+        from_photo, with_prior = drawn_views(p.reference_probability, generator)
+        photo = [photo_camera] if from_photo else []
+        novel = draw_masks(masks, p.novel_views, generator) if with_prior else None
+        cameras = Cameras.joined([*photo, *([mask_views(novel).to(device)] if novel else [])])
+        seen = render(mesh, texture, cameras, p)
         losses: dict[str, Tensor] = {}
-        if with_photo:
-            losses |= reference_losses(mesh, texture, reference, p)
-        if with_prior:
+        if from_photo:
+            losses |= reference_losses(seen[:1], reference, p.weights)
+        if novel:
             losses |= novel_view_losses(
-                mesh, texture, masks, prior, prompt, nothing, step / p.steps, p, generator, controlnet
+                texture,
+                seen[len(photo) :],
+                novel,
+                prior,
+                prompt,
+                nothing,
+                step / p.steps,
+                p,
+                generator,
+                controlnet,
             )
         losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
@@ -154,9 +172,8 @@ def refine_detail(
         losses_of, report, checkpoint
     )
     with torch.no_grad():
-        mesh = simplify(keep_large_components(shape.mesh().detach(), LEAST_PIECE), p.triangles)
-        colour = with_photo(texture.colour, mesh, cutout, photo_camera, p.maker)
-        return bake(mesh, colour, p.texture_size)
+        mesh = keep_large_components(shape.mesh().detach(), LEAST_PIECE)
+    return PaintedSurface(mesh.vertices, mesh.faces, texture)
 
 
 def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:
@@ -177,10 +194,33 @@ def mask_views(masks: OutlineMasks) -> Cameras:
     return Cameras.at(torch.from_numpy(masks.azimuth_deg), torch.from_numpy(masks.elevation_deg))
 
 
-def render(
-    mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures on white [B, R, R, 3], soft opacities [B, R, R], and the points of the surface that are seen [M, 3].
+def draw_masks(masks: OutlineMasks, count: int, generator: torch.Generator) -> OutlineMasks:
+    """So many of the masks, at random."""
+    view = torch.randperm(len(masks.azimuth_deg), generator=generator)[:count].numpy()
+    return OutlineMasks(
+        masks.opacity[view], masks.mask[view], masks.azimuth_deg[view], masks.elevation_deg[view]
+    )
+
+
+@dataclass(frozen=True)
+class Views:
+    """What cameras saw."""
+
+    pictures: Tensor  # [B, R, R, 3] on white
+    opacity: Tensor  # [B, R, R], soft at silhouettes
+    points: Tensor  # [B, R, R, 3] of the surface, where opacity is above 0; no gradient
+
+    def __getitem__(self, views: slice) -> Views:
+        return Views(self.pictures[views], self.opacity[views], self.points[views])
+
+    @property
+    def surface(self) -> Tensor:
+        """The points of the surface that are seen, [M, 3]."""
+        return self.points[self.opacity.detach() > 0]
+
+
+def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters) -> Views:
+    """What cameras see of the mesh, with gradients.
 
     Colour is asked where the surface is, without a gradient to where: silhouettes move the shape, pixels paint it.
     """
@@ -190,26 +230,22 @@ def render(
     colour = torch.ones_like(raster.attributes)
     colour[seen] = texture.colour(surface)
     opacity = raster.opacity
-    return colour * opacity[..., None] + 1 - opacity[..., None], opacity, surface
+    pictures = colour * opacity[..., None] + 1 - opacity[..., None]
+    return Views(pictures, opacity, raster.attributes.detach())
 
 
-def reference_losses(
-    mesh: Mesh, texture: OutlineField, reference: Reference, p: DetailParameters
-) -> dict[str, Tensor]:
-    """``L_ref`` (Eq. 2) on colours over white, and on the mask."""
-    picture, opacity, _ = render(
-        mesh, texture, Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device), p
-    )
-    target = reference.picture.permute(1, 2, 0).to(picture)
+def reference_losses(seen: Views, reference: Reference, weights: DetailWeights) -> dict[str, Tensor]:
+    """``L_ref`` (Eq. 2) on colours over white, and on the mask, of the one view that is the photo's."""
+    target = reference.picture.permute(1, 2, 0).to(seen.pictures)
     return {
-        "reference_colour": p.weights.colour * (picture[0] - target).square().mean(),
-        "reference_mask": p.weights.mask * mask_loss(opacity, reference.mask[None].to(opacity)),
+        "reference_colour": weights.colour * (seen.pictures[0] - target).square().mean(),
+        "reference_mask": weights.mask * mask_loss(seen.opacity, reference.mask[None].to(seen.opacity)),
     }
 
 
 def novel_view_losses(
-    mesh: Mesh,
     texture: OutlineField,
+    seen: Views,
     masks: OutlineMasks,
     prior: TextToImagePrior,
     prompt: Prompt,
@@ -219,17 +255,14 @@ def novel_view_losses(
     generator: torch.Generator,
     controlnet: ControlNetModel | None = None,
 ) -> dict[str, Tensor]:
-    """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA) from random views of the exported masks."""
-    view = torch.randperm(len(masks.azimuth_deg), generator=generator)[: p.novel_views]
-    cameras = mask_views(masks)
-    cameras = Cameras(cameras.azimuth_deg[view], cameras.elevation_deg[view])
-    outline = torch.from_numpy(masks.mask)[view].to(mesh.vertices)  # [B, H, W]
-    pictures, opacity, surface = render(mesh, texture, cameras.to(mesh.vertices.device), p)
-    target = torch.nn.functional.interpolate(outline[:, None], (p.resolution, p.resolution), mode="area")[
-        :, 0
-    ]
-    latents = prior.encode(pictures.permute(0, 3, 1, 2))
-    timesteps = annealed_timesteps(p.sds, progress, len(view), prior.schedule, generator).to(latents.device)
+    """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA), of views that masks were exported of."""
+    outline = torch.from_numpy(masks.mask).to(seen.opacity)  # [B, H, W]
+    size = (p.resolution, p.resolution)
+    target = torch.nn.functional.interpolate(outline[:, None], size, mode="area")[:, 0]
+    latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
+    timesteps = annealed_timesteps(p.sds, progress, len(latents), prior.schedule, generator).to(
+        latents.device
+    )
     inside = outline[:, None].to(latents.device)
     token_mask = TokenMask(inside, rectified_columns(prompt, p)) if p.mask_guidance == "mrca" else None
     control = None
@@ -242,13 +275,13 @@ def novel_view_losses(
         return prior.predict(noisy, t, [prompt], nothing, p.sds.guidance_scale, token_mask, control)
 
     losses = {
-        "novel_view_mask": p.weights.novel_view_mask * mask_loss(opacity, target),
+        "novel_view_mask": p.weights.novel_view_mask * mask_loss(seen.opacity, target),
         "sds": p.sds.weight
         * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
     }
-    if len(surface):
+    if len(seen.surface):
         losses["colour_smoothness"] = p.weights.colour_smoothness * colour_change(
-            texture, *neighbours(surface, generator)
+            texture, *neighbours(seen.surface, generator)
         )
     return losses
 

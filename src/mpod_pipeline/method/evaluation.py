@@ -15,10 +15,11 @@ from torchvision.ops import box_iou, masks_to_boxes
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
 from mpod_pipeline.geometry.texture import draw
-from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.turntable import Turntable, turntable
 from mpod_pipeline.metrics.contextual import contextual_distance
 from mpod_pipeline.metrics.encoders import (
     FeatureExtractor,
@@ -33,11 +34,14 @@ from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouett
 from mpod_pipeline.metrics.similarity import multi_view_consistency, semantic_similarity
 from mpod_pipeline.parameters import ElevationDeg, Parameters
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.shading import normal_picture
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
 
 #: Below this overlap of their boxes in the photo's view, a ground truth is of another size, or turned over.
 SAME_FRAME_IOU = 0.5
+#: Below this overlap of the silhouettes in the photo's view, the model has lost a part of its product.
+LEAST_PHOTO_IOU = 0.8
+#: dB. Nearer than that, files of 8 bits do not tell two pictures apart; and one infinite score would be any mean's.
+HIGHEST_PSNR = 60.0
 
 
 class EvaluationParameters(Parameters):
@@ -47,7 +51,7 @@ class EvaluationParameters(Parameters):
     elevation_deg: ElevationDeg = 15.0
     photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
     resolution: PositiveInt = 128
-    sheet_resolution: PositiveInt = 256
+    sheet_resolution: PositiveInt = Field(512, description="of one view of the turntable")
     surface_points: PositiveInt = 10_000
     open_clip: OpenClipParameters | None = Field(
         None, description="a CLIP to score with as well (the paper's score)"
@@ -78,11 +82,11 @@ def load_encoders(parameters: EvaluationParameters) -> Encoders:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores by name, and two contact sheets [H, W, 3] of a turntable."""
+    """Scores by name; flags: what of the product somebody should look at, each with its reason; its pictures."""
 
-    scores: dict[str, float]
-    turntable: NDArray[np.uint8]
-    normals: NDArray[np.uint8]
+    scores: dict[str, float | int | bool]
+    flags: list[str]
+    pictures: Turntable
 
 
 def evaluate(
@@ -93,19 +97,24 @@ def evaluate(
     encoders: Encoders,
     parameters: EvaluationParameters,
 ) -> Evaluation:
-    """Score stage 1's field ("outline_...") and stage 2's mesh from the same fixed novel views.
+    """Score stage 1's field ("outline_...") and stage 2's mesh from the same fixed novel views, and draw the mesh.
 
-    Without ground truth only what compares with the photo is scored. Raises ProductError where the ground truth is
-    not in the photo's frame: scores against it would say nothing.
+    Without ground truth only what compares with the photo is scored; so, with a flag, where the ground truth is not in
+    the photo's frame: scores against it would say nothing.
     """
     p = parameters
     cameras = Cameras.at(torch.arange(p.azimuths).float() * 360 / p.azimuths, p.elevation_deg)
     photo_camera = Cameras.at(0.0, p.photo_elevation_deg)
     photo = reference_view(cutout, p.resolution)
+    flags = []
     if ground_truth is not None:
-        check_frame(draw(ground_truth, photo_camera, p.resolution)[1], photo.mask)
+        try:
+            check_frame(draw(ground_truth, photo_camera, p.resolution)[1], photo.mask)
+        except ProductError as error:
+            ground_truth = None
+            flags.append(f"ground truth not used: {error}")
 
-    scores: dict[str, float] = {}
+    scores: dict[str, float | int | bool] = {}
     views = {"outline": draw_field(field, cameras, p.resolution), "": draw(mesh, cameras, p.resolution)[:2]}
     fronts = {
         "outline": draw_field(field, photo_camera, p.resolution),
@@ -115,22 +124,36 @@ def evaluate(
     for stage, (pictures, opacity) in views.items():
         named = {
             **perceptual_scores(photo.picture, _channels_first(pictures), encoders),
-            "photo_psnr": float(psnr(_channels_first(fronts[stage][0]), photo.picture[None])),
-            "photo_iou": float(silhouette_iou(fronts[stage][1][:, None], photo.mask[None, None])),
+            **photo_scores(*fronts[stage], photo),
         }
         if truth is not None:
-            named["psnr"] = float(psnr(_channels_first(pictures), _channels_first(truth[0])).mean())
+            named["psnr"] = float(
+                psnr(_channels_first(pictures), _channels_first(truth[0])).clamp(max=HIGHEST_PSNR).mean()
+            )
             named["silhouette_iou"] = float(silhouette_iou(opacity[:, None], truth[1][:, None]).mean())
         scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
+    if scores["photo_iou"] < LEAST_PHOTO_IOU:
+        flags.append(f"photo_iou below {LEAST_PHOTO_IOU}")
     shape = _shape(mesh)
     facts = check_mesh(shape)
-    scores |= {"pieces": float(facts.components), "watertight": float(facts.watertight)}
+    scores |= {"pieces": facts.components, "watertight": facts.watertight}
     if ground_truth is not None:
         scores["chamfer"] = chamfer_distance(
             _points(shape, p.surface_points), _points(_shape(ground_truth), p.surface_points)
         )
-    turntable, normals = contact_sheets(photo.picture, mesh, cameras, p.sheet_resolution)
-    return Evaluation(scores, turntable, normals)
+    return Evaluation(scores, flags, turntable(cutout, mesh, p.photo_elevation_deg, p.sheet_resolution))
+
+
+def photo_scores(picture: Tensor, opacity: Tensor, photo: Reference) -> dict[str, float]:
+    """How a view from the photo's camera, picture [1, R, R, 3] and opacity [1, R, R], is like the photo.
+
+    ``photo_psnr`` counts the pixels where either shows the product: over the whole frame, a model that has lost a small
+    product would be praised for its white paper. Of a product so thin that it half covers no pixel, none is found.
+    """
+    opacity, mask = opacity[:, None], photo.mask[None, None]
+    likeness = psnr(_channels_first(picture), photo.picture[None], (opacity > 0) | (mask > 0))
+    iou = silhouette_iou(opacity, mask) if (mask >= 0.5).any() else torch.zeros(1)
+    return {"photo_psnr": min(float(likeness), HIGHEST_PSNR), "photo_iou": float(iou)}
 
 
 def check_frame(opacity: Tensor, mask: Tensor) -> None:
@@ -179,24 +202,6 @@ def draw_field(field: OutlineField, cameras: Cameras, resolution: int) -> tuple[
         step_size=4.0 / resolution,
     )
     return on_background(image.colour, image.opacity, 1.0).clamp(0, 1).cpu(), image.opacity.cpu()
-
-
-def contact_sheets(
-    photo: Tensor, mesh: TexturedMesh, cameras: Cameras, resolution: int, views: int = 8
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The photo and the mesh from ``views`` sides, as a strip; textured, and in its normals' colours."""
-    turn = Cameras.at(torch.arange(views).float() * 360 / views, float(cameras.elevation_deg[0]))
-    pictures, opacity, normals = draw(mesh, turn, resolution)
-    shape = normal_picture(normals, opacity, turn)
-    first = torch.nn.functional.interpolate(
-        photo[None], (resolution, resolution), mode="bilinear", antialias=True
-    )[0].permute(1, 2, 0)
-    return _strip([first, *pictures]), _strip([first, *shape])
-
-
-def _strip(pictures: list[Tensor]) -> NDArray[np.uint8]:
-    """Pictures [R, R, 3] in [0, 1] side by side."""
-    return (torch.cat(pictures, dim=1).clamp(0, 1) * 255).round().byte().numpy()
 
 
 def _channels_first(pictures: Tensor) -> Tensor:

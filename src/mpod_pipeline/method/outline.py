@@ -109,12 +109,16 @@ def optimize_outline(
         resolution = p.resolutions[step * len(p.resolutions) // p.steps]
         field.occupancy.update(step, field.density, generator=generator)
         with_photo, with_prior = drawn_views(p.reference_probability, generator)
+        photo = [Cameras.at(0.0, p.photo_elevation_deg)] if with_photo else []
+        novel = [novel_cameras(p, generator)] if with_prior else []
+        # All views at once: a step's cost is in its calls as much as in its rays.
+        seen = render(field, Cameras.joined([*photo, *novel]).to(device), resolution, renderer, p, generator)
         losses: dict[str, Tensor] = {}
         if with_photo:
-            losses |= reference_losses(field, references[resolution], renderer, p, generator, device)
+            losses |= reference_losses(seen[:1], references[resolution], p.weights)
         if with_prior:
             losses |= novel_view_losses(
-                field, condition, prior, renderer, resolution, step / p.steps, p, generator, device
+                field, seen[len(photo) :], novel[0], condition, prior, step / p.steps, p, generator
             )
         return losses
 
@@ -137,6 +141,7 @@ def make_optimizer(field: OutlineField, p: OutlineParameters) -> torch.optim.Opt
             {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
         ],
         betas=(0.9, 0.99),
+        fused=True,
     )
 
 
@@ -157,7 +162,15 @@ class Views:
 
     pictures: Tensor  # [B, R, R, 3] on white
     opacity: Tensor  # [B, R, R]
-    surface: Tensor  # [M, 3], where rays that hit something did so; no gradient
+    points: Tensor  # [B, R, R, 3], where rays that hit something did so in the mean; no gradient
+
+    def __getitem__(self, views: slice) -> Views:
+        return Views(self.pictures[views], self.opacity[views], self.points[views])
+
+    @property
+    def surface(self) -> Tensor:
+        """The points of the rays that hit something, [M, 3]."""
+        return self.points[self.opacity.detach() > 0.5]
 
 
 def render(
@@ -185,49 +198,38 @@ def render(
         mean_colour = out.colour.detach() / out.opacity.detach().clamp_min(1e-3)[:, None]
         painted = painted + (out.opacity - out.opacity.detach())[:, None] * mean_colour
     shape = (len(cameras), resolution, resolution)
-    hit = out.opacity.detach() > 0.5
     return Views(
         on_background(painted, out.opacity, 1.0).view(*shape, 3),
         out.opacity.view(shape),
-        (rays_o + rays_d * out.depth.detach()[:, None])[hit],
+        (rays_o + rays_d * out.depth.detach()[:, None]).view(*shape, 3),
     )
 
 
-def reference_losses(
-    field: OutlineField,
-    reference: Reference,
-    renderer: VolumeRenderer,
-    p: OutlineParameters,
-    generator: torch.Generator,
-    device: torch.device,
-) -> dict[str, Tensor]:
-    """``L_ref`` (Eq. 2) on colours over white, and the same on the mask."""
-    camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
-    seen = render(field, camera, reference.mask.shape[-1], renderer, p, generator)
-    target = reference.picture.permute(1, 2, 0).to(device)
+def reference_losses(seen: Views, reference: Reference, weights: OutlineWeights) -> dict[str, Tensor]:
+    """``L_ref`` (Eq. 2) on colours over white, and the same on the mask, of the one view that is the photo's."""
+    target = reference.picture.permute(1, 2, 0).to(seen.pictures)
     return {
-        "reference_colour": p.weights.colour * (seen.pictures[0] - target).square().mean(),
-        "reference_mask": p.weights.mask * (seen.opacity[0] - reference.mask.to(device)).square().mean(),
+        "reference_colour": weights.colour * (seen.pictures[0] - target).square().mean(),
+        "reference_mask": weights.mask * (seen.opacity[0] - reference.mask.to(seen.opacity)).square().mean(),
     }
 
 
 def novel_view_losses(
     field: OutlineField,
+    seen: Views,
+    cameras: Cameras,
     condition: PhotoCondition,
     prior: NovelViewPrior,
-    renderer: VolumeRenderer,
-    resolution: int,
     progress: float,
     p: OutlineParameters,
     generator: torch.Generator,
-    device: torch.device,
 ) -> dict[str, Tensor]:
-    """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on random novel views."""
-    cameras = novel_cameras(p, generator)
-    seen = render(field, cameras.to(device), resolution, renderer, p, generator)
+    """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on what the cameras of novel views saw."""
     latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
     pose = prior.pose(condition, cameras.azimuth_deg, cameras.elevation_deg)
-    timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(device)
+    timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(
+        latents.device
+    )
 
     def predict(noisy: Tensor, t: Tensor) -> Tensor:
         return prior.predict(noisy, t, condition, pose, p.sds.guidance_scale)

@@ -72,7 +72,7 @@ class OutlineColours:
         if len(self.points) == 0:
             return texture
         parameters = [*texture.encoding.parameters(), *texture.network.parameters()]
-        optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.99))
+        optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.99), fused=True)
         for _ in range(STEPS):
             optimizer.zero_grad(set_to_none=True)
             self.difference(texture, generator).backward()

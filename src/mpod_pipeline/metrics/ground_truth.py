@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 
-def psnr(images: Tensor, targets: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of images [B, 3, H, W] in [0, 1] on white, over the full frame; [B].
+def psnr(images: Tensor, targets: Tensor, where: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio in dB of images [B, 3, H, W] in [0, 1] on white; [B].
 
-    10 log10(1 / MSE); infinite for identical images. The white background counts, so a small product scores
-    higher: compare figures only between renders of the same product at the same frame.
+    10 log10(1 / MSE); infinite for identical images. The error's mean is over the pixels ``where`` [B, 1, H, W] bool
+    says so, or over the full frame. Then the white background counts, so a small product scores higher: compare such
+    figures only between renders of the same product at the same frame.
     """
-    mean_squared_error = (images - targets).square().flatten(1).mean(dim=1)
-    return -10 * mean_squared_error.log10()
+    squared = (images - targets).square()
+    if where is None:
+        where = torch.ones_like(squared[:, :1], dtype=torch.bool)
+    error = (squared * where).flatten(1).sum(dim=1) / (where.flatten(1).sum(dim=1) * images.shape[1])
+    return -10 * error.log10()
 
 
 def silhouette_iou(opacity: Tensor, target_opacity: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from diffusers import ControlNetModel
 from torch import Tensor
 from torch.nn import functional as F
 
+from mpod_pipeline.priors.networks import dtype_of
+
 
 @dataclass(frozen=True)
 class MaskControl:
@@ -21,7 +23,7 @@ class MaskControl:
     def of(cls, network: ControlNetModel, mask: Tensor, size: int) -> MaskControl:
         """Show a mask [B, 1, H, W] (1 inside) at the prior's size in pixels."""
         picture = F.interpolate(mask, (size, size), mode="nearest").expand(-1, 3, -1, -1)
-        return cls(network, picture.to(network.device, network.dtype))
+        return cls(network, picture.to(network.device, dtype_of(network)))
 
     def residuals(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> dict[str, Any]:
         """What the U-Net adds to its own features for noisy latents [nB, 4, h, w], by the names of its arguments.
@@ -29,7 +31,7 @@ class MaskControl:
         As in diffusers' pipelines, both halves of classifier-free guidance are controlled.
         """
         shown = self.picture.repeat(len(noisy) // len(self.picture), 1, 1, 1)
-        dtype = self.network.dtype
+        dtype = dtype_of(self.network)
         down, middle = self.network(
             noisy.to(dtype), timesteps, context.to(dtype), controlnet_cond=shown, return_dict=False
         )

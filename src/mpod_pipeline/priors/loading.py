@@ -21,6 +21,7 @@ from mpod_pipeline.weights_files import on_device
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 T = TypeVar("T")
+P = TypeVar("P", NovelViewPrior, TextToImagePrior)
 
 
 def resolve_dtype(precision: Precision, device: str) -> torch.dtype:
@@ -73,7 +74,7 @@ def load_novel_view_prior(
     _check_fit(
         folder, prior.unet, 2 * prior.vae.config.latent_channels, prior.camera_projection.embedding_dim
     )
-    return on_device(prior, device).to(memory_format=torch.channels_last)
+    return _placed(prior, device)
 
 
 def load_text_to_image_prior(
@@ -100,7 +101,16 @@ def load_text_to_image_prior(
     )
     prior.vae.use_slicing = vae_slicing
     _check_fit(folder, prior.unet, prior.vae.config.latent_channels, prior.token_dim)
-    return on_device(prior, device).to(memory_format=torch.channels_last)
+    return _placed(prior, device)
+
+
+def _placed(prior: P, device: str) -> P:
+    """The prior on its device. Its U-Net has its channels last in memory, in which convolutions are fastest; not its
+    autoencoder, see `encode_pictures`.
+    """
+    prior = on_device(prior, device)
+    prior.unet.to(memory_format=torch.channels_last)
+    return prior
 
 
 def load_mask_controlnet(folder: str | Path, prior: TextToImagePrior) -> ControlNetModel:

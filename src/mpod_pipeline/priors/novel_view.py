@@ -17,6 +17,7 @@ from transformers import CLIPVisionModelWithProjection
 
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.latents import decode_latents, encode_pictures, resize
+from mpod_pipeline.priors.networks import dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule, ddim_timesteps
 
 #: The background that Zero-1-to-3 was trained on.
@@ -67,7 +68,7 @@ class NovelViewPrior(nn.Module):
         """Condition on a photo [3, H, W] in [0, 1] on white, taken from ``elevation_deg``."""
         photo = photo[None].to(self.device)
         tokens = image_tokens(self.image_encoder, self.clip_input(photo), self.camera_projection.num_tokens)
-        pixels = (resize(photo, self.image_size) * 2 - 1).to(self.vae.dtype)
+        pixels = (resize(photo, self.image_size) * 2 - 1).to(dtype_of(self.vae))
         return PhotoCondition(tokens, self.vae.encode(pixels).latent_dist.mode(), elevation_deg)
 
     def clip_input(self, pictures: Tensor) -> Tensor:
@@ -116,11 +117,12 @@ class NovelViewPrior(nn.Module):
     def _unet(
         self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor, pose: Tensor
     ) -> Tensor:
-        x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(self.unet.dtype)
+        dtype = dtype_of(self.unet)
+        x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(dtype)
         prediction = self.unet(
             x,
             timesteps,
-            encoder_hidden_states=context.to(self.unet.dtype),
+            encoder_hidden_states=context.to(dtype),
             class_labels=pose_labels(self.unet, pose),
         )
         return prediction.sample.float()
@@ -171,7 +173,7 @@ def pose_labels(unet: UNet2DConditionModel, pose: Tensor) -> Tensor | None:
 
     The full-size models learn of the pose through their tokens alone.
     """
-    return None if unet.class_embedding is None else pose.to(unet.dtype)
+    return None if unet.class_embedding is None else pose.to(dtype_of(unet))
 
 
 def relative_pose(

@@ -16,6 +16,7 @@ from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.latents import GradientScale, encode_pictures, resize
 from mpod_pipeline.priors.mrca import TokenMask, rectified_attention
+from mpod_pipeline.priors.networks import dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule
 
 #: The learned word for the product in the photo (textual inversion).
@@ -148,7 +149,7 @@ class TextToImagePrior(nn.Module):
         return without + guidance_scale * (conditional - without)
 
     def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
-        dtype = self.unet.dtype
+        dtype = dtype_of(self.unet)
         out = self.unet(
             noisy.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals
         ).sample

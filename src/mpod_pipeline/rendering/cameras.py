@@ -17,7 +17,7 @@ glTF (export) is right-handed with +y up and the front towards +z: ``(x, y, z) -
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import tan
@@ -56,6 +56,18 @@ class Cameras:
         elevation = torch.atleast_1d(torch.as_tensor(elevation_deg, dtype=torch.float32))
         azimuth, elevation = torch.broadcast_tensors(azimuth, elevation)
         return cls(azimuth.contiguous(), elevation.contiguous(), distance, fov_deg)
+
+    @classmethod
+    def joined(cls, batches: Sequence[Cameras]) -> Cameras:
+        """The cameras of several batches of one distance and field of view, one after another."""
+        first = batches[0]
+        if any((batch.distance, batch.fov_deg) != (first.distance, first.fov_deg) for batch in batches):
+            raise ValueError("cameras of different distances or fields of view cannot be one batch")
+        azimuth, elevation = (
+            torch.cat([getattr(batch, name) for batch in batches])
+            for name in ("azimuth_deg", "elevation_deg")
+        )
+        return cls(azimuth, elevation, first.distance, first.fov_deg)
 
     def __len__(self) -> int:
         return len(self.azimuth_deg)

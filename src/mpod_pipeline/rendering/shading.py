@@ -7,6 +7,9 @@ from torch import Tensor
 
 from mpod_pipeline.rendering.cameras import Cameras
 
+#: A background in [0, 1] on which white products are seen: they are as common as white paper.
+LIGHT_GREY = 0.85
+
 
 def camera_normals(normals: Tensor, cameras: Cameras) -> Tensor:
     """World normals [B, H, W, 3] in the cameras' frames: right, up, towards the camera."""

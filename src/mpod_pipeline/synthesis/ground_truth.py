@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, select_faces
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.rendering.cameras import Cameras

@@ -16,7 +16,7 @@ from mpod_pipeline.fields.tinycudann_package import load_tinycudann
 
 
 class TinyCudaHashEncoding(HashEncoding):
-    """The GPU's maker. Half precision inside, as tiny-cuda-nn prefers it; the table itself is float32."""
+    """The GPU's maker, in float32 (as threestudio has it): in half precision small gradients become nought."""
 
     def __init__(self, parameters: HashGridParameters, seed: int = 0) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class TinyCudaHashEncoding(HashEncoding):
         self.output_dim = parameters.output_dim
         self.features_per_level = parameters.features_per_level
         self.encoding = load_tinycudann("hash encoding").Encoding(
-            n_input_dims=3, encoding_config=config, seed=seed
+            n_input_dims=3, encoding_config=config, seed=seed, dtype=torch.float32
         )
         with torch.no_grad():
             self.table.copy_(initial_table(parameters, seed))
@@ -46,4 +46,4 @@ class TinyCudaHashEncoding(HashEncoding):
         if len(points) == 0:  # its kernels are not launched on nothing
             return points.new_zeros(0, self.output_dim)
         encoded: Tensor = self.encoding(points.clamp(0, 1))
-        return encoded.float()
+        return encoded

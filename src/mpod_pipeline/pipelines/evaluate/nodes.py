@@ -12,7 +12,9 @@ import pandas as pd
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets import History, Partitions
-from mpod_pipeline.geometry.export import from_glb
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.geometry.foreign_glb import from_any_glb
+from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
 from mpod_pipeline.method import evaluation
 from mpod_pipeline.method.evaluation import EvaluationParameters, load_encoders
 from mpod_pipeline.pipelines import STAGES
@@ -21,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 STAGE = Stage(
     "evaluate",
-    artifacts=("evaluations", "turntables", "normals"),
-    code_version=4,
+    artifacts=("evaluations", "turntables", "normals", "animations"),
+    code_version=5,
     made_by={
-        "mesh": "refine_detail",
+        "mesh": "export_models",
         "cutout": "segment",
         "cutout_check": "segment",
         "field": "optimize_outline",
@@ -71,22 +73,38 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
-        truth = inputs["ground_truth"]
+        truth, flags = read_truth(inputs["ground_truth"])
+        check = inputs["cutout_check"]
         result = evaluation.evaluate(
             inputs["cutout"],
             inputs["field"],
             from_glb(inputs["mesh"]),
-            from_glb(truth) if truth else None,
+            truth,
             encoders,
             inputs["parameters"],
         )
         return {
-            "evaluations": {**result.scores, **inputs["cutout_check"]},
-            "turntables": result.turntable,
-            "normals": result.normals,
+            "evaluations": {
+                **result.scores,
+                "cutout_confidence": check["cutout_confidence"],
+                "flags": "; ".join(filter(None, [check["flags"], *result.flags, *flags])),
+            },
+            "turntables": result.pictures.sheet,
+            "normals": result.pictures.normals,
+            "animations": result.pictures.turn,
         }
 
     return work
+
+
+def read_truth(data: bytes | None) -> tuple[TexturedMesh | None, list[str]]:
+    """The true model, and what there is to say of a file that holds none: it costs the scores against it alone."""
+    if data is None:
+        return None, []
+    try:
+        return from_any_glb(data), []
+    except ProductError as error:
+        return None, [f"ground truth not used: {error}"]
 
 
 def tabulate_scores(history: History) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from mpod_pipeline.geometry.export import to_glb
+from mpod_pipeline.geometry.glb import to_glb
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
 from mpod_pipeline.synthesis.product import make_product, place

@@ -1,4 +1,4 @@
-"""Radiance field to textured mesh."""
+"""Radiance field to refined surface."""
 
 from mpod_pipeline.pipelines.refine_detail.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Field to textured mesh (stage 2)."""
+"""Field to refined surface (stage 2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Partitions, Weights
-from mpod_pipeline.geometry.export import to_glb
 from mpod_pipeline.method import detail
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.masks import OutlineMasks
@@ -16,8 +15,8 @@ from mpod_pipeline.priors import load_mask_controlnet, load_text_to_image_prior
 
 STAGE = Stage(
     "refine_detail",
-    artifacts=("meshes",),
-    code_version=5,
+    artifacts=("detail_models",),
+    code_version=7,
     made_by={
         "cutout": "segment",
         "token": "learn_tokens",
@@ -39,7 +38,7 @@ def refine_detail(
     batch: BatchParameters,
     history: History,
 ) -> Iterator[dict[str, Any]]:
-    """Turn every outline into a mesh and refine its shape and texture; one GLB a product."""
+    """Turn every outline into a mesh and refine its shape and colours."""
     yield from run_stage(
         STAGE,
         partial(_refiner, text_to_image_prior, parameters),
@@ -59,19 +58,19 @@ def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
-        masks, own = OutlineMasks(**inputs["masks"]), inputs["parameters"]
-        mesh = detail.refine_detail(
+        masks = OutlineMasks(**inputs["masks"])
+        refined = detail.refine_detail(
             inputs["cutout"],
             inputs["token"],
             inputs["field"],
             masks,
             prior,
-            own,
+            inputs["parameters"],
             seed,
             report,
             checkpoint,
             controlnet,
         )
-        return {"meshes": to_glb(mesh, own.long_side_m)}
+        return {"detail_models": refined.stored()}
 
     return work

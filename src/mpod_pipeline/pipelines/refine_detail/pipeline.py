@@ -1,4 +1,4 @@
-"""Wiring: radiance field to textured mesh."""
+"""Wiring: radiance field to refined surface."""
 
 from __future__ import annotations
 

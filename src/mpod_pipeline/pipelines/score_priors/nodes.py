@@ -221,7 +221,7 @@ def score_road(
         rows.append({"product": f"{family}-{seed}", **made.scores})
         yield {
             "scores": with_mean(pd.DataFrame(rows)),
-            "turntables": {f"{family}-{seed}": np.concatenate([made.turntable, made.normals])},
+            "turntables": {f"{family}-{seed}": np.concatenate([made.pictures.sheet, made.pictures.normals])},
         }
     if not rows:
         raise SetupError(

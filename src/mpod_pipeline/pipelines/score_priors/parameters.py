@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.evaluation import EvaluationParameters
+from mpod_pipeline.method.export import ExportParameters
 from mpod_pipeline.method.masks import MaskParameters
 from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
@@ -45,6 +46,7 @@ class RoadParameters(Parameters):
     outline: OutlineParameters = OutlineParameters()
     masks: MaskParameters = MaskParameters()
     detail: DetailParameters = DetailParameters()
+    export: ExportParameters = ExportParameters()
     evaluation: EvaluationParameters = EvaluationParameters()
 
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.geometry.export import TexturedMesh
+from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.detail import refine_detail
 from mpod_pipeline.method.evaluation import Encoders, Evaluation, evaluate, load_encoders
+from mpod_pipeline.method.export import export_model
 from mpod_pipeline.method.masks import OutlineMasks, export_masks
 from mpod_pipeline.method.outline import optimize_outline
 from mpod_pipeline.method.segmentation import SegmentationParameters, cut_by_alpha
@@ -101,9 +102,11 @@ def finish_product(made: Outlined, road: Road, p: RoadParameters, seed: int, rep
     seconds = dict(made.seconds)
     with timed("refine_detail", seconds):
         detail = p.detail.model_copy(update=made.seen_from)
-        mesh = refine_detail(
+        refined = refine_detail(
             made.cutout, made.token, made.field, made.masks, road.text_to_image, detail, seed, report
         )
+    with timed("export_models", seconds):
+        mesh = export_model(refined, made.cutout, p.export.model_copy(update=made.seen_from))
     truth = ground_truth_mesh(made.scene)
     evaluation = evaluate(
         made.cutout, made.field, mesh, truth, road.encoders, p.evaluation.model_copy(update=made.seen_from)

@@ -1,20 +1,25 @@
 """Textured meshes as GLB, the one file that shops and viewers take, and back.
 
 A GLB of ours is one mesh with one material: +y up, front towards +z, metres, counter-clockwise triangles, a
-base-colour texture with its origin at the top left, metallic 0, single-sided. Vertices are stored in world units; a
-node scales them to metres and stands the product on the floor. The same mesh gives the same bytes.
+base-colour texture with its origin at the top left, metallic 0, single-sided. The origin is the centre of the
+product's base; how to come back to the world, `asset.extras` says. The same mesh gives the same bytes.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pygltflib as gltf
 from numpy.typing import NDArray
 from PIL import Image
 
+from mpod_pipeline import __version__
 from mpod_pipeline.errors import ProductError
 
 #: What shops accept (Shopify: the viewer and AR; Google Merchant: the file).
@@ -22,6 +27,7 @@ MOST_TRIANGLES = 100_000
 MOST_BYTES = 15_000_000
 LARGEST_TEXTURE = 2048
 ROUGHNESS = 0.8
+GENERATOR = "mpod_pipeline"
 JPEG_QUALITY = 92
 
 _NUMPY = {gltf.UNSIGNED_BYTE: "u1", gltf.UNSIGNED_SHORT: "<u2", gltf.UNSIGNED_INT: "<u4", gltf.FLOAT: "<f4"}
@@ -47,7 +53,8 @@ def _world_to_gltf(vectors: NDArray) -> NDArray[np.float32]:
     return np.ascontiguousarray(vectors[:, [1, 2, 0]], np.float32)
 
 
-def _gltf_to_world(vectors: NDArray) -> NDArray[np.float32]:
+def gltf_to_world(vectors: NDArray) -> NDArray[np.float32]:
+    """Vectors [N, 3] of a file, in the axes of the world."""
     return np.ascontiguousarray(vectors[:, [2, 0, 1]], np.float32)
 
 
@@ -63,6 +70,30 @@ def _jpeg(texture: NDArray[np.uint8]) -> bytes:
     # no chroma subsampling: it bleeds colours across the borders of islands
     Image.fromarray(texture).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a file's metres are in the world: ``file = (world - base) * scale``, before the axes are exchanged."""
+
+    scale: float = 1.0
+    base: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @classmethod
+    def standing(cls, mesh: TexturedMesh, long_side_m: float) -> Frame:
+        """With the centre of the mesh's base as origin."""
+        low, high = mesh.vertices.min(axis=0).astype(float), mesh.vertices.max(axis=0).astype(float)
+        x, y, _ = ((low + high) / 2).tolist()
+        return cls(long_side_m / float((high - low).max()), (x, y, float(low[2])))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"metres_per_world_unit": self.scale, "origin_in_world_units": list(self.base)}
+
+    @classmethod
+    def from_json(cls, extras: Mapping[str, Any]) -> Frame:
+        """What a file says; one that says nothing is in world units."""
+        x, y, z = extras.get("origin_in_world_units", cls.base)
+        return cls(float(extras.get("metres_per_world_unit", 1.0)), (float(x), float(y), float(z)))
 
 
 class _Buffer:
@@ -91,8 +122,18 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
-def to_glb(mesh: TexturedMesh, long_side_m: float | None = None) -> bytes:
-    """The mesh as a GLB, its longest side so many metres and its lowest point at y = 0; by default, where it is.
+def to_glb(
+    mesh: TexturedMesh,
+    long_side_m: float | None = None,
+    *,
+    name: str = "product",
+    made_by: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The mesh as a GLB, its longest side so many metres, the centre of its base at the origin; by default, in world
+    units where it is.
+
+    name: of the product, and so of the file's node, mesh and material. made_by: what else the file says of itself, in
+    its ``asset.extras``.
 
     Raises ProductError if it is empty, or larger than shops accept.
     """
@@ -104,10 +145,13 @@ def to_glb(mesh: TexturedMesh, long_side_m: float | None = None) -> bytes:
         )
     if max(mesh.texture.shape[:2]) > LARGEST_TEXTURE:
         raise ProductError(f"The texture is larger than {LARGEST_TEXTURE} pixels, the most that shops take.")
+    frame = Frame() if long_side_m is None else Frame.standing(mesh, long_side_m)
+    positions = _world_to_gltf((mesh.vertices.astype(np.float64) - frame.base) * frame.scale)
+    extras = {"id": name, "version": __version__, **(made_by or {}), **frame.to_json()}
     buffer = _Buffer()
     vertex, index = gltf.ARRAY_BUFFER, gltf.ELEMENT_ARRAY_BUFFER
     attributes = gltf.Attributes(
-        POSITION=buffer.add_array(_world_to_gltf(mesh.vertices), gltf.VEC3, gltf.FLOAT, vertex, bounds=True),
+        POSITION=buffer.add_array(positions, gltf.VEC3, gltf.FLOAT, vertex, bounds=True),
         NORMAL=buffer.add_array(_world_to_gltf(_unit(mesh.normals)), gltf.VEC3, gltf.FLOAT, vertex),
         TEXCOORD_0=buffer.add_array(
             np.ascontiguousarray(mesh.uvs, np.float32), gltf.VEC2, gltf.FLOAT, vertex
@@ -120,19 +164,19 @@ def to_glb(mesh: TexturedMesh, long_side_m: float | None = None) -> bytes:
     indices = buffer.add_array(faces, gltf.SCALAR, component, index)
     image = buffer.add_bytes(_jpeg(mesh.texture))
     document = gltf.GLTF2(
-        asset=gltf.Asset(version="2.0", generator="mpod_pipeline"),
+        asset=gltf.Asset(version="2.0", generator=f"{GENERATOR} {__version__}", extras=extras),
         scene=0,
         scenes=[gltf.Scene(nodes=[0])],
-        nodes=[_node(mesh, long_side_m)],
+        nodes=[gltf.Node(mesh=0, name=name)],
         meshes=[
             gltf.Mesh(
-                name="product",
+                name=name,
                 primitives=[gltf.Primitive(attributes=attributes, indices=indices, material=0)],
             )
         ],
         materials=[
             gltf.Material(
-                name="product",
+                name=name,
                 pbrMetallicRoughness=gltf.PbrMetallicRoughness(
                     baseColorTexture=gltf.TextureInfo(index=0), metallicFactor=0.0, roughnessFactor=ROUGHNESS
                 ),
@@ -161,16 +205,6 @@ def to_glb(mesh: TexturedMesh, long_side_m: float | None = None) -> bytes:
     return data
 
 
-def _node(mesh: TexturedMesh, long_side_m: float | None) -> gltf.Node:
-    if long_side_m is None:
-        return gltf.Node(mesh=0, name="product")
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    scale = long_side_m / float((high - low).max())
-    return gltf.Node(
-        mesh=0, name="product", scale=[scale] * 3, translation=[0.0, -scale * float(low[2]), 0.0]
-    )
-
-
 def _read_array(document: gltf.GLTF2, blob: bytes, index: int) -> NDArray:
     accessor = document.accessors[index]
     view = document.bufferViews[accessor.bufferView]
@@ -179,6 +213,16 @@ def _read_array(document: gltf.GLTF2, blob: bytes, index: int) -> NDArray:
     stride = view.byteStride or width * dtype.itemsize
     shape, strides = (accessor.count, width), (stride, dtype.itemsize)
     return np.ndarray(shape, dtype, buffer=blob, offset=start, strides=strides).copy()
+
+
+def is_ours(data: bytes) -> bool:
+    """Whether `to_glb` wrote the file. Any bytes may be asked about."""
+    try:
+        (length,) = struct.unpack_from("<I", data, 12)
+        generator = json.loads(data[20 : 20 + length])["asset"]["generator"]
+        return isinstance(generator, str) and generator.split()[:1] == [GENERATOR]
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def from_glb(data: bytes) -> TexturedMesh:
@@ -195,11 +239,13 @@ def from_glb(data: bytes) -> TexturedMesh:
         start = view.byteOffset or 0
         with Image.open(io.BytesIO(blob[start : start + view.byteLength])) as picture:
             pixels = np.asarray(picture.convert("RGB"))
+        frame = Frame.from_json(document.asset.extras or {})
+        positions = gltf_to_world(_read_array(document, blob, attributes.POSITION)).astype(np.float64)
         return TexturedMesh(
-            _gltf_to_world(_read_array(document, blob, attributes.POSITION)),
+            (positions / frame.scale + frame.base).astype(np.float32),
             _read_array(document, blob, primitive.indices).reshape(-1, 3).astype(np.int64),
             _read_array(document, blob, attributes.TEXCOORD_0),
-            _gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
+            gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
             pixels,
         )
     except MemoryError:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mpod_pipeline import __version__
 from mpod_pipeline.errors import ProductError
-from mpod_pipeline.geometry.export import TexturedMesh, from_glb, to_glb
+from mpod_pipeline.geometry.glb import TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.texture import bake, draw
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.geometry.shapes import ball, box
@@ -109,17 +110,30 @@ def test_what_shops_would_refuse_is_a_products_failure(lettered: TexturedMesh) -
 
 
 def test_a_viewer_sees_it_in_metres_on_the_floor() -> None:
-    """The node's scale and shift, done by hand on what the file holds; read back, it is where it was."""
+    """The vertices themselves, so that a tool that leaves nodes alone sees it too; read back, it is where it was."""
     mesh = bake(ball(0.7, 12), lambda points: points + 0.5, 64)
-    tall = replace(mesh, vertices=mesh.vertices * np.array([1, 1, 2], np.float32))
+    tall = replace(
+        mesh, vertices=mesh.vertices * np.array([1, 1, 2], np.float32) + np.float32([0.3, -0.2, 0.1])
+    )
     data = to_glb(tall, 0.25)
     document = gltf.GLTF2.load_from_bytes(data)
     (node,) = document.nodes
+    assert (node.scale, node.translation, node.rotation, node.matrix) == (None, None, None, None)
     position = document.accessors[document.meshes[0].primitives[0].attributes.POSITION]
-    low, high = (np.array(bound) * node.scale + node.translation for bound in (position.min, position.max))
+    low, high = np.array(position.min), np.array(position.max)
     assert high[1] - low[1] == pytest.approx(0.25) and low[1] == pytest.approx(0, abs=1e-6)  # +y is up
     assert high[0] - low[0] == pytest.approx(0.125, rel=0.02)
-    np.testing.assert_array_equal(from_glb(data).vertices, tall.vertices)
+    np.testing.assert_allclose((low + high)[[0, 2]], 0, atol=1e-6)  # the origin is the centre of the base
+    np.testing.assert_allclose(from_glb(data).vertices, tall.vertices, atol=1e-6)
+
+
+def test_a_file_says_whose_it_is_and_what_made_it(lettered: TexturedMesh) -> None:
+    content = document(to_glb(lettered, 0.3, name="kite-mug", made_by={"settings": {"triangles": 12}}))
+    for kind in ("nodes", "meshes", "materials"):
+        assert [one["name"] for one in content[kind]] == ["kite-mug"]
+    assert content["asset"]["generator"] == f"mpod_pipeline {__version__}"
+    said = content["asset"]["extras"]
+    assert (said["id"], said["version"], said["settings"]) == ("kite-mug", __version__, {"triangles": 12})
 
 
 @pytest.mark.filterwarnings("ignore:pygltflib does not support")
@@ -137,7 +151,8 @@ def test_khronos_validator_finds_nothing(
     round_one = bake(ball(0.7, 12), lambda points: points + 0.5, 256)
     for name, mesh, long_side_m in (("letter", lettered, None), ("ball", round_one, 0.3)):
         path = tmp_path / f"{name}.glb"
-        path.write_bytes(to_glb(mesh, long_side_m))
+        made_by = {"fingerprint": "0" * 64, "settings": {"triangles": 20_000}}
+        path.write_bytes(to_glb(mesh, long_side_m, name="Tasse, groß", made_by=made_by))
         report = khronos_report(path)
         issues = report["issues"]
         assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]

@@ -1,0 +1,62 @@
+"""A surface and the field that paints it: what stage 2 makes, before it gets UVs and a texture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.fields.stored import Stored, fill, read_stored
+from mpod_pipeline.rendering.volume import Maker
+
+FORMAT_VERSION = 1
+KIND = "painted_surface"
+
+
+@dataclass(frozen=True)
+class PaintedSurface:
+    """vertices: [V, 3] float, world units. faces: [F, 3] int64. texture: its albedo colours the surface."""
+
+    vertices: Tensor
+    faces: Tensor
+    texture: OutlineField
+
+    def stored(self) -> Stored:
+        """The surface, to be saved; of the texture only what colours take, its table in half precision."""
+        colours = _colours(self.texture)
+        tensors = {
+            "vertices": self.vertices.float(),
+            "faces": self.faces.int(),
+            **colours,
+            "table": colours["table"].half(),
+        }
+        return Stored.of(KIND, FORMAT_VERSION, self.texture.maker, self.texture.settings, tensors)
+
+    @classmethod
+    def load(cls, path: Path, maker: Maker | None = None) -> PaintedSurface:
+        """Read what a stored surface's `save` wrote, for the maker that made it or another.
+
+        Raises ProductError where the file is missing, damaged or of another version, SetupError as `OutlineField`.
+        """
+        try:
+            header, tensors = read_stored(path, KIND, FORMAT_VERSION)
+            settings = OutlineFieldParameters.model_validate(header["settings"])
+            texture = OutlineField(settings, maker or header["maker"])
+            fill(_colours(texture), tensors)
+            device = texture.encoding.table.device
+            return cls(tensors["vertices"].to(device), tensors["faces"].long().to(device), texture)
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise ProductError(
+                f"The detail model {path.name} cannot be read ({error}); refine the details again."
+            ) from error
+
+
+def _colours(texture: OutlineField) -> dict[str, Tensor]:
+    """What the albedo depends on: its half of the table's features, and its network's two matrices."""
+    table, network = texture.encoding.table, texture.network["albedo"]
+    matrices = {name: getattr(network, name) for name in ("hidden", "output")}
+    return {"table": table[:, table.shape[1] // 2 :], **matrices}

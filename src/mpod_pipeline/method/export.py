@@ -1,0 +1,43 @@
+"""From stage 2's surface to the mesh that shops take: few triangles, UVs, one baked texture."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from mpod_pipeline.fields.painted_surface import PaintedSurface
+from mpod_pipeline.geometry.glb import LARGEST_TEXTURE, MOST_TRIANGLES, TexturedMesh
+from mpod_pipeline.geometry.mesh import Mesh, simplify
+from mpod_pipeline.geometry.texture import bake
+from mpod_pipeline.method.photo_texture import with_photo
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.rendering.cameras import Cameras
+
+
+class ExportParameters(Parameters):
+    """The exported file. Changes of these do not refine the details again."""
+
+    long_side_m: PositiveFloat = Field(
+        0.3, description="metres of the model's longest side, as a photo does not tell its size"
+    )
+    triangles: PositiveInt = Field(20_000, lt=MOST_TRIANGLES, description="at most")
+    texture_size: PositiveInt = Field(1024, le=LARGEST_TEXTURE, description="texels a side")
+    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
+
+
+@torch.no_grad()
+def export_model(
+    surface: PaintedSurface, cutout: NDArray[np.uint8], parameters: ExportParameters
+) -> TexturedMesh:
+    """Cut the number of triangles, and bake one texture: the photo's own pixels where the photo shows the surface well,
+    the surface's colours elsewhere. In world units.
+
+    Raises ProductError where the surface is empty.
+    """
+    p = parameters
+    mesh = simplify(Mesh(surface.vertices, surface.faces), p.triangles)
+    camera = Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device)
+    colour = with_photo(surface.texture.colour, mesh, cutout, camera, surface.texture.maker)
+    return bake(mesh, colour, p.texture_size)

@@ -1,0 +1,69 @@
+"""The export is a step of its own: from what stage 2 left on disk, without stage 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.fields.painted_surface import PaintedSurface
+from mpod_pipeline.method.detail import DetailParameters
+from mpod_pipeline.method.export import ExportParameters, export_model
+from tests.geometry.shapes import ball
+from tests.method.conftest import SMALL_FIELD
+
+EXPORT = ExportParameters(texture_size=64, photo_elevation_deg=0.0)
+
+
+@pytest.fixture
+def surface() -> PaintedSurface:
+    shape = ball(0.6, 24)
+    texture = OutlineField(SMALL_FIELD, seed=3)
+    with torch.no_grad():  # as far from its start as training takes a field
+        texture.encoding.table.normal_(0.0, 0.5, generator=torch.Generator().manual_seed(0))
+    return PaintedSurface(shape.vertices.float(), shape.faces, texture)
+
+
+def test_the_same_model_comes_from_disk(
+    surface: PaintedSurface, cutout: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    surface.stored().save(tmp_path / "mug.safetensors")
+    loaded = PaintedSurface.load(tmp_path / "mug.safetensors")
+    here, there = (export_model(some, cutout, EXPORT) for some in (surface, loaded))
+    assert np.array_equal(here.vertices, there.vertices) and np.array_equal(here.uvs, there.uvs)
+    assert np.ptp(here.texture.reshape(-1, 3), axis=0).min() > 100  # a texture worth comparing
+    assert np.abs(here.texture.astype(int) - there.texture).max() <= 1  # half precision rounds
+
+
+def test_triangles_and_texture_are_the_exports_to_say(
+    surface: PaintedSurface, cutout: NDArray[np.uint8]
+) -> None:
+    p = EXPORT.model_copy(update={"triangles": 300, "texture_size": 128})
+    few = export_model(surface, cutout, p)
+    assert len(few.faces) <= 300 < len(surface.faces)
+    assert few.texture.shape == (128, 128, 3)
+
+
+def test_the_photo_is_on_the_side_that_it_shows(surface: PaintedSurface, cutout: NDArray[np.uint8]) -> None:
+    made = export_model(surface, cutout, EXPORT)
+    u, v = (made.uvs[np.argmax(made.vertices[:, 0])] * 64).astype(int).clip(0, 63)
+    assert np.abs(made.texture[v, u].astype(int) - cutout[32, 32, :3]).max() < 60
+
+
+def test_an_empty_surface_is_the_products_failure(surface: PaintedSurface, cutout: NDArray[np.uint8]) -> None:
+    empty = PaintedSurface(surface.vertices, surface.faces[:0], surface.texture)
+    with pytest.raises(ProductError):
+        export_model(empty, cutout, EXPORT)
+
+
+@pytest.mark.parametrize("name", ["long_side_m", "triangles", "texture_size"])
+def test_settings_that_moved_say_where_they_are(name: str) -> None:
+    with pytest.raises(ValidationError, match=rf"detail\.{name} has moved: set export\.{name}"):
+        DetailParameters.model_validate({name: 1})
+    assert ExportParameters.model_validate({name: 1})
