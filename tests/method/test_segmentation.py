@@ -374,6 +374,16 @@ def test_holes_show_the_page(
     assert mask[150, 235] and mask[150, 290] and not mask[135:165, 246:264].any()
 
 
+def test_the_page_between_legs_is_no_part_of_a_table(models: SegmentationModels) -> None:
+    y, _ = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    photo = np.dstack([130 - 10.0 * y / 300] * 3)
+    mask = np.zeros(SHAPE, bool)
+    mask[90:110, 80:320] = mask[110:230, 90:102] = mask[110:230, 298:310] = True
+    mask[110:210, 112:120] = mask[110:210, 280:288] = True
+    photo[mask] = (190, 180, 160)
+    assert iou(find_foreground(photo.astype(np.uint8), models.network).mask, mask) > 0.85
+
+
 def test_a_white_part_within_the_product_is_no_hole() -> None:
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     photo = np.full((*SHAPE, 3), 250.0)

@@ -84,7 +84,7 @@ def _bar(photo: NDArray[np.uint8]) -> int:
 def _find_in_picture(picture: NDArray[np.uint8], network: SaliencyNetwork) -> Found:
     _require_contrast(picture)
     close, roomy = look(picture, network, room=0.0), look(picture, network, room=ROOM)
-    likely = roomy if _is_the_whole(roomy > 0.5, close > 0.5) else close
+    likely = roomy if _is_the_whole(picture, roomy > 0.5, close > 0.5) else close
     likely = _look_nearer(picture, likely, network)
     mask = without_holes(picture, middle_pieces(likely > 0.5))
     _require_sense(mask)
@@ -106,13 +106,17 @@ def look(photo: NDArray[np.uint8], network: SaliencyNetwork, room: float) -> Flo
     return network(square.astype(np.uint8))[top : top + height, left : left + width]
 
 
-def _is_the_whole(roomy: Mask, close: Mask) -> bool:
+def _is_the_whole(picture: NDArray[np.uint8], roomy: Mask, close: Mask) -> bool:
     """Whether the look with room is to be believed: a product that the photo's border cuts off is found as a whole
-    only with room round it. A whole photo that is found is none.
+    only with room round it. A whole photo that is found is none, nor is the page between a table's legs a part.
     """
     touched = _border(roomy).mean()
     everything = touched > FILLED or roomy.mean() > 0.9
-    return bool(not everything and (touched > CUT_OFF or roomy.sum() > WHOLE * close.sum()))
+    if everything or not (touched > CUT_OFF or roomy.sum() > WHOLE * close.sum()):
+        return False
+    departure = departure_from_page(picture, roomy | close)
+    gained = _reduced(roomy & ~close, departure.shape)
+    return not gained.any() or bool((departure[gained] < HOLE).mean() < 0.5)
 
 
 def _look_nearer(picture: NDArray[np.uint8], likely: FloatArray, network: SaliencyNetwork) -> FloatArray:
@@ -150,14 +154,8 @@ def without_holes(photo: NDArray[np.uint8], mask: Mask) -> Mask:
 
     A hole has the page's colour and noise, and sharp edges all round, unlike the lit side of something white.
     """
-    lab = _to_lab(photo, long_side=640)
-    inside = cv2.resize(mask.astype(np.uint8), lab.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
-    outside = ~ndimage.binary_dilation(inside, iterations=6)
-    if outside.sum() < 100:
-        return mask
-    departure = _departure_from_page(lab, outside)
-    if np.median(departure[outside]) > PAGE_NOISE:
-        return mask
+    departure = departure_from_page(photo, mask)
+    inside = _reduced(mask, departure.shape)
     alike, count = ndimage.label(ndimage.binary_opening(departure < HOLE))
     areas = np.bincount(alike[inside], minlength=count + 1)
     large = np.flatnonzero(areas >= SMALLEST_HOLE * inside.sum())
@@ -169,6 +167,23 @@ def without_holes(photo: NDArray[np.uint8], mask: Mask) -> Mask:
             holes |= ndimage.binary_dilation(hole, iterations=2)
     enlarged = cv2.resize(holes.astype(np.float32), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return mask & (enlarged < 0.5)
+
+
+def departure_from_page(photo: NDArray[np.uint8], mask: Mask) -> FloatArray:
+    """How far a photo's colours are from those of the page on which a mask's product lies, Lab units, [h, w] with 640
+    pixels at most; infinite where there is no plain page.
+    """
+    lab = _to_lab(photo, long_side=640)
+    outside = ~ndimage.binary_dilation(_reduced(mask, lab.shape[:2]), iterations=6)
+    if outside.sum() > 100:
+        departure = _departure_from_surface(lab, outside)
+        if np.median(departure[outside]) < PAGE_NOISE:
+            return departure
+    return np.full(lab.shape[:2], np.inf, np.float32)
+
+
+def _reduced(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    return cv2.resize(mask.astype(np.uint8), shape[1::-1], interpolation=cv2.INTER_AREA) > 0
 
 
 def confidence(photo: NDArray[np.uint8], mask: Mask, likely: FloatArray) -> float:
@@ -201,7 +216,7 @@ def _border(picture: NDArray[Any]) -> NDArray[Any]:
 def _require_contrast(photo: NDArray[np.uint8]) -> None:
     """Raise ProductError where nothing but an evenly lit page is seen."""
     lab = _to_lab(photo, long_side=256)
-    departure = _departure_from_page(lab, np.ones(lab.shape[:2], bool))
+    departure = _departure_from_surface(lab, np.ones(lab.shape[:2], bool))
     if np.percentile(departure, 99.8) < BLANK_CONTRAST:
         raise ProductError("The photo is blank: there is nothing in it but its background.")
 
@@ -214,7 +229,7 @@ def _to_lab(photo: NDArray[np.uint8], long_side: int) -> FloatArray:
     return lab.astype(np.float32)
 
 
-def _departure_from_page(lab: FloatArray, where: Mask) -> FloatArray:
+def _departure_from_surface(lab: FloatArray, where: Mask) -> FloatArray:
     """How far colours [h, w, 3] are from an evenly lit page's, [h, w]: a surface quadratic in x and y, fitted where
     told.
     """
