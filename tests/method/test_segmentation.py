@@ -19,6 +19,7 @@ from mpod_pipeline.method.foreground import (
     confidence,
     find_foreground,
     find_picture,
+    is_the_whole,
     middle_pieces,
     without_holes,
 )
@@ -374,14 +375,23 @@ def test_holes_show_the_page(
     assert mask[150, 235] and mask[150, 290] and not mask[135:165, 246:264].any()
 
 
-def test_the_page_between_legs_is_no_part_of_a_table(models: SegmentationModels) -> None:
-    y, _ = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    photo = np.dstack([130 - 10.0 * y / 300] * 3)
-    mask = np.zeros(SHAPE, bool)
-    mask[90:110, 80:320] = mask[110:230, 90:102] = mask[110:230, 298:310] = True
-    mask[110:210, 112:120] = mask[110:210, 280:288] = True
-    photo[mask] = (190, 180, 160)
-    assert iou(find_foreground(photo.astype(np.uint8), models.network).mask, mask) > 0.85
+def test_which_look_is_believed() -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    photo = np.dstack([130 - 10.0 * y / 300] * 3).astype(np.uint8)  # an evenly lit page
+    table = np.zeros(SHAPE, bool)
+    table[90:110, 80:320] = table[110:230, 90:102] = table[110:230, 298:310] = True
+    photo[table] = (190, 180, 160)
+    with_page = table.copy()
+    with_page[90:230, 90:310] = True
+    assert not is_the_whole(photo, with_page, table)  # the page between the legs
+    assert is_the_whole(photo, table, table & (y < 110))  # the legs
+    assert is_the_whole(photo, table, table & (x < 200))
+    assert not is_the_whole(photo, table, table)  # the closer look is the sharper one
+    assert not is_the_whole(photo, np.ones(SHAPE, bool), table)  # nothing was told from anything
+    photo[200:, 150:250] = (60, 60, 160)
+    cut_off = np.zeros(SHAPE, bool)
+    cut_off[200:, 150:250] = True
+    assert is_the_whole(photo, cut_off, cut_off & (y < 280))
 
 
 def test_a_white_part_within_the_product_is_no_hole() -> None:

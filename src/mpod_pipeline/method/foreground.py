@@ -84,7 +84,7 @@ def _bar(photo: NDArray[np.uint8]) -> int:
 def _find_in_picture(picture: NDArray[np.uint8], network: SaliencyNetwork) -> Found:
     _require_contrast(picture)
     close, roomy = look(picture, network, room=0.0), look(picture, network, room=ROOM)
-    likely = roomy if _is_the_whole(picture, roomy > 0.5, close > 0.5) else close
+    likely = roomy if is_the_whole(picture, roomy > 0.5, close > 0.5) else close
     likely = _look_nearer(picture, likely, network)
     mask = without_holes(picture, middle_pieces(likely > 0.5))
     _require_sense(mask)
@@ -106,7 +106,7 @@ def look(photo: NDArray[np.uint8], network: SaliencyNetwork, room: float) -> Flo
     return network(square.astype(np.uint8))[top : top + height, left : left + width]
 
 
-def _is_the_whole(picture: NDArray[np.uint8], roomy: Mask, close: Mask) -> bool:
+def is_the_whole(picture: NDArray[np.uint8], roomy: Mask, close: Mask) -> bool:
     """Whether the look with room is to be believed: a product that the photo's border cuts off is found as a whole
     only with room round it. A whole photo that is found is none, nor is the page between a table's legs a part.
     """

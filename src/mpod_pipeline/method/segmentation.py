@@ -46,7 +46,7 @@ class SegmentationParameters(Parameters):
     network: Path | None = None
     size: int = Field(512, ge=64, le=4096)
     long_side: float = Field(0.8, gt=0.1, le=1.0)
-    check_below: float = Field(0.7, ge=0, le=1)
+    check_below: float = Field(0.75, ge=0, le=1)
     sam: SamParameters | None = None
 
     @property
