@@ -1,9 +1,9 @@
-"""How well products are cut out: intersection over union with known masks, and seconds a photo.
+"""How well products are cut out: intersection over union with known masks, sureness, and seconds a photo.
 
-    python benchmarks/segmentation.py [FOLDER] [--maker embedded]
+    python benchmarks/segmentation.py [FOLDER ...] [--maker embedded]
 
-FOLDER holds a folder for each photo, with `image.png` and `mask.png` (white where the product is). Without one, the
-photos are rendered: 26 products of the validation split on white and on grey paper, with a shadow.
+Of rendered photos: 26 products of the validation split on white and on grey paper, with a shadow. Then of each FOLDER,
+which holds a folder for each photo, with `image.png` and `mask.png` (white where the product is).
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mpod_pipeline.errors import ProductError
+from mpod_pipeline.method.own_alpha import on_page
 from mpod_pipeline.method.photos import decode_photo
 from mpod_pipeline.method.segmentation import (
+    SegmentationModels,
     SegmentationParameters,
     find_product,
     load_segmentation_models,
-    on_white,
+    segment,
 )
 from mpod_pipeline.synthesis.shop import GREY, WHITE, shop_photo, true_mask
 from mpod_pipeline.synthesis.views import scene_of, split_members
@@ -33,7 +35,7 @@ Sample = tuple[str, NDArray[np.uint8], NDArray[np.bool_]]  # name, photo [H, W, 
 
 def photos_of(folder: Path) -> Iterator[Sample]:
     for path in sorted(folder.glob("*/image.png")):
-        photo = on_white(decode_photo(path.read_bytes()))
+        photo = on_page(decode_photo(path.read_bytes()))
         height, width = photo.shape[:2]
         mask = np.array(Image.open(path.with_name("mask.png")).convert("L").resize((width, height))) > 127
         yield path.parent.name, photo, mask
@@ -46,34 +48,49 @@ def rendered_photos() -> Iterator[Sample]:
         yield family, shop_photo(scene, elevation, backdrop), true_mask(scene, elevation, backdrop)
 
 
+def measure(
+    title: str, samples: Iterator[Sample], parameters: SegmentationParameters, models: SegmentationModels
+) -> None:
+    scores = []
+    for name, photo, truth in samples:
+        start = time.perf_counter()
+        try:
+            segment(photo, parameters, models)
+            seconds = time.perf_counter() - start
+            found = find_product(photo, parameters, models)
+            mask, sure = found.mask, found.confidence
+        except ProductError as error:
+            print(f"{name}: {error}")
+            mask, sure, seconds = np.zeros_like(truth), 0.0, time.perf_counter() - start
+        scores.append((mask & truth).sum() / max(1, (mask | truth).sum()))
+        print(f"{name:24s} IoU {scores[-1]:.3f}  sure {sure:.2f}  {seconds:5.2f} s")
+    if not scores:
+        raise SystemExit(f"no */image.png in {title}")
+    print(f"{title}: mean IoU {np.mean(scores):.3f}, lowest {np.min(scores):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
     parser.add_argument("--maker", choices=["embedded", "sam"], default="embedded")
+    parser.add_argument("--network", type=Path)
     parser.add_argument("--sam-checkpoint", type=Path)
     parser.add_argument("--sam-model-type", default="vit_h")
     arguments = parser.parse_args()
     sam = {"checkpoint": arguments.sam_checkpoint, "model_type": arguments.sam_model_type}
     parameters = SegmentationParameters.model_validate(
-        {"maker": arguments.maker, "sam": sam if arguments.sam_checkpoint else None}
+        {
+            "maker": arguments.maker,
+            "network": arguments.network,
+            "sam": sam if arguments.sam_checkpoint else None,
+        }
     )
     models = load_segmentation_models(parameters)
-    scores = []
-    for name, photo, truth in photos_of(arguments.folder) if arguments.folder else rendered_photos():
-        start = time.perf_counter()
-        try:
-            mask = find_product(photo, parameters, models)
-        except ProductError as error:
-            print(f"{name}: {error}")
-            mask = np.zeros_like(truth)
-        seconds = time.perf_counter() - start
-        scores.append((mask & truth).sum() / max(1, (mask | truth).sum()))
-        print(f"{name:24s} IoU {scores[-1]:.3f}  {seconds:5.2f} s")
-    if not scores:
-        raise SystemExit(f"no */image.png in {arguments.folder}")
-    print(f"{'mean':24s} IoU {np.mean(scores):.3f}  lowest {np.min(scores):.3f}")
+    measure("rendered", rendered_photos(), parameters, models)
+    for folder in arguments.folders:
+        measure(str(folder), photos_of(folder), parameters, models)
 
 
 if __name__ == "__main__":

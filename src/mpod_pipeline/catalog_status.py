@@ -45,7 +45,7 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
     return CatalogStatus(
         photos=str(Path(loader["catalog"]["photos"]["path"]).absolute()),
         workspace=str(workspace.absolute()),
-        products=list(product_statuses(photos, stages)),
+        products=list(product_statuses(photos, stages, history.artifacts["cutout_checks"])),
         run=run,
         gone=sum(product not in photos for product in stages[STAGES[0]].records),
         remarks=remarks,

@@ -43,7 +43,8 @@ class Books:
             )
             for stage, records in self._records.items()
         }
-        products = list(product_statuses(PhotoFolder(path=str(self.photos)).load(), views))
+        checks = {"mug": lambda: {"cutout_confidence": 0.412, "flags": "check the cutout"}}
+        products = list(product_statuses(PhotoFolder(path=str(self.photos)).load(), views, checks))
         return CatalogStatus("/photos", "/workspace", products, **known)
 
 
@@ -61,11 +62,12 @@ def test_each_product_has_its_state_time_and_error(books: Books) -> None:
     books.write("gone", "segment", "made")
     head, place, _, header, lamp, mug, shoe, total = books.status("mug", "shoe", "lamp").lines()
     assert (head, place) == ("photos:    /photos", "workspace: /workspace")
-    assert header.split() == ["product", "segment", "refine", "detail", "error"]
+    assert header.split() == ["product", "segment", "refine", "detail", "cutout", "error"]
     assert mug.startswith("mug") and "made 0.4 s" in mug and "made 43.0 s" in mug
+    assert mug.endswith("0.41 check the cutout")
     assert shoe.startswith("shoe") and "failed 0.1 s" in shoe and "left out" in shoe
     assert shoe.endswith("segment: The photo is blank. (2026-11-23T02:00:00+00:00, attempt 3)")
-    assert lamp.split() == ["lamp", "-", "-"]
+    assert lamp.split() == ["lamp", "-", "-", "-"]
     assert total == "3 products: 1 complete, 1 failed, 1 unfinished"
 
 
@@ -75,7 +77,7 @@ def test_what_a_run_would_make_again_is_stale(books: Books) -> None:
     books.write("shoe", "segment", "failed")
     status = books.status("mug", "shoe", stale={"refine_detail": {"mug"}, "segment": {"shoe"}})
     _, _, _, _, mug, _, total = status.lines()
-    assert mug.split() == ["mug", "made", "0.0", "s", "stale"]
+    assert mug.split()[:5] == ["mug", "made", "0.0", "s", "stale"]
     assert total == "2 products: 0 complete, 1 failed, 0 unfinished, 1 stale"
 
 
@@ -85,7 +87,7 @@ def test_who_is_at_work_and_on_what_is_told(books: Books) -> None:
     status = books.status("mug", at_work={"refine_detail": {"mug"}}, run=run, gone=2)
     _, _, work, _, _, mug, total = status.lines()
     assert work == "at work:   run 2026, process 7 on here"
-    assert mug.split() == ["mug", "made", "0.0", "s", "at", "work"]
+    assert mug.split()[:6] == ["mug", "made", "0.0", "s", "at", "work"]
     assert total == "1 product: 0 complete, 0 failed, 0 unfinished, 1 at work, 2 gone"
 
 

@@ -82,6 +82,26 @@ def test_photos_show_themselves(tmp_path: Path) -> None:
     assert repr(load(tmp_path / "a.jpg")) == "1 photo: a"
 
 
+def test_masks_lie_beside_the_photos(tmp_path: Path) -> None:
+    write(tmp_path, "mug.jpg", "mug.mask.png", "shoe.png", "pictures/1.jpg", "pictures/lamp.mask.png")
+    photos = load(tmp_path)
+    assert list(photos) == ["mug", "shoe"]
+    assert {product: mask() for product, mask in photos.masks().items()} == {"mug": b"mug.mask.png"}
+    assert not [remark for remark in photos.remarks if "ask" in remark]
+    listed = load(tmp_path, "id,photo\nlamp,pictures/1.jpg\nlost,\n")
+    assert {product: mask() for product, mask in listed.masks().items()} == {
+        "lamp": b"pictures/lamp.mask.png"
+    }
+
+
+def test_a_mask_of_no_product_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "mug.jpg", "mugg.mask.png")
+    photos = load(tmp_path)
+    assert list(photos) == ["mug"]
+    (remark,) = photos.remarks
+    assert "mugg.mask.png" in remark
+
+
 def test_an_absent_folder_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="does not exist"):
         load(tmp_path / "absent")

@@ -5,12 +5,13 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
+import pillow_heif
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from mpod_pipeline.errors import ProductError
-from mpod_pipeline.method.photos import MAX_SIDE, decode_photo
+from mpod_pipeline.method.photos import MAX_SIDE, decode_mask, decode_photo
 
 RED, GREEN = (200, 30, 40), (30, 160, 60)
 
@@ -25,6 +26,12 @@ def picture(width: int = 64, height: int = 48) -> Image.Image:
 def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def heic(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=95, **options)
     return buffer.getvalue()
 
 
@@ -52,6 +59,74 @@ def test_common_formats(format: str, options: dict[str, object], tolerance: int)
     photo = decode_photo(encoded(picture(), format, **options))
     assert photo.shape == (48, 64, 3) and photo.dtype == np.uint8
     np.testing.assert_allclose(left_and_right(photo), [RED, GREEN], atol=tolerance)
+
+
+def test_heic_is_read() -> None:
+    np.testing.assert_allclose(left_and_right(decode_photo(heic(picture()))), [RED, GREEN], atol=4)
+    clear = picture().convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    photo = decode_photo(heic(clear))
+    assert photo.shape == (48, 64, 4) and photo[0, 0, 3] < 10 and photo[-1, 0, 3] > 245
+    swapped = decode_photo(heic(picture(), icc_profile=swapped_profile()))
+    np.testing.assert_allclose(swapped[24, 8], (RED[1], RED[0], RED[2]), atol=6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("boxes", [True, False])
+def test_heic_is_upright(orientation: int, boxes: bool) -> None:
+    """As a JPEG of that orientation, whether the file says it in boxes of its own, as phones do, or in EXIF alone."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    corner = picture()
+    corner.paste((20, 20, 200), (0, 0, 20, 16))
+    data = heic(corner, exif=exif.tobytes())
+    if not boxes:
+        data = data.replace(b"irot", b"free").replace(b"imir", b"free")
+    jpeg = decode_photo(encoded(corner, "JPEG", exif=exif, quality=95))
+    photo = decode_photo(data)
+    assert photo.shape == jpeg.shape
+    assert np.abs(photo.astype(int) - jpeg).mean() < 4
+
+
+def test_of_a_burst_of_heic_the_chosen_picture_is_taken() -> None:
+    burst = pillow_heif.HeifFile()
+    burst.add_from_pillow(picture())
+    burst.add_from_pillow(picture().rotate(180))
+    buffer = io.BytesIO()
+    burst.save(buffer, quality=95, primary_index=1)
+    np.testing.assert_allclose(left_and_right(decode_photo(buffer.getvalue())), [GREEN, RED], atol=4)
+
+
+def test_a_mask_is_as_the_photo_is_seen() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = encoded(picture(6000, 4800), "JPEG", exif=exif)
+    photo = decode_photo(file)
+    mask = Image.new("L", (4800, 6000))
+    mask.paste(255, (0, 0, 4800, 1500))
+    drawn = decode_mask(encoded(mask), photo, file)
+    assert drawn.shape == photo.shape[:2] and drawn[: len(drawn) // 4 - 2].all()
+    assert not drawn[len(drawn) // 4 + 2 :].any()
+    clear = Image.new("RGBA", (64, 48), (255, 255, 255, 0))  # white where nothing is seen
+    clear.paste((255, 255, 255, 255), (0, 0, 16, 48))
+    file = encoded(picture())
+    assert decode_mask(encoded(clear), decode_photo(file), file).mean() == 0.25
+
+
+@pytest.mark.parametrize(
+    "mask, words",
+    [
+        (lambda: encoded(Image.new("L", (64, 48))), "empty"),
+        (lambda: encoded(Image.new("L", (48, 64), 255)), "48 x 64 pixels and the photo 64 x 48"),
+        (lambda: encoded(Image.new("L", (128, 96), 255)), "128 x 96 pixels and the photo 64 x 48"),
+        (lambda: b"", "mask beside the photo cannot be used"),
+    ],
+)
+def test_an_unusable_mask_says_why(mask: Callable[[], bytes], words: str) -> None:
+    file = encoded(picture())
+    with pytest.raises(ProductError, match=words) as caught:
+        decode_mask(mask(), decode_photo(file), file)
+    assert str(caught.value).endswith(".")
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK"])
@@ -129,15 +204,19 @@ def test_exif_rotation(orientation: int, expected: str) -> None:
     np.testing.assert_allclose([first, last], [RED, GREEN], atol=6)
 
 
-def test_embedded_profile_is_converted_to_srgb() -> None:
-    # A profile as sRGB is, with red and green swapped: converting swaps them back.
+def swapped_profile() -> bytes:
+    """A profile as sRGB is, with red and green swapped: converting swaps them back."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")
     profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(profile)
+
+
+def test_embedded_profile_is_converted_to_srgb() -> None:
     for image in (picture(), picture().convert("RGBA")):
         if image.mode == "RGBA":
             image.putpixel((0, 0), (0, 0, 0, 0))
-        photo = decode_photo(encoded(image, icc_profile=bytes(profile)))
+        photo = decode_photo(encoded(image, icc_profile=swapped_profile()))
         left, right = left_and_right(photo)
         # lcms rounds to a level or two.
         np.testing.assert_allclose(left[:3], (RED[1], RED[0], RED[2]), atol=3)
@@ -182,7 +261,9 @@ def bomb() -> bytes:
     [
         (lambda: b"", "empty"),
         (lambda: b"This is my product.\n" * 40, "not a picture"),
-        (lambda: b"\x00\x00\x00\x18ftypheic" + bytes(64), "HEIC"),
+        (lambda: b"\x00\x00\x00\x18ftypheic" + bytes(64), "damaged or cut off"),
+        (lambda: heic(picture(640, 480))[:900], "damaged or cut off"),
+        (lambda: b"\x00\x00\x00\x18ftypmp42" + bytes(64), "video"),
         (lambda: encoded(picture(640, 480), "JPEG")[:3000], "damaged or cut off"),
         (lambda: encoded(Image.effect_noise((200, 200), 80))[:9000], "damaged or cut off"),
         (lambda: encoded(Image.new("RGB", (1, 1))), "only 1 x 1"),

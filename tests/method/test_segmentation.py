@@ -1,7 +1,10 @@
 """On synthetic shop photos, whose masks are known to a fraction of a pixel."""
 
+import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,22 +14,24 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.method import saliency
 from mpod_pipeline.method.foreground import (
-    barrier_to_border,
+    confidence,
     find_foreground,
     find_picture,
-    log_ratios,
-    minimize_total_variation,
+    is_the_whole,
+    middle_pieces,
+    without_holes,
 )
-from mpod_pipeline.method.matting import bounding_box, extend_colours, frame, matte, signed_distance
+from mpod_pipeline.method.matting import bounding_box, extend_colours, frame, matte
+from mpod_pipeline.method.own_alpha import at_full_opacity, on_page, sure_to_cut_out
 from mpod_pipeline.method.photos import decode_photo
+from mpod_pipeline.method.saliency import IMAGENET, SaliencyNetwork
 from mpod_pipeline.method.sam import SamParameters, find_foreground_with_sam, load_sam, prompts_from, sense
 from mpod_pipeline.method.segmentation import (
     SegmentationModels,
     SegmentationParameters,
-    has_cutout,
     load_segmentation_models,
-    on_white,
     segment,
 )
 
@@ -97,7 +102,7 @@ def iou(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 )
 def test_shop_photos(options: dict[str, tuple[int, int, int]], models: SegmentationModels) -> None:
     photo, alpha = shop_photo(**options)  # type: ignore[arg-type]
-    mask = find_foreground(photo, models.encoder)
+    mask = find_foreground(photo, models.network).mask
     # A border one pixel off all round would cost the mug about 0.05.
     assert iou(mask, alpha > 0.5) > 0.95
 
@@ -105,12 +110,12 @@ def test_shop_photos(options: dict[str, tuple[int, int, int]], models: Segmentat
 def test_nearly_white_on_white(models: SegmentationModels) -> None:
     photo, alpha = shop_photo(backdrop=(250, 250, 250), product=(226, 224, 220), shadow=0.2)
     # Where mug and shadow are equally bright no one sees a border; the part beside it may be lost.
-    assert iou(find_foreground(photo, models.encoder), alpha > 0.5) > 0.85
+    assert iou(find_foreground(photo, models.network).mask, alpha > 0.5) > 0.85
 
 
 def test_the_shadow_and_the_handles_hole_are_left_out(models: SegmentationModels) -> None:
     photo, alpha = shop_photo()
-    mask = find_foreground(photo, models.encoder)
+    mask = find_foreground(photo, models.network).mask
     assert not mask[150, 262] and not mask[256:, :].any()
     assert alpha[150, 290] == 1 and mask[150, 290]
 
@@ -118,7 +123,7 @@ def test_the_shadow_and_the_handles_hole_are_left_out(models: SegmentationModels
 def test_a_product_that_fills_its_photo(models: SegmentationModels) -> None:
     photo, alpha = shop_photo()
     close_up = (slice(68, 262), slice(108, 310))
-    assert iou(find_foreground(photo[close_up].copy(), models.encoder), alpha[close_up] > 0.5) > 0.95
+    assert iou(find_foreground(photo[close_up].copy(), models.network).mask, alpha[close_up] > 0.5) > 0.95
 
 
 def test_letterbox_bars_are_no_part_of_the_picture(models: SegmentationModels) -> None:
@@ -127,7 +132,7 @@ def test_letterbox_bars_are_no_part_of_the_picture(models: SegmentationModels) -
     rows, columns = find_picture(barred)
     # A row or two of the picture go with the bar, because compression smears its edge.
     assert 60 <= rows.start <= 64 and 356 <= rows.stop <= 360 and columns == slice(0, 400)
-    assert iou(find_foreground(barred, models.encoder)[60:360], alpha > 0.5) > 0.95
+    assert iou(find_foreground(barred, models.network).mask[60:360], alpha > 0.5) > 0.95
 
 
 def test_even_backdrops_and_gradients_are_no_bars() -> None:
@@ -159,7 +164,7 @@ def test_blank_pages_are_refused(kind: str, models: SegmentationModels) -> None:
 def test_texture_all_over_is_refused_or_cut_to_a_part(models: SegmentationModels) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3)).astype(np.uint8)
     try:
-        cutout = segment(noise, SegmentationParameters(), models)
+        cutout = segment(noise, SegmentationParameters(), models).picture
     except ProductError as error:
         assert str(error).endswith(".")
     else:
@@ -174,7 +179,7 @@ def test_cutouts_are_square_centred_and_of_the_right_size(
     size: int, share: float, models: SegmentationModels
 ) -> None:
     photo, _ = shop_photo(offset=(60, -30))
-    cutout = segment(photo, SegmentationParameters(size=size, long_side=share), models)
+    cutout = segment(photo, SegmentationParameters(size=size, long_side=share), models).picture
     assert cutout.shape == (size, size, 4) and cutout.dtype == np.uint8
     top, left, bottom, right = bounding_box(cutout[..., 3] >= 128)
     # Half a pixel of rounding at each end.
@@ -190,7 +195,7 @@ def test_edges_have_no_halo(models: SegmentationModels) -> None:
         coverage(lambda c, k: cv2.circle(c, (200 * k, 150 * k), 90 * k, 255, -1)), (0, 0), 1.2
     )
     photo = (colour * alpha[..., None] + 245 * (1 - alpha[..., None])).round().astype(np.uint8)
-    cutout = segment(photo, SegmentationParameters(), models)
+    cutout = segment(photo, SegmentationParameters(), models).picture
     soft = (cutout[..., 3] > 8) & (cutout[..., 3] < 247)
     assert soft.any()
     # What alpha weighs is what is seen: premultiplied departure from the disc's colour, in levels.
@@ -239,12 +244,12 @@ def with_alpha() -> Image:
 
 def test_a_photos_own_alpha_is_taken(models: SegmentationModels) -> None:
     photo = with_alpha()
-    cutout = segment(photo, SegmentationParameters(), models)
+    cutout = segment(photo, SegmentationParameters(), models).picture
     expected = frame(extend_colours(photo), size=512, share=0.8)
     np.testing.assert_array_equal(cutout, expected)
-    assert (segment(photo, SegmentationParameters(maker="alpha"), models) == expected).all()
+    assert (segment(photo, SegmentationParameters(maker="alpha"), models).picture == expected).all()
     with_sam = SegmentationParameters(sam=SamParameters(checkpoint=Path("sam.pth"), model_type="vit_b"))
-    assert (segment(photo, with_sam, models) == expected).all()  # and Segment Anything is not asked
+    assert (segment(photo, with_sam, models).picture == expected).all()  # and Segment Anything is not asked
 
 
 def test_rounded_corners_are_no_cutout(models: SegmentationModels) -> None:
@@ -252,10 +257,11 @@ def test_rounded_corners_are_no_cutout(models: SegmentationModels) -> None:
     corners = np.full(SHAPE, 255, np.uint8)
     corners[:12, :12] = 0
     rounded = np.dstack([photo, corners])
-    assert not has_cutout(rounded) and has_cutout(with_alpha()) and not has_cutout(photo)
+    assert sure_to_cut_out(rounded, models.network) == sure_to_cut_out(photo, models.network) == 0
+    assert sure_to_cut_out(with_alpha(), models.network) == 1
     with pytest.raises(ProductError, match="transparen"):
         segment(rounded, SegmentationParameters(maker="alpha"), models)
-    cutout = segment(rounded, SegmentationParameters(), models)
+    cutout = segment(rounded, SegmentationParameters(), models).picture
     assert 0.05 < (cutout[..., 3] > 127).mean() < 0.64
 
 
@@ -278,60 +284,296 @@ def test_fully_transparent_photos_are_refused(models: SegmentationModels) -> Non
 
 def test_transparency_is_flattened_on_white() -> None:
     pixel = np.array([[[100, 0, 50, 51]]], np.uint8)  # 51 / 255 = 1/5
-    assert on_white(pixel).tolist() == [[[224, 204, 214]]]
+    assert on_page(pixel).tolist() == [[[224, 204, 214]]]
 
 
 def test_a_photo_file_goes_through(models: SegmentationModels) -> None:
     data = cv2.imencode(".jpg", shop_photo()[0][..., ::-1])[1].tobytes()
-    cutout = segment(decode_photo(data), SegmentationParameters(size=128), models)
+    cutout = segment(decode_photo(data), SegmentationParameters(size=128), models).picture
     np.testing.assert_allclose(cutout[64, 60, :3], (40, 90, 170), atol=60)  # shading darkens it
     assert cutout[64, 60, 3] == 255
 
 
-# The parts of the embedded maker
+# What shops' photos are like
 
 
-def test_log_ratios_by_hand() -> None:
-    # Two clusters, four pixels: the first cluster has 3/4 of the foreground's mass and 1/4 of the other's.
-    memberships = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
-    probability = np.array([1, 0.5, 0.5, 0], np.float32)
-    ratios = log_ratios(memberships, probability)
-    floor = 0.01
-    expected = np.log((0.75 + floor) / (0.25 + floor))
-    np.testing.assert_allclose(ratios, [expected, -expected], rtol=1e-5)
+def box(*, bottom: int = 300, right: int = 300) -> tuple[Image, NDArray[np.bool_]]:
+    """A blue box with a yellow band before white, and its mask."""
+    photo = np.full((*SHAPE, 3), 255, np.uint8)
+    photo[40:bottom, 100:right] = (40, 80, 170)
+    photo[110:150, 100:right] = (230, 200, 60)
+    mask = np.zeros(SHAPE, bool)
+    mask[40:bottom, 100:right] = True
+    return photo, mask
 
 
-def test_total_variation_cuts_where_the_edge_is() -> None:
-    # Evidence at the two ends only; between them an edge, where a border costs little.
-    cost, edges = np.zeros((12, 20), np.float32), np.ones((12, 20), np.float32)
-    cost[:, :2], cost[:, -2:] = -3, 3
-    edges[:, 13] = 0.05
-    u = minimize_total_variation(cost, edges, np.full((12, 20), 0.5, np.float32), iterations=800)
-    assert (u[:, :14] > 0.9).all() and (u[:, 14:] < 0.1).all()
+@pytest.mark.parametrize("side", range(4))
+def test_a_product_that_the_photo_cuts_off_is_whole(side: int, models: SegmentationModels) -> None:
+    photo, mask = (np.rot90(picture, side).copy() for picture in box())
+    assert iou(find_foreground(photo, models.network).mask, mask) > 0.95
 
 
-def test_total_variation_drops_specks_that_do_not_pay() -> None:
-    # A square of side 4 gains 16 c and costs its length of 16, rounded corners 14 or so.
-    for gain, kept in ((0.5, False), (1.5, True)):
-        cost = np.full((20, 20), 1.0, np.float32)
-        cost[8:12, 8:12] = -gain
-        u = minimize_total_variation(cost, np.ones_like(cost), np.zeros_like(cost), iterations=600)
-        assert bool(u[9, 9] > 0.5) is kept
+@pytest.mark.parametrize("page", [255, 225, 200, 120])
+def test_an_off_white_cushion_is_whole(page: int, models: SegmentationModels) -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    alpha = coverage(lambda c, k: cv2.ellipse(c, (200 * k, 150 * k), (110 * k, 75 * k), 0, 0, 360, 255, -1))
+    cushion = 240 - 12 * np.cos((x - 200) / 110 * 2) - 8 * (y - 150) / 75
+    photo = cushion * alpha + page * (1 - alpha)
+    photo = np.dstack([photo] * 3).round().clip(0, 255).astype(np.uint8)
+    assert iou(find_foreground(photo, models.network).mask, alpha > 0.5) > 0.9
 
 
-def test_barriers_stand_round_edges_and_not_round_shadows() -> None:
-    y, x = np.mgrid[:100, :100]
-    lab = np.full((100, 100, 3), (90.0, 0, 0), np.float32)
-    lab[..., 0] -= 20 * np.exp(-(((x - 70) / 15) ** 2) - ((y - 50) / 15) ** 2)
-    lab[40:60, 15:35, 0] = 70
-    barrier = barrier_to_border(lab)
-    assert barrier[50, 25] >= 4 and barrier[50, 70] <= 1.5 and barrier[5, 5] == 0.25
+def test_what_fills_its_photo_is_refused_or_to_be_looked_at(models: SegmentationModels) -> None:
+    rug = np.full((300, 200, 3), (150, 60, 40), np.uint8)
+    rug[12:288, 12:188] = (225, 200, 150)
+    rug[18:282, 18:182] = (150, 60, 40)
+    cv2.ellipse(rug, (100, 150), (40, 60), 0, 0, 360, (60, 90, 60), -1)
+    try:
+        assert find_foreground(rug, models.network).confidence < SegmentationParameters().check_below
+    except ProductError as error:
+        assert "cannot be told from the background" in str(error)
 
 
-def test_signed_distance_is_half_a_pixel_beside_the_border() -> None:
-    mask = np.zeros((3, 6), bool)
-    mask[:, :3] = True
-    assert signed_distance(mask)[1].tolist() == [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]
+def test_a_product_that_is_small_in_its_photo_keeps_its_details(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    wide = cv2.copyMakeBorder(photo, 300, 300, 400, 400, cv2.BORDER_REPLICATE).astype(np.uint8)
+    mask = find_foreground(wide, models.network).mask
+    assert iou(mask[300:600, 400:800], alpha > 0.5) > 0.97 and mask.sum() < 1.05 * (alpha > 0.5).sum()
+    assert not mask[450, 662]  # the handle's hole
+
+
+def test_badges_and_banners_are_no_part_of_the_product(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    cv2.circle(photo, (40, 40), 30, (215, 20, 40), -1)
+    cv2.putText(photo, "-30%", (20, 45), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
+    found = find_foreground(photo, models.network)
+    assert iou(found.mask, alpha > 0.5) > 0.95 and found.confidence > SegmentationParameters().check_below
+
+
+def test_middle_pieces_by_hand() -> None:
+    mask = np.zeros((100, 100), bool)
+    mask[30:70, 30:70] = mask[2:20, 2:20] = mask[40:45, 72:75] = True  # product, badge, speck in the middle
+    mask[40:60, 80:95] = True  # beside the middle
+    expected = np.zeros_like(mask)
+    expected[30:70, 30:70] = True
+    assert (middle_pieces(mask) == expected).all()
+    pair = np.zeros_like(mask)
+    pair[30:70, 5:40] = pair[30:70, 60:95] = True
+    assert (middle_pieces(pair) == pair).all()
+    corner = np.zeros_like(mask)
+    corner[:20, :20] = True  # nothing else was found: then it is the product
+    assert (middle_pieces(corner) == corner).all()
+
+
+@pytest.mark.parametrize(
+    "backdrop, product", [((25, 25, 28), (40, 90, 170)), ((110, 150, 210), (60, 120, 60))]
+)
+def test_holes_show_the_page(
+    backdrop: tuple[int, int, int], product: tuple[int, int, int], models: SegmentationModels
+) -> None:
+    mask = find_foreground(shop_photo(backdrop, product, shadow=0.2)[0], models.network).mask
+    assert mask[150, 235] and mask[150, 290] and not mask[135:165, 246:264].any()
+
+
+def test_which_look_is_believed() -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    photo = np.dstack([130 - 10.0 * y / 300] * 3).astype(np.uint8)  # an evenly lit page
+    table = np.zeros(SHAPE, bool)
+    table[90:110, 80:320] = table[110:230, 90:102] = table[110:230, 298:310] = True
+    photo[table] = (190, 180, 160)
+    with_page = table.copy()
+    with_page[90:230, 90:310] = True
+    assert not is_the_whole(photo, with_page, table)  # the page between the legs
+    assert is_the_whole(photo, table, table & (y < 110))  # the legs
+    assert is_the_whole(photo, table, table & (x < 200))
+    assert not is_the_whole(photo, table, table)  # the closer look is the sharper one
+    assert not is_the_whole(photo, np.ones(SHAPE, bool), table)  # nothing was told from anything
+    photo[200:, 150:250] = (60, 60, 160)
+    cut_off = np.zeros(SHAPE, bool)
+    cut_off[200:, 150:250] = True
+    assert is_the_whole(photo, cut_off, cut_off & (y < 280))
+
+
+def test_a_white_part_within_the_product_is_no_hole() -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    photo = np.full((*SHAPE, 3), 250.0)
+    mask = np.hypot(y - 150, x - 200) < 100
+    photo[mask] = (40, 90, 170)
+    label = np.hypot(y - 150, x - 200) < 50
+    photo[label] = (250 - 25 * (1 + np.cos((x - 200) / 50 * 2)) / 2)[label][:, None]  # rounded, so shaded
+    assert without_holes(photo.round().astype(np.uint8), mask)[label].mean() > 0.9
+    photo[label] = 250
+    assert not without_holes(photo.round().astype(np.uint8), mask)[150, 200]
+
+
+def test_confidence_by_hand() -> None:
+    photo = np.full((100, 100, 3), 255, np.uint8)
+    mask = np.zeros((100, 100), bool)
+    mask[20:80, 20:80] = True
+    photo[mask] = (200, 30, 30)
+    sure = mask.astype(np.float32)
+    assert confidence(photo, mask, sure) == 1
+    assert confidence(photo, mask, 0.8 * sure) == pytest.approx(0.8)
+    hollow = photo.copy()
+    hollow[20:80, 20:50] = 253
+    assert confidence(hollow, mask, sure) == pytest.approx(0.5)
+    two = mask.copy()
+    two[20:80, 45:55] = False
+    two[:, 60:] = False
+    assert confidence(photo, two, two.astype(np.float32)) == pytest.approx(25 / 30)
+    wide = np.ones_like(mask)
+    wide[90:] = False  # 280 of the border's 400 pixels
+    assert confidence(photo, wide, wide.astype(np.float32)) < 0.7
+
+
+def test_a_mask_drawn_by_hand_is_taken(models: SegmentationModels) -> None:
+    photo, alpha = shop_photo()
+    left = np.zeros(SHAPE, bool)
+    left[:, :180] = alpha[:, :180] > 0.5
+    cutout = segment(photo, SegmentationParameters(), models, left)
+    top, start, bottom, end = bounding_box(cutout.picture[..., 3] >= 128)
+    assert (end - start) / (bottom - top) == pytest.approx(60 / 169, abs=0.03)
+    assert cutout.confidence == 1
+    assert segment(with_alpha(), SegmentationParameters(), models, left).picture.shape == (512, 512, 4)
+
+
+# A layer's own alpha
+
+
+def layer(opacity: float = 1.0) -> Image:
+    """A red mug alone in its layer."""
+    alpha = coverage(mug) * opacity
+    return np.dstack([np.full((*SHAPE, 3), (190, 40, 40), np.uint8), (alpha * 255).round().astype(np.uint8)])
+
+
+def television() -> Image:
+    """Cropped tight: nothing is transparent but its rounded corners."""
+    screen = np.full((300, 400, 4), (60, 62, 72, 255), np.uint8)
+    screen[40:250, 40:310, :3] = (120, 170, 190)
+    corners = np.zeros((300, 400), np.uint8)
+    cv2.rectangle(corners, (60, 0), (340, 300), 255, -1)
+    cv2.rectangle(corners, (0, 60), (400, 240), 255, -1)
+    for centre in ((60, 60), (340, 60), (60, 240), (340, 240)):
+        cv2.circle(corners, centre, 60, 255, -1)
+    screen[..., 3] = corners
+    return screen
+
+
+@pytest.mark.parametrize("maker", ["auto", "alpha"])
+def test_a_product_cropped_tight_is_cut_out_by_its_alpha(maker: str, models: SegmentationModels) -> None:
+    parameters = SegmentationParameters.model_validate({"maker": maker})
+    cutout = segment(television(), parameters, models).picture
+    expected = frame(extend_colours(television()), size=512, share=0.8)
+    np.testing.assert_array_equal(cutout, expected)
+
+
+@pytest.mark.parametrize("radius, sure", [(12, 0), (40, 0.7)])
+def test_a_photo_with_rounded_corners_is_no_sure_cutout(
+    radius: int, sure: float, models: SegmentationModels
+) -> None:
+    photo, _ = shop_photo()
+    corners = np.zeros(SHAPE, np.uint8)
+    cv2.rectangle(corners, (radius, radius), (399 - radius, 299 - radius), 255, -1)
+    corners = cv2.dilate(corners, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2))
+    assert sure_to_cut_out(np.dstack([photo, corners]), models.network) <= sure
+
+
+def under(layer: Image, colour: int, alpha: NDArray[np.float64]) -> Image:
+    """The layer over a veil of one grey with so much alpha."""
+    own = layer[..., 3] / 255
+    total = own + alpha * (1 - own)
+    mixed = (layer[..., :3] * own[..., None] + colour * (alpha * (1 - own))[..., None]) / np.maximum(
+        total, 1e-6
+    )[..., None]
+    return np.dstack([mixed, total * 255]).round().clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("darkness, colour", [(0.4, 0), (0.85, 0), (0.6, 255)])
+def test_shadows_and_halos_in_the_layer_are_taken_off(
+    darkness: float, colour: int, models: SegmentationModels
+) -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    if colour:
+        veil = darkness * cv2.GaussianBlur(coverage(mug), (0, 0), 14)
+    else:
+        veil = darkness * np.exp(-(((x - 215) / 90) ** 4) - ((y - 250) / 22) ** 4)
+    cutout = segment(under(layer(), colour, veil), SegmentationParameters(), models).picture
+    plain = segment(layer(), SegmentationParameters(), models).picture
+    assert iou(cutout[..., 3] > 127, plain[..., 3] > 127) > 0.98
+    assert iou(cutout[..., 3] > 1, plain[..., 3] > 1) > 0.95
+
+
+def test_glass_stays(models: SegmentationModels) -> None:
+    spectacles = np.zeros((300, 600, 4), np.uint8)
+    for centre in ((190, 150), (410, 150)):
+        cv2.circle(spectacles, centre, 90, (70, 100, 140, 130), -1)
+        cv2.circle(spectacles, centre, 90, (20, 20, 25, 255), 12)
+    cv2.line(spectacles, (280, 130), (320, 130), (20, 20, 25, 255), 12)
+    cutout = segment(spectacles, SegmentationParameters(), models).picture
+    np.testing.assert_array_equal(cutout, frame(extend_colours(spectacles), size=512, share=0.8))
+
+
+@pytest.mark.parametrize("opacity", [0.4, 0.6, 0.8])
+def test_a_translucent_layer_is_made_solid(opacity: float, models: SegmentationModels) -> None:
+    solid = segment(layer(), SegmentationParameters(), models).picture
+    cutout = segment(layer(opacity), SegmentationParameters(), models).picture
+    np.testing.assert_allclose(cutout[..., 3], solid[..., 3], atol=4)  # of 255: 0.4 has 102 levels
+    assert (at_full_opacity(layer()) == layer()).all()
+
+
+# The network
+
+
+def test_the_embedded_network_is_the_one_that_its_card_names() -> None:
+    folder = Path(saliency.__file__).with_name("u2netp")
+    digest = hashlib.sha256((folder / "u2netp.onnx").read_bytes()).hexdigest()
+    assert digest in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_another_network_is_read_from_a_file(tmp_path: Path, models: SegmentationModels) -> None:
+    embedded = Path(saliency.__file__).with_name("u2netp") / "u2netp.onnx"
+    photo, _ = shop_photo()
+    for name in ("u2net.onnx", "isnet-general-use.onnx"):
+        shutil.copy(embedded, tmp_path / name)
+    same = load_segmentation_models(SegmentationParameters(network=tmp_path / "u2net.onnx")).network
+    np.testing.assert_array_equal(same(photo), models.network(photo))
+    other = load_segmentation_models(SegmentationParameters(network=tmp_path / "isnet-general-use.onnx"))
+    assert (other.network(photo) != models.network(photo)).any()  # it wants pixels in another range
+
+
+class Answering:
+    """Stands for onnxruntime's session: a picture of 4 x 6 pixels, and one answer."""
+
+    def __init__(self, answer: NDArray[np.float32]) -> None:
+        self._answer = answer
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="in", shape=[1, 3, 4, 6])]
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="out", shape=[1, 1, 4, 6])]
+
+    def run(self, outputs: list[str], inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        assert outputs == ["out"] and inputs["in"].shape == (1, 3, 4, 6)
+        return [self._answer]
+
+
+def test_log_odds_are_turned_into_chances() -> None:
+    photo = np.zeros((8, 12, 3), np.uint8)
+    for answer, chance in ((0.25, 0.25), (-np.log(3), 0.25), (4.0, 1 / (1 + np.exp(-4)))):
+        network = SaliencyNetwork(Answering(np.full((1, 1, 4, 6), answer, np.float32)), IMAGENET)
+        np.testing.assert_allclose(network(photo), chance, atol=1e-6)
+
+
+@pytest.mark.parametrize("content, words", [(None, "missing"), (b"no network", "cannot be opened")])
+def test_a_network_that_cannot_be_had_is_a_setup_error(
+    content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "u2net.onnx"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(SetupError, match=words):
+        load_segmentation_models(SegmentationParameters(network=path))
 
 
 # Segment Anything
@@ -426,16 +668,16 @@ def test_the_best_mask_is_chosen_by_score_and_sense(models: SegmentationModels) 
     everything, nothing, band = np.ones(SHAPE, bool), np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     band[120:140] = product[120:140]
     sam = ScriptedSam([(everything, 1.0), (nothing, 1.0), (band, 0.95), (product, 0.9)])
-    sam_models = SegmentationModels(models.encoder, sam)
+    sam_models = SegmentationModels(models.network, sam)
     parameters = SegmentationParameters(maker="sam")
-    chosen = find_foreground_with_sam(photo, sam, find_foreground(photo, models.encoder))
+    chosen = find_foreground_with_sam(photo, sam, find_foreground(photo, models.network).mask)
     np.testing.assert_array_equal(chosen, product)
     assert {"box"} in sam.prompts and {"point_coords", "point_labels"} in sam.prompts
-    by_sam = segment(photo, parameters, sam_models)
+    by_sam = segment(photo, parameters, sam_models).picture
     named = SamParameters(checkpoint=Path("sam.pth"), model_type="vit_b")
-    by_auto = segment(photo, SegmentationParameters(sam=named), sam_models)
+    by_auto = segment(photo, SegmentationParameters(sam=named), sam_models).picture
     np.testing.assert_array_equal(by_auto, by_sam)
-    by_default = segment(photo, SegmentationParameters(), models)
+    by_default = segment(photo, SegmentationParameters(), models).picture
     assert iou(by_sam[..., 3] > 127, by_default[..., 3] > 127) > 0.95
 
     with pytest.raises(ProductError, match="No product"):

@@ -55,7 +55,6 @@ def test_lite0_agrees_with_timms_own_forward_pass(lite0: EfficientNetLite0) -> N
     images = torch.cat([real_photo("flower.jpg"), real_photo("china.jpg")])
     assert lite0.embed(images).shape == (2, 1280)
     assert lite0.features(images).shape == (2, 112, 14, 14)
-    assert [stage.shape[2:] for stage in lite0.stages(images, (192, 256))] == [(12, 16), (6, 8)]
     expected = lite0.network(resize_images(images, 224) * 2 - 1)
     torch.testing.assert_close(lite0.class_logits(images), expected)
     assert not any(parameter.requires_grad for parameter in lite0.parameters())

@@ -33,6 +33,7 @@ NODES = [
 #: Where the artifacts are in a workspace; others build on these places.
 PLACES = {
     "cutouts": "02_intermediate/cutouts/mug.png",
+    "cutout_checks": "02_intermediate/cutout_checks/mug.json",
     "tokens": "04_feature/tokens/mug.safetensors",
     "outline_fields": "06_models/outline_fields/mug.safetensors",
     "outline_masks": "05_model_input/outline_masks/mug.npz",

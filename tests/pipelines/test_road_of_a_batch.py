@@ -85,6 +85,7 @@ def surface(text: str) -> Stored:
 #: How each artifact carries a text.
 CARRIERS: dict[str, Callable[[str], Any]] = {
     "cutouts": picture,
+    "cutout_checks": lambda text: {"cutout_confidence": float(len(text)), "flags": ""},
     "tokens": tensor,
     "outline_fields": field,
     "outline_masks": lambda text: {"text": np.array(text)},

@@ -71,7 +71,7 @@ def test_the_shipped_ground_truth_stands_as_in_its_photo(name: str) -> None:
     """Not turned, and not mirrored: both products look different from the other side."""
     parameters = SegmentationParameters()
     photo = decode_photo((SAMPLES / name).read_bytes())
-    cutout = segment(photo, parameters, load_segmentation_models(parameters))
+    cutout = segment(photo, parameters, load_segmentation_models(parameters)).picture
     photo_view = reference_view(cutout, 96)
     mesh = from_glb((SAMPLES / "ground_truth" / f"{Path(name).stem}.glb").read_bytes())
     picture, opacity, _ = draw(mesh, Cameras.at(0.0, 10.0), 96)

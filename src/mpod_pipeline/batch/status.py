@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -43,11 +43,14 @@ class AtStage:
 
 @dataclass(frozen=True)
 class ProductStatus:
-    """id: what its files are called. product: as the catalog writes it."""
+    """id: what its files are called. product: as the catalog writes it. cutout: how sure it is, and whether somebody
+    should look at it.
+    """
 
     id: str
     product: str
     state: State
+    cutout: str
     stages: dict[str, AtStage]
 
 
@@ -91,13 +94,13 @@ class CatalogStatus:
         yield from self.remarks
         yield ""
         stages = list(self.products[0].stages) if self.products else []
-        rows = [("product", *(stage.replace("_", " ") for stage in stages), "error")]
+        rows = [("product", *(stage.replace("_", " ") for stage in stages), "cutout", "error")]
         for product in self._shown(only_failed):
             errors = "; ".join(
                 _error(stage, at) for stage, at in product.stages.items() if at.state == "failed"
             )
-            rows.append((product.product, *map(_cell, product.stages.values()), errors))
-        yield from table_lines(rows, texts=(0, len(rows[0]) - 1))
+            rows.append((product.product, *map(_cell, product.stages.values()), product.cutout, errors))
+        yield from table_lines(rows, texts=(0, len(rows[0]) - 2, len(rows[0]) - 1))
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items())
         yield f"{number_of(len(self.products), 'product')}: {counts}"
 
@@ -105,15 +108,25 @@ class CatalogStatus:
         return (product for product in self.products if product.state == "failed" or not only_failed)
 
 
-def product_statuses(photos: Any, stages: Mapping[str, StageView]) -> Iterator[ProductStatus]:
+def product_statuses(
+    photos: Any, stages: Mapping[str, StageView], cutout_checks: Mapping[str, Callable[[], Any]]
+) -> Iterator[ProductStatus]:
     """Of every product of the catalog, in its order. photos: the catalog's, by product, which tell how it writes them.
-    stages: in their order.
+    stages: in their order. cutout_checks: what reads them, by product.
     """
     for product in photos:
         at = {stage: _at_stage(view, product) for stage, view in stages.items()}
-        yield ProductStatus(
-            product, photos.written_as(product), _state([each.state for each in at.values()]), at
-        )
+        state = _state([each.state for each in at.values()])
+        cutout = _cutout(product, cutout_checks)
+        yield ProductStatus(product, photos.written_as(product), state, cutout, at)
+
+
+def _cutout(product: str, checks: Mapping[str, Callable[[], Any]]) -> str:
+    try:
+        check = checks[product]()
+        return f"{check['cutout_confidence']:.2f} {check['flags']}".rstrip()
+    except (LookupError, OSError, TypeError, ValueError):  # not made yet, or a file in disorder
+        return "-"
 
 
 def _at_stage(view: StageView, product: str) -> AtStage:

@@ -62,6 +62,8 @@ LOOKED_INTO = 200
 GROUND_TRUTH = "ground_truth"
 #: Metres. What a catalog says to be longer is likely to be in centimetres.
 LONGEST_M = 5.0
+#: What follows the id in the name of a mask that somebody drew for a product, beside its photo.
+MASK = ".mask.png"
 
 
 @dataclass(frozen=True)
@@ -123,14 +125,24 @@ class Photos(Mapping[str, Callable[[], bytes]]):
     def written_as(self, product: str) -> str:
         return self._originals.get(product, product)
 
+    def masks(self) -> dict[str, Photo]:
+        """The masks that lie beside the photos, of the products that have one."""
+        beside = {
+            product: entry.path.with_name(product + MASK)
+            for product, entry in self._entries.items()
+            if entry.path
+        }
+        return {product: Photo(path) for product, path in beside.items() if os.path.isfile(path)}  # noqa: PTH113
+
 
 class PhotoFolder(AbstractDataset[None, Photos]):
     """Photos to make products of.
 
     With a ``products.csv`` (columns ``id`` and ``photo``, and those of `ProductNumbers`) its rows are the catalog,
-    and ``photo`` is a path within the folder. Without one, every photo in the folder is a product and its
-    name without the suffix is the id. In place of the folder, ``path`` may be one photo. Raises SetupError if there is
-    no photo at all, or the table cannot be read as one; a bad row is that product's trouble.
+    and ``photo`` is a path within the folder. Without one, every photo in the folder is a product and its name without
+    the suffix is the id; but ``ID.mask.png`` is the mask of the product ID. In place of the folder, ``path`` may be one
+    photo. Raises SetupError if there is no photo at all, or the table cannot be read as one; a bad row is that
+    product's trouble.
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
@@ -197,10 +209,15 @@ def _photos(place: Path) -> Photos:
     table = read_table(place)
     if table is None:
         folder = _Folder.look_at(place)
-        return _collect(folder.products(), folder.remarks())
-    if not table.rows:
+        photos = _collect(folder.products(), folder.remarks())
+    elif not table.rows:
         raise SetupError(f"{table.path} names no product: it has a header and no row.")
-    return _collect((_product_of(row, place) for row in table.rows), _remarks_on(table))
+    else:
+        photos = _collect((_product_of(row, place) for row in table.rows), _remarks_on(table))
+    masks = sorted(path.name for path in place.glob("*" + MASK))
+    if strays := [name for name in masks if name.removesuffix(MASK) not in photos]:
+        photos.remarks += (f"Masks of no product in {place} are left alone: {some(strays, len(strays))}.",)
+    return photos
 
 
 #: A product's id, its photo, both as the catalog writes them, and what the photo is.
@@ -249,7 +266,7 @@ class _Folder:
         folders = sorted(entry for entry, is_folder in seen if is_folder)
         files = sorted(entry for entry, is_folder in seen if not is_folder)
         photos = [file for file in files if _is_named_as_photo(file)]
-        others = [file for file in files if not _is_named_as_photo(file)]
+        others = [file for file in files if not _is_named_as_photo(file) and not file.name.endswith(MASK)]
         if not photos:
             there = [
                 *([number_of(len(others), "file") + " of other kinds"] if others else []),
@@ -283,7 +300,8 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def _is_named_as_photo(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    hidden_or_mask = path.name.startswith(".") or path.name.endswith(MASK)
+    return path.suffix.lower() in SUFFIXES and not hidden_or_mask
 
 
 def _holds_photos(folder: Path) -> bool:

@@ -14,8 +14,8 @@ from mpod_pipeline.errors import ProductError
 
 #: Half the width of the band round a mask's border in which pixels may be partly covered, pixels.
 BAND = 4
-#: Colours of product and backdrop nearer than this (levels of 255) cannot tell how far a pixel is covered.
-TELLING_CONTRAST = 24.0
+#: Of closed-form matting: where product and backdrop are alike, the library's own 1e-7 follows the noise.
+SMOOTHNESS = 1e-5
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -23,61 +23,22 @@ FloatArray = NDArray[np.floating[Any]]
 def matte(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """A mask's cutout [H, W, 4], straight alpha, from a photo [H, W, 3] and a mask [H, W] right to a few pixels.
 
-    In a band round the mask's border a pixel's colour is taken as a mixture of the product's and the backdrop's, each
-    the mean of what is surely the one or the other nearby. Alpha is the mixture's share; what the backdrop added to
-    the colour is taken off. Outside, colours go on as the product's nearest ones.
+    In a band round the mask's border alpha is found by closed-form matting (Levin et al., 2008), and what the backdrop
+    added to the colours is taken off (multi-level foreground estimation, Germer et al., 2020).
     """
-    colours = photo.astype(np.float32)
-    depth = signed_distance(mask)
-    product, product_variance = _nearby_colours(colours, depth > BAND)
-    backdrop, backdrop_variance = _nearby_colours(colours, depth < -BAND)
-    alpha = _mixture(colours, product, backdrop, product_variance + backdrop_variance, depth)
-    unmixed = (colours - (1 - alpha[..., None]) * backdrop) / np.maximum(alpha[..., None], 0.1)
-    # The less of the product a pixel holds, the more of its colour is noise.
-    own = alpha[..., None] * np.clip(unmixed, 0, 255) + (1 - alpha[..., None]) * product
-    return extend_colours(_to_rgba(own, alpha))
+    # Imported here: it takes a second, and the first time it compiles for a minute.
+    from pymatting import estimate_alpha_cf, estimate_foreground_ml
+
+    colours = photo / 255
+    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
+    trimap = np.where(inside > BAND, 1.0, np.where(outside > BAND, 0.0, 0.5))
+    alpha = estimate_alpha_cf(colours, trimap, laplacian_kwargs={"epsilon": SMOOTHNESS})
+    return extend_colours(_to_rgba(estimate_foreground_ml(colours, alpha) * 255, alpha))
 
 
 def _to_rgba(colours: FloatArray, alpha: FloatArray) -> NDArray[np.uint8]:
     """Colours [H, W, 3] in [0, 255] and alpha [H, W] in [0, 1] as uint8 [H, W, 4]."""
     return np.dstack([colours, alpha * 255]).round().clip(0, 255).astype(np.uint8)
-
-
-def signed_distance(mask: NDArray[np.bool_]) -> FloatArray:
-    """Distance of pixels to a mask's border, positive inside, [H, W]; half a pixel right beside the border."""
-    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
-    return np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32)
-
-
-def _nearby_colours(colours: FloatArray, where: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Mean [H, W, 3] and variance [H, W] of the nearest colours of a kind; each pixel's own far from all of them."""
-    mean, variance = colours.copy(), np.zeros(colours.shape[:2], np.float32)
-    known = np.zeros(colours.shape[:2], bool)
-    for radius in (BAND, 3 * BAND, 9 * BAND):  # as near as possible
-        window = (4 * radius + 1, 4 * radius + 1)
-        weight = cv2.blur(where.astype(np.float32), window)
-        found = (weight > 0.02) & ~known
-        total = cv2.blur(colours * where[..., None], window)
-        squares = cv2.blur((colours**2).sum(axis=2) * where, window)
-        mean[found] = total[found] / weight[found][:, None]
-        variance[found] = squares[found] / weight[found] - (mean[found] ** 2).sum(axis=1)
-        known |= found
-    return mean, np.maximum(variance, 0)
-
-
-def _mixture(
-    colours: FloatArray, product: FloatArray, backdrop: FloatArray, variance: FloatArray, depth: FloatArray
-) -> FloatArray:
-    """The product's share of each pixel, [H, W] in [0, 1]. variance: of both kinds' colours nearby, [H, W]."""
-    difference = product - backdrop
-    contrast = (difference**2).sum(axis=2)
-    share = ((colours - backdrop) * difference).sum(axis=2) / np.maximum(contrast, 1)
-    by_mask = np.clip(depth / 2 + 0.5, 0, 1)
-    # Where colours vary as much as they differ, a colour tells nothing of the share, and the mask decides.
-    telling = contrast / (contrast + 4 * variance + TELLING_CONTRAST**2)
-    share = telling * share + (1 - telling) * by_mask
-    # A product's dark speck is no hole: the nearer to the band's rim, the more the mask decides.
-    return np.clip(share, np.clip((depth - 0.5) / BAND, 0, 1), np.clip(1 + (depth + 0.5) / BAND, 0, 1))
 
 
 def extend_colours(cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:

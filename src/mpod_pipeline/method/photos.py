@@ -8,14 +8,19 @@ from __future__ import annotations
 import io
 from functools import cache
 
+import cv2
 import numpy as np
+import pi_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from mpod_pipeline.errors import ProductError
 
 #: Formats that are read. A closed list, because Pillow's other readers include one that runs Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM")
+#: What the first box of a HEIF file, such as a phone's HEIC, says of its kind.
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+DAMAGED = "The photo file is damaged or cut off; upload it again."
 #: What turns a picture upright, by its orientation in EXIF.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,14 +69,14 @@ def decode_photo(data: bytes) -> NDArray[np.uint8]:
     except Exception as error:  # over damaged files Pillow's readers raise errors of every kind
         if _lacks_only_its_end(data):
             return _read(data + JPEG_END)
-        raise ProductError("The photo file is damaged or cut off; upload it again.") from error
+        raise ProductError(DAMAGED) from error
 
 
 def _read(data: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
         _go_to_the_still(image)
         _require_sensible_size(image)
-        return _decode(image)
+        return _decode(image, _orientation(image, data))
 
 
 def _lacks_only_its_end(data: bytes) -> bool:
@@ -90,16 +95,17 @@ def _lacks_only_its_end(data: bytes) -> bool:
 def _readable_formats() -> tuple[str, ...]:
     """Those of `FORMATS` that this Pillow was built with."""
     Image.init()
+    pi_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _explain_unknown(data: bytes) -> str:
     if not data:
         return "The photo file is empty; upload it again."
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        return DAMAGED
     if data[4:8] == b"ftyp" and data[8:12] != b"avif":
-        return (
-            "The photo is an iPhone picture (HEIC) or a video, which cannot be read; save it as JPEG or PNG."
-        )
+        return "The file is a video, or a camera's raw picture; save a still photo as JPEG or PNG."
     return (
         "The file is not a picture that can be read, whatever its name says; save the photo as JPEG or PNG."
     )
@@ -110,12 +116,13 @@ def _go_to_the_still(image: Image.Image) -> None:
     frames = list(range(getattr(image, "n_frames", 1)))
     if image.format == "TIFF":
         frames = [frame for frame in frames if not _page_kind(image, frame) & REDUCED_OR_MASK] or frames
-    # An MPO is a still with a depth map or a second exposure behind it, as phones write them.
-    if len(frames) > 1 and image.format != "MPO":
+    # An MPO or a HEIF is a still with a depth map or further exposures behind it, as phones write them.
+    if len(frames) > 1 and image.format not in ("MPO", "HEIF"):
         raise ProductError(
             f"The file holds {len(frames)} pictures (an animation or several pages); one still photo is needed."
         )
-    image.seek(frames[0])
+    if image.format == "TIFF":
+        image.seek(frames[0])
 
 
 def _page_kind(image: Image.Image, page: int) -> int:
@@ -137,7 +144,19 @@ def _require_sensible_size(image: Image.Image) -> None:
         )
 
 
-def _decode(image: Image.Image) -> NDArray[np.uint8]:
+def _orientation(image: Image.Image, data: bytes) -> int | None:
+    """How the camera was held, by EXIF."""
+    if image.format == "HEIF":
+        # Its reader turns the picture by the file's own boxes, and EXIF does not count beside them. But some writers
+        # have no such boxes.
+        return None if b"irot" in data or b"imir" in data else image.info["original_orientation"]
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # a block that cannot be read says nothing; the picture may be sound
+        return None
+
+
+def _decode(image: Image.Image, orientation: int | None) -> NDArray[np.uint8]:
     progressive = bool(image.info.get("progressive") or image.info.get("progression"))
     pixels = image.width * image.height
     if image.format in ("JPEG", "MPO"):
@@ -151,18 +170,14 @@ def _decode(image: Image.Image) -> NDArray[np.uint8]:
         )
     image.load()
     profile = image.info.get("icc_profile")
-    upright = _bounded(_eight_bit(_upright(image)))
+    upright = _bounded(_eight_bit(_upright(image, orientation)))
     return _as_array(_to_srgb(upright, profile))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF says that it was held. (Pillow's own `exif_transpose` also writes the whole block anew, and
-    fails where a camera wrote nonsense about something else.)
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    """The image as it was seen. (Pillow's own `exif_transpose` also writes the whole block anew, and fails where a
+    camera wrote nonsense about something else.)
     """
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # a block that cannot be read says nothing; the picture may be sound
-        return image
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
@@ -228,3 +243,31 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _as_array(image: Image.Image) -> NDArray[np.uint8]:
     pixels = np.array(image)
     return pixels[..., :3].copy() if pixels.shape[2] == 4 and (pixels[..., 3] == 255).all() else pixels
+
+
+def decode_mask(data: bytes, photo: NDArray[np.uint8], photo_file: bytes) -> NDArray[np.bool_]:
+    """The product's mask [H, W] in the bytes of a picture of it (white on black), for a decoded photo [H, W, 3 or 4]
+    and the file that it came from. Raises ProductError unless it is as large as the photo and shows something.
+    """
+    try:
+        mask = decode_photo(data)
+        size, due = _upright_size(data), _upright_size(photo_file)
+    except ProductError as error:
+        raise ProductError(f"The mask beside the photo cannot be used. {error}") from error
+    if size != due:
+        raise ProductError(
+            f"The mask beside the photo has {size[0]} x {size[1]} pixels and the photo {due[0]} x {due[1]}; "
+            "draw the mask on the photo itself, without cropping or resizing."
+        )
+    white = mask[..., :3].mean(axis=2) * (mask[..., 3] / 255 if mask.shape[2] == 4 else 1)
+    white = cv2.resize(white, photo.shape[1::-1], interpolation=cv2.INTER_AREA) > 127
+    if not white.any():
+        raise ProductError("The mask beside the photo is empty; draw the product white on black.")
+    return white
+
+
+def _upright_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the photo in a file that can be decoded, as it is to be seen."""
+    with Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
+        turned = _orientation(image, data) in (5, 6, 7, 8)
+        return (image.height, image.width) if turned else image.size

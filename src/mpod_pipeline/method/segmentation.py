@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -11,13 +12,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.method.foreground import find_foreground
+from mpod_pipeline.method.foreground import Found, find_foreground, overlap
 from mpod_pipeline.method.matting import bounding_box, extend_colours, frame, matte
+from mpod_pipeline.method.own_alpha import (
+    at_full_opacity,
+    has_alpha,
+    on_page,
+    sure_to_cut_out,
+    without_veils,
+)
+from mpod_pipeline.method.saliency import SaliencyNetwork, load_saliency_network
 from mpod_pipeline.method.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
-from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.parameters import Parameters
 
 Maker = Literal["auto", "alpha", "embedded", "sam"]
+#: Pixels of the photo that are worked with for one of the cutout.
+SPARE = 1.25
 
 
 class SegmentationParameters(Parameters):
@@ -26,13 +36,17 @@ class SegmentationParameters(Parameters):
     maker: ``alpha`` takes the photo's own alpha; ``embedded`` needs no weights beyond the installation; ``sam`` is
     Segment Anything; ``auto`` is ``alpha`` where the photo's alpha cuts something out, else ``sam`` where its weights
     are named, else ``embedded``.
+    network: a file with another network than the embedded one: U²-Net, IS-Net or BiRefNet in ONNX, as rembg keeps them.
     size: side of the square cutout, pixels. long_side: the product's long side as a share of the frame.
+    check_below: somebody should look at cutouts that are less sure than this.
     sam: where Segment Anything's weights are.
     """
 
     maker: Maker = "auto"
+    network: Path | None = None
     size: int = Field(512, ge=64, le=4096)
     long_side: float = Field(0.8, gt=0.1, le=1.0)
+    check_below: float = Field(0.75, ge=0, le=1)
     sam: SamParameters | None = None
 
     @property
@@ -45,8 +59,16 @@ class SegmentationParameters(Parameters):
 class SegmentationModels:
     """The networks that a maker needs, loaded once for all products."""
 
-    encoder: EfficientNetLite0
+    network: SaliencyNetwork
     sam: Sam | None = None
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """picture: RGBA [S, S, 4], straight alpha. confidence: how sure it is to be the product, in [0, 1]."""
+
+    picture: NDArray[np.uint8]
+    confidence: float
 
 
 def load_segmentation_models(parameters: SegmentationParameters) -> SegmentationModels:
@@ -58,60 +80,59 @@ def load_segmentation_models(parameters: SegmentationParameters) -> Segmentation
                 "The segmentation maker 'sam' needs its weights: set sam.checkpoint and sam.model_type."
             )
         sam = load_sam(parameters.sam)
-    return SegmentationModels(load_efficientnet_lite0(), sam)
+    return SegmentationModels(load_saliency_network(parameters.network), sam)
 
 
 def segment(
-    photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels
-) -> NDArray[np.uint8]:
-    """The product's cutout [S, S, 4]: RGBA, straight alpha, squared and centred, S = ``parameters.size``.
+    photo: NDArray[np.uint8],
+    parameters: SegmentationParameters,
+    models: SegmentationModels,
+    mask: NDArray[np.bool_] | None = None,
+) -> Cutout:
+    """The product's cutout, squared and centred, with a side of ``parameters.size``.
 
-    photo: [H, W, 3] or [H, W, 4] in sRGB, as `decode_photo` gives it. Edge pixels bear the product's own colours, and
-    transparent ones the nearest of them. Raises ProductError where no product can be told from its background.
+    photo: [H, W, 3] or [H, W, 4] in sRGB, as `decode_photo` gives it. mask: [H, W], where somebody has drawn it: then
+    it is taken. Edge pixels bear the product's own colours, and transparent ones the nearest of them. Raises
+    ProductError where no product can be told from its background.
     """
-    if parameters.maker == "alpha" or (parameters.maker == "auto" and has_cutout(photo)):
-        return cut_by_alpha(photo, parameters)
-    opaque = on_white(photo)
-    mask = find_product(opaque, parameters, models)
-    # Some pixels more than the result will have.
-    picture, mask = _close_up(opaque, mask, long_side=1.5 * parameters.long_side * parameters.size)
-    return frame(matte(picture, mask), size=parameters.size, share=parameters.long_side)
+    photo = at_full_opacity(photo)
+    if parameters.maker == "alpha" and not has_alpha(photo):
+        raise ProductError(
+            "The photo's own transparency does not cut a product out; give a photo with a transparent background."
+        )
+    if mask is None and (sure := _sure_by_alpha(photo, parameters, models)):
+        return Cutout(cut_by_alpha(without_veils(photo, models.network), parameters), sure)
+    opaque = on_page(photo)
+    found = find_product(opaque, parameters, models) if mask is None else Found(mask, 1.0)
+    picture, close = _close_up(opaque, found.mask, SPARE * parameters.long_side * parameters.size)
+    picture = frame(matte(picture, close), size=parameters.size, share=parameters.long_side)
+    return Cutout(picture, found.confidence)
+
+
+def _sure_by_alpha(
+    photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels
+) -> float:
+    """How sure it is that the photo's alpha is to be taken, 0 where it is not."""
+    if parameters.maker == "auto":
+        return sure_to_cut_out(photo, models.network)
+    return float(parameters.maker == "alpha")
 
 
 def find_product(
     photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels
-) -> NDArray[np.bool_]:
-    """The product's mask [H, W] in an opaque photo [H, W, 3]."""
-    if parameters.asks_sam:
-        if models.sam is None:
-            raise SetupError("Segment Anything was chosen, but its model was not loaded.")
-        return find_foreground_with_sam(photo, models.sam, find_foreground(photo, models.encoder))
-    return find_foreground(photo, models.encoder)
-
-
-def has_cutout(photo: NDArray[np.uint8]) -> bool:
-    """Whether a photo's alpha cuts something out, unlike the rounded corners of a screenshot."""
-    if photo.shape[2] == 3:
-        return False
-    clear = photo[..., 3] < 128
-    border = np.concatenate([clear[0], clear[-1], clear[:, 0], clear[:, -1]])
-    return bool(clear.mean() > 0.05 and border.mean() > 0.25 and (~clear).mean() > 0.002)
-
-
-def on_white(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The photo [H, W, 3 or 4] as it looks on white paper, [H, W, 3]."""
-    if photo.shape[2] == 3:
-        return photo
-    alpha = photo[..., 3:].astype(np.float32) / 255
-    return (photo[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+) -> Found:
+    """The product in an opaque photo [H, W, 3]."""
+    found = find_foreground(photo, models.network)
+    if not parameters.asks_sam:
+        return found
+    if models.sam is None:
+        raise SetupError("Segment Anything was chosen, but its model was not loaded.")
+    mask = find_foreground_with_sam(photo, models.sam, found.mask)
+    return Found(mask, found.confidence * overlap(mask, found.mask))
 
 
 def cut_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters) -> NDArray[np.uint8]:
-    """The maker ``alpha`` (see `segment`). Raises ProductError where the photo has no transparency that cuts out."""
-    if not has_cutout(photo):
-        raise ProductError(
-            "The photo's own transparency does not cut a product out; give a photo with a transparent background."
-        )
+    """What the alpha of a photo [H, W, 4] leaves of it, [S, S, 4]."""
     return frame(extend_colours(photo), size=parameters.size, share=parameters.long_side)
 
 
@@ -120,7 +141,7 @@ def _close_up(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Photo and mask round the mask's bounding box, reduced until its long side has so many pixels."""
     top, left, bottom, right = bounding_box(mask)
-    margin = max(bottom - top, right - left) // 4
+    margin = max(bottom - top, right - left) // 16
     rows = slice(max(0, top - margin), bottom + margin)
     columns = slice(max(0, left - margin), right + margin)
     photo, mask = photo[rows, columns], mask[rows, columns]

@@ -83,13 +83,10 @@ class EfficientNetLite0(nn.Module):
         self.network: Any = network
         self.image_size = image_size
 
-    def stages(self, images: Tensor, size: int | tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
-        """Feature maps at strides 16 and 32 of [B, 3, H, W] in [0, 1]: [B, 112, h, w], [B, 1280, h/2, w/2].
-
-        size: pixels that the images are resized to first, `image_size` unless given; multiples of 32.
-        """
+    def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature maps at strides 16 and 32 of [B, 3, H, W] in [0, 1]: [B, 112, 14, 14], [B, 1280, 7, 7]."""
         # TensorFlow's normalisation, with which these weights were trained: [0, 1] -> [-1, 1].
-        resized = normalize_images(resize_images(images, size or self.image_size), (0.5,) * 3, (0.5,) * 3)
+        resized = normalize_images(resize_images(images, self.image_size), (0.5,) * 3, (0.5,) * 3)
         stride_16 = self.network.blocks[:5](self.network.bn1(self.network.conv_stem(resized)))
         stride_32 = self.network.bn2(self.network.conv_head(self.network.blocks[5:](stride_16)))
         return stride_16, stride_32
@@ -110,12 +107,6 @@ class EfficientNetLite0(nn.Module):
     def class_logits(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> logits of the 1,000 ImageNet classes, [B, 1000]."""
         return self.classify(self.embed(images))
-
-    @property
-    def class_weights(self) -> Tensor:
-        """What each class looks for in the embedding, [1000, 1280]."""
-        weights: Tensor = self.network.classifier.weight
-        return weights
 
 
 def load_efficientnet_lite0(device: torch.device | str = "cpu") -> EfficientNetLite0:

@@ -24,8 +24,13 @@ logger = logging.getLogger(__name__)
 STAGE = Stage(
     "evaluate",
     artifacts=("evaluations", "turntables", "normals", "animations"),
-    code_version=4,
-    made_by={"mesh": "export_models", "cutout": "segment", "field": "optimize_outline"},
+    code_version=5,
+    made_by={
+        "mesh": "export_models",
+        "cutout": "segment",
+        "cutout_check": "segment",
+        "field": "optimize_outline",
+    },
     optional=frozenset({"ground_truth"}),
 )
 
@@ -33,6 +38,7 @@ STAGE = Stage(
 def evaluate(
     meshes: Partitions,
     cutouts: Partitions,
+    cutout_checks: Partitions,
     outline_fields: Partitions,
     ground_truth: Partitions,
     parameters: EvaluationParameters,
@@ -44,7 +50,13 @@ def evaluate(
     chunks = run_stage(
         STAGE,
         partial(_evaluator, parameters),
-        inputs={"mesh": meshes, "cutout": cutouts, "field": outline_fields, "ground_truth": ground_truth},
+        inputs={
+            "mesh": meshes,
+            "cutout": cutouts,
+            "cutout_check": cutout_checks,
+            "field": outline_fields,
+            "ground_truth": ground_truth,
+        },
         parameters=parameters,
         batch=batch,
         history=history,
@@ -62,6 +74,7 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
         truth, flags = read_truth(inputs["ground_truth"])
+        check = inputs["cutout_check"]
         result = evaluation.evaluate(
             inputs["cutout"],
             inputs["field"],
@@ -71,7 +84,11 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
             inputs["parameters"],
         )
         return {
-            "evaluations": {**result.scores, "flags": "; ".join([*result.flags, *flags])},
+            "evaluations": {
+                **result.scores,
+                "cutout_confidence": check["cutout_confidence"],
+                "flags": "; ".join(filter(None, [check["flags"], *result.flags, *flags])),
+            },
             "turntables": result.pictures.sheet,
             "normals": result.pictures.normals,
             "animations": result.pictures.turn,

@@ -12,6 +12,7 @@ def create_pipeline() -> Pipeline:
     inputs = {
         "meshes": "meshes",
         "cutouts": "cutouts",
+        "cutout_checks": "cutout_checks",
         "outline_fields": "outline_fields",
         "ground_truth": "ground_truth",
         "parameters": "params:evaluation",
