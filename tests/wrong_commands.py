@@ -41,6 +41,7 @@ WRONG = (
     # photos
     Wrong(RUN + "{here}/absent", ("{here}/absent does not exist", "--params=photos=")),
     Wrong(RUN + "~/no-such-photos", ("{home}/no-such-photos does not exist",)),
+    Wrong("run --params=photos=https://example.com/a.jpg", ("https://example.com/a.jpg, an address",)),
     Wrong(RUN + "'C:\\Users\\me\\photos'", ("a path of Windows", "/mnt/c/Users/me/photos")),
     Wrong(RUN + "{here}/empty", ("photo", "{here}/empty", "--params=photos=")),
     Wrong(RUN + "{here}/nested", ("photo", "{here}/nested")),

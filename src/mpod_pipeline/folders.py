@@ -10,14 +10,16 @@ from mpod_pipeline.errors import SetupError
 def folder(name: str, place: object) -> str:
     """The resolver ``${folder:NAME,PLACE}``: a folder as the settings name it, with ``~`` for the home folder.
 
-    Raises SetupError where it is no text, a path of Windows, or a workspace with braces: Kedro's catalog sees a pattern
-    in them.
+    Raises SetupError where it is no text, an address, a path of Windows, or a workspace with braces: Kedro's catalog
+    sees a pattern in them.
     """
     how = f"set it by --params={name}=FOLDER, or in globals.yml"
     if not isinstance(place, str) or not place.strip():
         raise SetupError(
             f"The setting {name} is {place!r}, which names no folder: {how}, a number in quotes."
         )
+    if "://" in place:
+        raise SetupError(f"The setting {name} is {place}, an address, and addresses are not read: {how}.")
     if (windows := PureWindowsPath(place)).drive:
         within = windows.relative_to(windows.anchor).as_posix()
         raise SetupError(

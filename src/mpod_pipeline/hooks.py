@@ -163,9 +163,11 @@ def _standing_failures(history: History) -> Iterator[Record]:
 
 #: Where people look, by the catalog's name.
 PLACES = {
+    "cutouts": "cutouts",
     "GLBs": "meshes",
     "pictures": "turntables",
     "normals": "normals",
+    "animations": "animations",
     "scores": "scores",
     "failures": "failures",
     "runs": "runs",
@@ -176,5 +178,5 @@ def _places(catalog: CatalogProtocol) -> str:
     """What is there of it, from this run or another."""
     datasets = ((title, catalog.get(name)) for title, name in PLACES.items())
     return "\n".join(
-        f"{title + ':':<10} {data.path}" for title, data in datasets if data and data.path.exists()
+        f"{title + ':':<11} {data.path}" for title, data in datasets if data and data.path.exists()
     )
