@@ -21,6 +21,8 @@ from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.datasets import History
 from mpod_pipeline.settings import HOOKS
 
+pytest.register_assert_rewrite("tests.batch.bench")  # its class has assertions, and no name of a test's
+
 ROOT = Path(__file__).parents[2]
 TOY = ROOT / "tests" / "toy_project"
 

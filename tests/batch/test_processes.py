@@ -19,8 +19,7 @@ from mpod_pipeline.batch import processes
 from mpod_pipeline.batch.isolation import BrokenWorkerError, Outcome, Task, attempt
 from mpod_pipeline.batch.processes import Processes, close_workers, worker_count
 from mpod_pipeline.batch.progress import StageProgress
-from mpod_pipeline.errors import SetupError
-from tests.batch.bench import Bench
+from tests.batch.bench import Bench, ExecutorPromises
 from tests.batch.worker_toy import Unknown
 
 
@@ -31,32 +30,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     close_workers()
 
 
+class TestPromises(ExecutorPromises):
+    """By processes of this machine."""
+
+
 def children() -> set[int]:
     return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
-
-
-def test_products_are_made_once_with_models_opened_once_per_worker(bench: Bench) -> None:
-    texts = [f"slow{number}" if number < 2 else f"text{number}" for number in range(8)]
-    bench.originals.save({text: text for text in texts})
-    bench.run()
-    assert bench.saved == Counter(texts) == bench.attempts()
-    assert len(list(bench.diary.glob("opened-*"))) == 2
-    assert bench.losses.load()["text5"]() == {"loss": [[1, 2.0], [2, 1.0]]}
-    by_workers = {product: read() for product, read in bench.copies.load().items()}
-    bench.run(executor={"kind": "in_process"})  # who did the work is not part of the fingerprint
-    assert bench.saved == Counter(texts)
-    bench.run(executor={"kind": "in_process"}, force=True)
-    assert {product: read() for product, read in bench.copies.load().items()} == by_workers
-
-
-def test_a_failing_product_and_one_that_kills_its_worker_are_failures_of_their_own(bench: Bench) -> None:
-    bench.originals.save({"bad": "unusable", "killer": "killer", "mug": "mug", "shoe": "shoe"})
-    bench.run()
-    states = {product: bench.state(product) for product in ("bad", "killer", "mug", "shoe")}
-    assert states == {"bad": "failed", "killer": "failed", "mug": "made", "shoe": "made"}
-    record = bench.records.load()["killer"]()
-    assert (record["error"], bench.attempts()["killer"]) == ("WorkerDied", 2)
-    assert bench.records.load()["bad"]()["message"] == "It is unusable."
 
 
 @pytest.mark.parametrize("text", ["killed once", "broken gpu"])
@@ -65,16 +44,6 @@ def test_a_worker_that_dies_costs_its_product_a_second_try_in_the_same_run(bench
     bench.run()
     assert {bench.state(product) for product in ("a", "b", "odd")} == {"made"}
     assert bench.attempts() == Counter({"a": 1, "b": 1, text: 2})
-
-
-@pytest.mark.parametrize(("text", "error"), [("misconfigured", SetupError), ("bug", TypeError)])
-def test_what_concerns_the_whole_run_stops_it(bench: Bench, text: str, error: type[Exception]) -> None:
-    bench.originals.save({"a": "a", "b": "b", "c": "c", "d": "d", "last": text})
-    with pytest.raises(error, match="There are no weights" if error is SetupError else "a bug"):
-        bench.run()
-    assert bench.state("last") == "none"
-    # two are under way at most, so three were finished before, and are safe
-    assert sum(bench.state(product) == "made" for product in "abcd") >= 3
 
 
 def test_processes_serve_one_stage_after_another_and_end_with_the_run(bench: Bench) -> None:
@@ -129,22 +98,6 @@ def test_a_stopped_run_leaves_nobody_at_work(bench: Bench) -> None:
     begun = sum(bench.attempts().values())
     time.sleep(1.5)
     assert sum(bench.attempts().values()) == begun
-
-
-def test_few_results_are_under_way_while_nobody_takes_them(bench: Bench) -> None:
-    bench.originals.save({f"text{number}": f"text{number}" for number in range(12)})
-    chunks = bench.chunks()
-    for chunk in chunks:
-        bench.save(chunk)
-        if chunk["records"]["records"]:
-            break
-    time.sleep(1.0)
-    assert (
-        sum(bench.attempts().values()) <= 1 + 2 + 1
-    )  # the saved one, one per worker, and one just handed out
-    for chunk in chunks:
-        bench.save(chunk)
-    assert sum(bench.saved.values()) == 12
 
 
 def test_work_that_a_process_cannot_take_in_is_told(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.datasets.photos import Photo
 from mpod_pipeline.errors import SetupError
-from tests.batch.bench import Bench
+from tests.batch.bench import Bench, ExecutorPromises
 from tests.batch.worker_toy import Unknown, open_work
 
 ray = pytest.importorskip("ray")
@@ -49,38 +49,8 @@ def bench(cluster: Any, tmp_path: Path) -> Bench:
     return Bench(tmp_path, "ray")
 
 
-def test_products_are_made_once_with_models_opened_once_a_worker(bench: Bench) -> None:
-    texts = [f"slow{number}" if number < 2 else f"text{number}" for number in range(8)]
-    bench.originals.save({text: text for text in texts})
-    bench.run()
-    assert bench.saved == Counter(texts) == bench.attempts()
-    assert len(list(bench.diary.glob("opened-*"))) == 2
-    assert bench.losses.load()["text5"]() == {"loss": [[1, 2.0], [2, 1.0]]}
-    by_ray = {product: read() for product, read in bench.copies.load().items()}
-    bench.run(executor={"kind": "in_process"})  # who did the work is not part of the fingerprint
-    assert bench.saved == Counter(texts)
-    bench.run(executor={"kind": "in_process"}, force=True)
-    assert {product: read() for product, read in bench.copies.load().items()} == by_ray
-
-
-def test_a_failing_product_and_one_that_kills_its_worker_are_failures_of_their_own(bench: Bench) -> None:
-    bench.originals.save({"bad": "unusable", "killer": "killer", "mug": "mug", "shoe": "shoe"})
-    bench.run()
-    states = {product: bench.state(product) for product in ("bad", "killer", "mug", "shoe")}
-    assert states == {"bad": "failed", "killer": "failed", "mug": "made", "shoe": "made"}
-    record = bench.records.load()["killer"]()
-    assert (record["error"], bench.attempts()["killer"]) == ("WorkerDied", 2)
-    assert bench.records.load()["bad"]()["message"] == "It is unusable."
-
-
-@pytest.mark.parametrize(("text", "error"), [("misconfigured", SetupError), ("bug", TypeError)])
-def test_what_concerns_the_whole_run_stops_it(bench: Bench, text: str, error: type[Exception]) -> None:
-    bench.originals.save({"a": "a", "b": "b", "c": "c", "d": "d", "last": text})
-    with pytest.raises(error, match="There are no weights" if error is SetupError else "a bug"):
-        bench.run()
-    assert bench.state("last") == "none"
-    # two are under way at most, so three were finished before, and are safe
-    assert sum(bench.state(product) == "made" for product in "abcd") >= 3
+class TestPromises(ExecutorPromises):
+    """By Ray."""
 
 
 def test_workers_that_never_start_end_the_run(cluster: Any, tmp_path: Path) -> None:
@@ -117,20 +87,6 @@ def test_an_input_that_cannot_be_looked_at_is_its_products_failure(bench: Bench,
 
 def test_a_worker_ended_for_its_machines_memory_is_a_worker_that_died() -> None:
     assert issubclass(OutOfMemoryError, DIED)
-
-
-def test_few_results_are_under_way_while_nobody_takes_them(bench: Bench) -> None:
-    bench.originals.save({f"text{number}": f"text{number}" for number in range(12)})
-    chunks = bench.chunks()
-    for chunk in chunks:
-        bench.save(chunk)
-        if chunk["records"]["records"]:
-            break
-    time.sleep(1.0)
-    assert sum(bench.attempts().values()) <= 1 + 2 + 1  # the saved one, one a worker, and one just handed out
-    for chunk in chunks:
-        bench.save(chunk)
-    assert sum(bench.saved.values()) == 12
 
 
 def test_a_wish_that_no_machine_can_fulfil_is_told_before_any_work(bench: Bench) -> None:

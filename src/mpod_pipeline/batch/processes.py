@@ -84,7 +84,6 @@ class Processes:
 
     def drain(self) -> Iterator[Outcome]:
         while self._waiting or self._running:
-            self._assign()
             yield from self._wait()
 
     def __enter__(self) -> Processes:
