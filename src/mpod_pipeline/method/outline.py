@@ -36,7 +36,6 @@ class OutlineWeights(Parameters):
 
     colour: NonNegativeFloat = 400.0
     mask: NonNegativeFloat = 80.0
-    entropy: NonNegativeFloat = Field(0.5, description="opacity (1 - opacity): each ray sees all or nothing")
     normal_smoothness: NonNegativeFloat = Field(5.0, description="turn of the normal between near points")
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
 
@@ -44,9 +43,9 @@ class OutlineWeights(Parameters):
 class OutlineParameters(Parameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
-    steps: PositiveInt = 320
+    steps: PositiveInt = 240
     field: OutlineFieldParameters = OutlineFieldParameters(
-        hash_grid=HashGridParameters(finest_resolution=96),
+        hash_grid=HashGridParameters(levels=6, finest_resolution=96),
         blob_radius=0.85,
         # so few steps look at the grid twenty times: with Instant-NGP's decay they would long march through what is
         # carved away
@@ -58,8 +57,8 @@ class OutlineParameters(Parameters):
         (48, 64), min_length=1, description="one after another, in equal shares of the steps"
     )
     step_size: PositiveFloat = 0.05
-    table_learning_rate: PositiveFloat = 0.01
-    network_learning_rate: PositiveFloat = 0.005
+    table_learning_rate: PositiveFloat = 0.02
+    network_learning_rate: PositiveFloat = 0.01
     adam_epsilon: PositiveFloat = Field(
         1e-5,
         description="gradients of the grid far below this move nothing: inside a body there are no others, and what "
@@ -70,7 +69,7 @@ class OutlineParameters(Parameters):
     absolute_elevation: bool = Field(
         False, description="the prior is Stable-Zero123, whose pose vector says the photo's own elevation"
     )
-    novel_views: PositiveInt = 2
+    novel_views: PositiveInt = 1
     colours_choose_depths: bool = Field(
         False,
         description="whether density also learns where along a ray a colour should be, as a NeRF's does",
@@ -81,7 +80,7 @@ class OutlineParameters(Parameters):
         le=1,
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=500.0)
+    sds: SdsParameters = SdsParameters(guidance_scale=1.0, weight=500.0)
     weights: OutlineWeights = OutlineWeights()
 
 
@@ -237,7 +236,6 @@ def novel_view_losses(
     return {
         "sds": p.sds.weight
         * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
-        "entropy": p.weights.entropy * (seen.opacity * (1 - seen.opacity)).mean(),
         **smoothness_losses(field, seen.surface, p.weights, generator),
     }
 

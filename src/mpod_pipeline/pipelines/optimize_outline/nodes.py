@@ -15,7 +15,7 @@ from mpod_pipeline.priors import load_novel_view_prior
 STAGE = Stage(
     "optimize_outline",
     artifacts=("outline_fields",),
-    code_version=6,
+    code_version=7,
     made_by={"cutout": "segment"},
 )
 
