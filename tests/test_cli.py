@@ -19,6 +19,7 @@ from kedro.io import DataCatalog, DatasetError
 
 from mpod_pipeline import stopping
 from mpod_pipeline.batch.records import Record
+from mpod_pipeline.checks import remark_on_local_settings
 from mpod_pipeline.cli import config_loader, run, status
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 from mpod_pipeline.errors import SetupError, StoppedError
@@ -26,6 +27,7 @@ from mpod_pipeline.folders import folder
 from mpod_pipeline.hooks import TooManyFailuresError
 from mpod_pipeline.pipelines import STAGES
 from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
+from tests.command import environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +36,49 @@ ROOT = Path(__file__).parents[1]
 def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     bootstrap_project(ROOT)
+
+
+#: What a run needs and its checks do not: these take most of the ten seconds that a run takes to begin.
+HEAVY = ("torch", "diffusers", "transformers", "numba", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run --params=photos={here}/absent",
+        "run --params=photos={here}",
+        "run --pipeline=segmnt",
+        "run --params=outlin.steps=3",
+        "run --env=nightli",
+        "run --async",
+        "status --params=photo={here}",
+    ],
+)
+def test_cheap_mistakes_are_told_without_importing_what_computes(command: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from kedro.framework.cli.cli import main
+sys.argv[1:] = {command.format(here=tmp_path).split()!r}
+try:
+    main()
+except SystemExit as end:
+    print(end.code, *set({HEAVY!r}) & set(sys.modules))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert told.stdout.splitlines()[-1] == "1", told.stdout + told.stderr
+    assert "Error: " in told.stderr
+
+
+def test_settings_that_another_environment_leaves_unread_are_named(tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    assert remark_on_local_settings(tmp_path, "nightly") is None
+    (tmp_path / "local/globals.yml").write_text("photos: /srv/photos")
+    assert remark_on_local_settings(tmp_path, None) is None
+    assert remark_on_local_settings(tmp_path, "local") is None
+    remark = remark_on_local_settings(tmp_path, "nightly")
+    assert remark == "With --env=nightly the settings in conf/local are not read (globals.yml)."
 
 
 def parse(*texts: str) -> Any:

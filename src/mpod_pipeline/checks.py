@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from kedro.config import AbstractConfigLoader
 from kedro.framework.project import settings
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, ParallelRunner
 from kedro.utils import load_obj
@@ -83,6 +83,20 @@ def check_pipelines(names: Iterable[str]) -> None:
     known = {"__default__", *(module.name for module in iter_modules(package.__path__) if module.ispkg)}
     for name in names:
         _require("pipeline", name, known)
+
+
+def check_photos(loader: AbstractConfigLoader) -> None:
+    """Are there photos? Told before any pipeline is imported, which takes PyTorch's ten seconds."""
+    load_from(DataCatalog.from_config({"photos": loader["catalog"]["photos"]}), "photos")
+
+
+def remark_on_local_settings(conf_source: Path, env: str | None) -> str | None:
+    """A sentence where settings of the default environment lie unread, because another one is asked for."""
+    local = settings.CONFIG_LOADER_ARGS["default_run_env"]
+    unread = sorted(path.name for path in (conf_source / local).glob("*.yml"))
+    if env in (None, local) or not unread:
+        return None
+    return f"With --env={env} the settings in conf/{local} are not read ({', '.join(unread)})."
 
 
 def check_selection(chosen: Mapping[str, Any], pipeline: Pipeline) -> None:

@@ -31,14 +31,17 @@ from mpod_pipeline.catalog_status import look_at_catalog
 from mpod_pipeline.checks import (
     check_environment,
     check_names,
+    check_photos,
     check_pipelines,
     check_runner,
     check_selection,
     check_values,
+    remark_on_local_settings,
 )
 from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
 from mpod_pipeline.params import ParamsError, read_params
+from mpod_pipeline.pipelines import STAGES
 from mpod_pipeline.stopping import stop_heard, stop_in_good_order
 from mpod_pipeline.text import show_every_letter
 
@@ -187,11 +190,22 @@ def check_options(project: Path, options: dict[str, Any]) -> None:
         raise SetupError("Nothing here is kept in versions: leave --load-versions out.")
     check_runner(options["runner"], options["is_async"] or options["runner_params"].get("is_async", False))
     loader = config_loader(project, options["env"], options["params"], options["conf_source"])
+    if remark := remark_on_local_settings(Path(loader.conf_source), loader.env):
+        logger.warning("%s", remark)
     asked = options["pipelines"]
     check_pipelines(asked)
+    if begins_at_the_photos(options):
+        check_photos(loader)
     pipelines.set_requested(asked or None)  # as Kedro will
     check_selection(options, sum((pipelines[name] for name in asked or ["__default__"]), Pipeline([])))
     check_values(loader["parameters"], TypeExtractor(dict(pipelines)).extract_types_from_pipelines())
+
+
+def begins_at_the_photos(options: dict[str, Any]) -> bool:
+    """Whether a run surely needs photos: the whole road or its first step, and nothing chosen from it."""
+    chosen = ("node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "tags", "namespaces")
+    roads = {"__default__", "catalog_to_3d", STAGES[0]}
+    return roads.issuperset(options["pipelines"]) and not any(options[name] for name in chosen)
 
 
 def config_loader(

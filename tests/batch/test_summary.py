@@ -44,6 +44,17 @@ def test_the_table_says_who_failed_why() -> None:
     assert why == "failed: mug in segment: mug is odd."
 
 
+def test_stages_without_work_have_no_row() -> None:
+    none = dict.fromkeys(("made", "skipped", "failed", "left_out", "gone", "seconds", "peak_bytes"), 0)
+    summary = RunSummary(stages={"segment": {**none, "products": 1, "failed": 1}})
+    summary.stages |= {
+        stage: {**none, "products": 1, "left_out": 1} for stage in ("learn_tokens", "evaluate")
+    }
+    summary.note(failure("mug", "segment"))
+    assert [line.split()[0] for line in summary.as_text().splitlines()] == ["stage", "segment", "failed:"]
+    assert RunSummary(stages={"segment": {**none, "skipped": 9}}).as_text() == "No product had to be made."
+
+
 def test_thousands_of_failures_do_not_flood_the_terminal_but_are_all_in_the_json() -> None:
     summary = RunSummary(max_failed_fraction=1.0)
     for number in range(5000):
@@ -55,9 +66,15 @@ def test_thousands_of_failures_do_not_flood_the_terminal_but_are_all_in_the_json
 
 
 def test_the_means_of_the_scores_stand_below_the_table_without_the_seconds() -> None:
-    summary = RunSummary(mean_scores={"psnr": 24.6123, "watertight": 1.0, "seconds_segment": 3.0})
-    assert summary.as_text().splitlines()[-1] == "mean scores: psnr 24.61, watertight 1"
-    assert summary.to_json()["mean_scores"] == {"psnr": 24.6123, "watertight": 1.0, "seconds_segment": 3.0}
+    means = {"outline_psnr": 23.9, "psnr": 24.6123, "watertight": 1.0, "seconds_segment": 3.0}
+    summary = RunSummary(mean_scores=means)
+    told = [line.split() for line in summary.as_text().splitlines()]
+    assert told[-3:] == [
+        ["mean", "score", "model", "stage", "1"],
+        ["psnr", "24.61", "23.9"],
+        ["watertight", "1"],
+    ]
+    assert summary.to_json()["mean_scores"] == means
     assert "mean" not in RunSummary().as_text()
 
 

@@ -11,7 +11,8 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from mpod_pipeline.atomic import whole_file
-from mpod_pipeline.datasets import PicturePartitions, ProductPartitions
+from mpod_pipeline.datasets import MeshPartitions, PicturePartitions, ProductPartitions
+from tests.command import ROOT
 
 
 @pytest.fixture
@@ -152,6 +153,16 @@ def test_a_preview_has_the_first_pictures_in_their_order_on_white(tmp_path: Path
     across = [preview.getpixel((width * x // 4, height // 4)) for x in (1, 3)]
     down = [preview.getpixel((width // 2, height * y // 4)) for y in (1, 3)]
     assert [(255, 0, 0), (255, 255, 255)] in (across, down)
+
+
+def test_models_are_previewed_from_four_sides_and_broken_ones_left_out(tmp_path: Path) -> None:
+    meshes = MeshPartitions(path=str(tmp_path))
+    meshes.save({"broken": b"no GLB"})
+    assert shown(meshes.preview()).size == (1, 1)
+    meshes.save({"mug": (ROOT / "data/01_raw/ground_truth/kite-mug.glb").read_bytes()})
+    preview = np.asarray(shown(meshes.preview()))
+    views = np.split(preview, 4, axis=1)
+    assert all(0.1 < (view.min(axis=2) < 240).mean() < 0.9 for view in views)
 
 
 def test_the_preview_of_nothing_is_a_picture(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from mpod_pipeline.text import readable
 _COLUMNS = ("products", "made", "skipped", "failed", "left_out", "gone", "seconds")
 #: So many failures are told on the terminal; all are in the table of failures.
 SHOWN = 20
+#: What the names of stage 1's scores begin with.
+STAGE_1 = "outline_"
 
 
 @dataclass(frozen=True)
@@ -79,24 +81,36 @@ class RunSummary:
         }
 
     def as_text(self) -> str:
-        """A table of the stages, then a line for each of the first failures."""
+        """A table of the stages that had work or lost products; a line for each of the first failures; the mean
+        scores.
+        """
         rows = [("stage", *(name.replace("_", " ") for name in _COLUMNS), "s/product", "GB/worker")]
         for stage, counts in self.stages.items():
             tried = counts["made"] + counts["failed"]
             each = f"{counts['seconds'] / tried:.1f}" if tried else "-"
             peak = f"{counts['peak_bytes'] / 1e9:.1f}" if tried else "-"
-            rows.append((stage, *(_number(counts[name]) for name in _COLUMNS), each, peak))
-        lines = list(table_lines(rows))
+            if tried or counts["gone"]:
+                rows.append((stage, *(_number(counts[name]) for name in _COLUMNS), each, peak))
+        lines = list(table_lines(rows)) if len(rows) > 1 else ["No product had to be made."]
         for failure in self.failures[:SHOWN]:
             lines.append(f"failed: {failure.product} in {failure.stage}: {failure.message}")
         if len(self.failures) > SHOWN:
             lines.append(f"failed: {len(self.failures) - SHOWN} more")
         means = {name: mean for name, mean in self.mean_scores.items() if not name.startswith("seconds_")}
         if means:
-            lines.append("mean scores: " + ", ".join(f"{name} {mean:.4g}" for name, mean in means.items()))
+            lines += ["", *score_lines(means)]
         if self.stopped_by:
             lines.append(f"stopped: {self.stopped_by}")
         return "\n".join(lines)
+
+
+def score_lines(means: Mapping[str, float]) -> Iterator[str]:
+    """Mean scores, one a row, those of stage 1 beside those of stage 2 by the same name."""
+    rows = [("mean score", "model", "stage 1")]
+    for name in dict.fromkeys(name.removeprefix(STAGE_1) for name in means):
+        shown = (f"{means[each]:.4g}" if each in means else "" for each in (name, STAGE_1 + name))
+        rows.append((name, *shown))
+    yield from table_lines(rows)
 
 
 def in_a_line(counts: Mapping[str, float]) -> str:

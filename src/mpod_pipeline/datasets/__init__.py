@@ -3,7 +3,13 @@ results.
 """
 
 from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords
-from mpod_pipeline.datasets.partitions import Partition, Partitions, PicturePartitions, ProductPartitions
+from mpod_pipeline.datasets.partitions import (
+    MeshPartitions,
+    Partition,
+    Partitions,
+    PicturePartitions,
+    ProductPartitions,
+)
 from mpod_pipeline.datasets.photos import PhotoFolder, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
 from mpod_pipeline.datasets.weights import Weights, WeightsFolder, WriteWeights
@@ -11,6 +17,7 @@ from mpod_pipeline.datasets.weights import Weights, WeightsFolder, WriteWeights
 __all__ = [
     "History",
     "HistoryDataset",
+    "MeshPartitions",
     "Partition",
     "Partitions",
     "PhotoFolder",

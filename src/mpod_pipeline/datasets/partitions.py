@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -136,3 +137,16 @@ class PicturePartitions(ProductPartitions):
         """The first few, as base64 of a PNG."""
         pictures = self.load()
         return picture_grid([Image.fromarray(pictures[product]()) for product in islice(pictures, PRODUCTS)])
+
+
+class MeshPartitions(ProductPartitions):
+    """GLBs, one a product, with a preview in Kedro-Viz."""
+
+    def __init__(self, *, path: str, format: str = "glb", metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(path=path, format=format, metadata=metadata)
+
+    def preview(self) -> ImagePreview:
+        """The first few from four sides, as base64 of a PNG."""
+        meshes = self.load()
+        pictures = (meshes[product]()._repr_png_() for product in islice(meshes, PRODUCTS))
+        return picture_grid([Image.open(io.BytesIO(picture)) for picture in pictures if picture])
