@@ -3,8 +3,8 @@
     python benchmarks/detail_step.py
     python benchmarks/detail_step.py --device cuda      # PyTorch alone
 
-Marching tetrahedra, topology, rasterising, losses and the gradient, at conf/base's sizes (grid 56, two views of 128²) and
-at conf/gpu's (grid 128, one of 1024²). "Topology by rows" is how edges were found before, and three times a step
+Marching, topology, rasterising, losses and the gradient, at the sizes of conf/base (grid 56, two views of 128²) and of
+conf/gpu (grid 128, one of 1024²). "Topology by rows" is how edges were found before, and three times a step
 (marching had its own): ``torch.unique(dim=0)`` over pairs of vertices.
 """
 
