@@ -13,12 +13,12 @@ from statistics import median
 from time import perf_counter
 
 import torch
+from mpod_pipeline.rendering.volume.reference import ReferenceRenderer
 from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import RaySamples, VolumeRenderer, make_volume_renderer
-from mpod_pipeline.rendering.volume.reference import ReferenceRenderer
 
 STEP_SIZE = 0.02
 

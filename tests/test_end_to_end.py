@@ -19,10 +19,12 @@ import psutil
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from pygltflib import GLTF2
+from safetensors import safe_open
 
 from mpod_pipeline.geometry.glb import from_glb
 from mpod_pipeline.pipelines import STAGES
 from tests.command import ROOT, environment
+from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
 
@@ -142,6 +144,25 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert sides.max() == pytest.approx(0.12, rel=1e-5)  # float32
 
 
+def test_the_whole_road_goes_through_pytorchs_backend_on_a_cpu(photos: Path, tmp_path: Path) -> None:
+    """What renders on a GPU, with tiny priors."""
+    workspace, priors = tmp_path / "workspace", tmp_path / "priors"
+    save_tiny_text_to_image(priors / "text_to_image")
+    save_tiny_novel_view(priors / "novel_view")
+    sizes = "outline.resolutions=[24],masks.azimuths=3,masks.resolution=32,detail.grid_resolution=20"
+    baked = "detail.resolution=48,export.texture_size=128,export.triangles=2000,evaluation.resolution=64"
+    run = kedro_run(photos, workspace, params=f"priors={priors},device=cpu,backend=torch,{sizes},{baked}")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert len(from_glb((workspace / "07_model_output/meshes/mug.glb").read_bytes()).faces) > 500
+    for made, kind in (("outline_fields", "outline_field"), ("detail_models", "painted_surface")):
+        with safe_open(workspace / f"06_models/{made}/mug.safetensors", framework="pt") as file:
+            header = json.loads(file.metadata()[kind])
+        assert (header["backend"], header["device"]) == ("torch", "cpu")
+    (record,) = (workspace / "08_reporting/records/refine_detail").glob("mug*")
+    assert json.loads(record.read_text())["state"] == "made"
+
+
+@pytest.mark.slow
 def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, tmp_path: Path) -> None:
     settings = f"photos={photos},workspace={tmp_path / 'workspace'},textual_inversion.steps=1000000"
     settings += ",batch.checkpoint_every_seconds=0"

@@ -40,7 +40,7 @@ def test_the_papers_numbers(gpu: KedroContext) -> None:
 
 def test_everything_that_has_a_choice_is_on_the_gpu(gpu: KedroContext) -> None:
     catalog = gpu.catalog
-    assert catalog.load("params:outline").maker == catalog.load("params:detail").maker == "cuda"
+    assert catalog.load("params:outline").backend is catalog.load("params:detail").backend is None
     assert (
         catalog.load("params:segmentation").sam.device == catalog.load("params:evaluation").device == "cuda"
     )

@@ -27,8 +27,9 @@ from mpod_pipeline.preflight import (
     check_memory,
     check_run,
     on_cpu,
-    try_mesh_makers,
-    try_volume_makers,
+    try_backend,
+    try_meshes,
+    try_volumes,
 )
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
@@ -131,16 +132,12 @@ def test_without_a_gpu_the_gpus_environment_is_refused_never_moved_to_the_cpu(pr
         priors,
         novel_view_prior=WeightsFolder(path=str(priors / "novel_view"), device="cuda"),
         text_to_image_prior=WeightsFolder(path=str(priors / "text_to_image"), device="cuda"),
-        **{
-            "params:outline": OutlineParameters(maker="cuda"),
-            "params:detail": DetailParameters(maker="cuda"),
-        },
     )
     with pytest.raises(SetupError) as caught:
         check_run(pipeline_of("learn_tokens", "optimize_outline", "refine_detail"), catalog)
     message = str(caught.value)
     assert message.count("sees no CUDA device") == 1  # said once for both priors
-    assert message.count("makers 'cuda' need a CUDA device") == 1
+    assert message.count("'cuda' needs a CUDA device") == 1  # and once for both stages
 
 
 def test_where_rays_workers_have_the_gpus_only_the_files_are_looked_at(priors: Path, tmp_path: Path) -> None:
@@ -155,7 +152,7 @@ def test_where_rays_workers_have_the_gpus_only_the_files_are_looked_at(priors: P
     stage = node(
         lambda *_: None, [*INPUTS["optimize_outline"], "params:batch"], "made", name="optimize_outline"
     )
-    parameters = {"params:outline": OutlineParameters(maker="cuda"), "params:batch": batch}
+    parameters = {"params:outline": OutlineParameters(backend="cuda_packages"), "params:batch": batch}
     weights = WeightsFolder(path=str(priors / "novel_view"), device="cuda")
     check_run(Pipeline([stage]), catalog_of(priors, novel_view_prior=weights, **parameters))
     absent = WeightsFolder(path=str(tmp_path / "nothing"), device="cuda")
@@ -170,9 +167,9 @@ def test_for_a_look_at_the_files_every_device_is_the_cpu(tmp_path: Path) -> None
     assert on_cpu(EvaluationParameters(device="cuda")) == EvaluationParameters()
 
 
-def test_maker_and_device_have_to_agree(priors: Path) -> None:
-    catalog = catalog_of(priors, **{"params:outline": OutlineParameters(maker="cuda")})
-    with pytest.raises(SetupError, match=r"maker 'cuda'.*device 'cpu'"):
+def test_backend_and_device_have_to_agree(priors: Path) -> None:
+    catalog = catalog_of(priors, **{"params:outline": OutlineParameters(backend="cuda_packages")})
+    with pytest.raises(SetupError, match=r"'cuda_packages' needs a CUDA device.*'cpu'.*'torch'"):
         check_run(pipeline_of("optimize_outline"), catalog)
 
 
@@ -186,26 +183,39 @@ def test_memory_is_counted_before_it_runs_out() -> None:
 
 
 def test_the_small_pieces_of_work_are_work() -> None:
-    """What the CUDA packages are tried with goes through on the CPU's kernels."""
-    try_volume_makers("cpu")
-    try_mesh_makers("cpu")
+    """What a GPU is tried with goes through on the CPU."""
+    for backend in ("numba", "torch"):
+        try_volumes(backend, "cpu")
+        try_meshes(backend, "cpu")
 
 
-@pytest.mark.skipif(not preflight.torch.cuda.is_available(), reason="needs CUDA, tinycudann and nerfacc")
+needs_cuda = pytest.mark.skipif(not preflight.torch.cuda.is_available(), reason="needs CUDA")
+
+
+@needs_cuda
+def test_a_gpu_does_the_pieces_of_work() -> None:
+    try_backend(try_volumes, None, "cuda")
+    try_backend(try_meshes, None, "cuda")
+
+
+@needs_cuda
 def test_the_cuda_packages_of_stage_1_work() -> None:
-    preflight.try_cuda(try_volume_makers)
+    pytest.importorskip("tinycudann", reason="needs CUDA, tinycudann and nerfacc")
+    pytest.importorskip("nerfacc", reason="needs CUDA, tinycudann and nerfacc")
+    try_backend(try_volumes, "cuda_packages", "cuda")
 
 
-@pytest.mark.skipif(not preflight.torch.cuda.is_available(), reason="needs CUDA and kaolin")
+@needs_cuda
 def test_the_cuda_package_of_stage_2_works() -> None:
-    preflight.try_cuda(try_mesh_makers)
+    pytest.importorskip("kaolin", reason="needs CUDA and kaolin")
+    try_backend(try_meshes, "cuda_packages", "cuda")
 
 
 def test_a_package_that_does_not_fit_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight.torch.cuda, "is_available", lambda: True)
 
-    def attempt(maker: str) -> None:
+    def attempt(backend: str, device: str) -> None:
         raise RuntimeError("no kernel image is available for execution on the device")
 
-    with pytest.raises(SetupError, match=r"no kernel image.*docs/gpu.md"):
-        preflight.try_cuda(attempt)
+    with pytest.raises(SetupError, match=r"'torch' does not work.*no kernel image.*docs/gpu.md"):
+        try_backend(attempt, None, "cuda")

@@ -19,14 +19,15 @@ from mpod_pipeline.errors import SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.geometry.dmtet import DMTet
-from mpod_pipeline.geometry.tetrahedra import TetrahedralGrid, box_grid
+from mpod_pipeline.geometry.tetrahedra import box_grid
 from mpod_pipeline.method.evaluation import load_encoders
 from mpod_pipeline.method.segmentation import load_segmentation_models
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors import load_mask_controlnet, load_novel_view_prior, load_text_to_image_prior
+from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
-from mpod_pipeline.rendering.volume import Maker, draw_jitter, make_volume_renderer, render_rays
+from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, render_rays
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ MODELS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
 
 
 def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Look at the photos, open every weight and try every CUDA package that the nodes of ``pipeline`` use, and no
+    """Look at the photos, open every weight and try every backend that the nodes of ``pipeline`` use, and no
     other.
 
     Where Ray's workers do the work, which may sit on other machines, only the files are looked at: what a worker's GPU
@@ -118,10 +119,9 @@ def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[
             yield partial(_check_prior, name, load, pipeline, catalog)
     if not works_here:
         return
-    if "params:outline" in inputs and catalog.load("params:outline").maker == "cuda":
-        yield partial(try_cuda, try_volume_makers)
-    if "params:detail" in inputs and catalog.load("params:detail").maker == "cuda":
-        yield partial(try_cuda, try_mesh_makers)
+    for parameters, prior, attempt in PIECES_OF_WORK:
+        if parameters in inputs and prior in inputs:
+            yield partial(_try_backend_of, parameters, prior, attempt, catalog)
 
 
 def on_cpu(parameters: Parameters) -> Parameters:
@@ -146,13 +146,6 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
     weights.verify()
     demands = {node.name: DEMANDS[node.name] for node in pipeline.nodes if node.name in DEMANDS}
     users = {stage: demand for stage, demand in demands.items() if demand.prior == name}
-    for stage, demand in users.items():
-        maker = getattr(catalog.load(demand.parameters), "maker", None)
-        if maker is not None and (maker == "cuda") != weights.device.startswith("cuda"):
-            raise SetupError(
-                f"{stage} works by the maker '{maker}', but its {name} is for the device '{weights.device}': set "
-                f"{demand.parameters.removeprefix('params:')}.maker, or the device in the catalog."
-            )
     device = weights.device if _works_here(pipeline, catalog) else "cpu"
     torch.cuda.empty_cache()  # of the models looked at before
     free = free_memory(device)
@@ -195,44 +188,54 @@ def check_memory(stage: str, demand: Demand, weighs: int, pictures: int, step_gi
         )
 
 
-def try_cuda(attempt: Callable[[Maker], None]) -> None:
-    """Let the CUDA packages do a small piece of work; whatever they say becomes a SetupError."""
-    if not torch.cuda.is_available():
-        raise SetupError("The makers 'cuda' need a CUDA device, and PyTorch sees none here: see docs/gpu.md.")
+def _try_backend_of(
+    parameters: str, prior: str, attempt: Callable[[Backend, str], None], catalog: CatalogProtocol
+) -> None:
+    weights: Weights = load_from(catalog, prior)
+    try_backend(attempt, catalog.load(parameters).backend, weights.device)
+
+
+def try_backend(attempt: Callable[[Backend, str], None], backend: Backend | None, device: str) -> None:
+    """Let a GPU, and the packages of a backend, do a small piece of work; whatever they say becomes a SetupError.
+
+    On the CPU there is nothing to try but whether the backend works there.
+    """
+    chosen = choose_backend(backend, device)
+    if not device.startswith("cuda"):
+        return
     try:
-        attempt("cuda")
+        attempt(chosen, device)
     except SetupError:
         raise
     except Exception as error:  # what compiled code says when it does not fit the GPU is of any kind
         raise SetupError(
-            f"A CUDA package is installed but does not work here ({type(error).__name__}: {error}). It has to be "
-            "built for this GPU and this PyTorch: see docs/gpu.md."
+            f"The backend '{chosen}' does not work on the device '{device}' ({type(error).__name__}: {error}). "
+            "PyTorch, and the packages that a backend takes, have to be built for this GPU: see docs/gpu.md."
         ) from error
 
 
-def try_volume_makers(maker: Maker) -> None:
+def try_volumes(backend: Backend, device: str) -> None:
     """Hash encoding, networks, marching and compositing, forward and backward, on some rays."""
     grid = HashGridParameters(levels=2, log2_table_size=8, finest_resolution=32)
-    field = OutlineField(OutlineFieldParameters(hash_grid=grid, occupancy_resolution=8), maker)
-    device = next(field.network.parameters()).device
+    field = OutlineField(OutlineFieldParameters(hash_grid=grid, occupancy_resolution=8), backend, device)
     rays_o, rays_d = (rays.reshape(-1, 3).contiguous() for rays in Cameras.at(0.0, 0.0).to(device).rays(8, 8))
-    renderer, jitter = make_volume_renderer(maker), draw_jitter(rays_o)
+    renderer, jitter = make_volume_renderer(backend), draw_jitter(rays_o)
     seen = render_rays(field, rays_o, rays_d, field.occupancy, renderer, step_size=0.1, jitter=jitter)
     (seen.colour.mean() + seen.opacity.mean()).backward()
 
 
-def try_mesh_makers(maker: Maker) -> None:
+def try_meshes(backend: Backend, device: str) -> None:
     """Marching tetrahedra and rasterising, forward and backward, on a small ball."""
-    device = "cuda" if maker == "cuda" else "cpu"
-    grid = box_grid(torch.full((3,), -1.0), torch.full((3,), 1.0), 6)
-    shape = DMTet(
-        TetrahedralGrid(
-            grid.vertices.to(device), grid.tetrahedra.to(device), grid.boundary.to(device), grid.cell
-        ),
-        0.6 - grid.vertices.norm(dim=-1).to(device),
-        maker,
-    )
+    grid = box_grid(torch.full((3,), -1.0), torch.full((3,), 1.0), 6).to(device)
+    shape = DMTet(grid, 0.6 - grid.vertices.norm(dim=-1), backend)
     mesh = shape.mesh()
     # kaolin's backward starts one block per whole 512 pixels, so that of fewer it starts none, which CUDA refuses
-    seen = rasterize(mesh.vertices, mesh.faces, mesh.vertices, Cameras.at(0.0, 0.0).to(device), 32, maker)
+    seen = rasterize(mesh.vertices, mesh.faces, mesh.vertices, Cameras.at(0.0, 0.0).to(device), 32, backend)
     (seen.attributes.square().mean() + seen.opacity.mean()).backward()
+
+
+#: By settings, and the prior whose device these work on.
+PIECES_OF_WORK: tuple[tuple[str, str, Callable[[Backend, str], None]], ...] = (
+    ("params:outline", "novel_view_prior", try_volumes),
+    ("params:detail", "text_to_image_prior", try_meshes),
+)

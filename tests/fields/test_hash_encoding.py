@@ -1,4 +1,6 @@
-"""The hash encoding: closed forms, and each maker against the PyTorch definition."""
+"""The hash encoding: closed forms, and each backend against PyTorch in float64."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,10 +8,12 @@ import torch
 from pydantic import ValidationError
 
 from mpod_pipeline.errors import SetupError
-from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
+from mpod_pipeline.fields.hash_encoding import HashEncoding, HashGridParameters, make_hash_encoding
 from mpod_pipeline.fields.hash_encoding.interface import HashGridLayout
 from mpod_pipeline.fields.hash_encoding.numba_ import NumbaHashEncoding
-from mpod_pipeline.fields.hash_encoding.reference import ReferenceHashEncoding
+from mpod_pipeline.fields.hash_encoding.torch_ import TorchHashEncoding
+
+each_backend = pytest.mark.parametrize("encoding", [NumbaHashEncoding, TorchHashEncoding])
 
 # Two dense levels, one whose vertices just miss the table, one far above it.
 SMALL = HashGridParameters(levels=4, log2_table_size=11, base_resolution=4, finest_resolution=64)
@@ -20,14 +24,21 @@ GRIDS = [
 ]
 
 
-def pair(parameters: HashGridParameters) -> tuple[NumbaHashEncoding, ReferenceHashEncoding]:
-    """Both makers with the same table of numbers round 1, the reference in float64."""
-    numba, reference = NumbaHashEncoding(parameters), ReferenceHashEncoding(parameters).double()
+def pair(parameters: HashGridParameters) -> tuple[NumbaHashEncoding, TorchHashEncoding]:
+    """Numba and PyTorch with the same table of numbers round 1, PyTorch in float64."""
+    numba, reference = NumbaHashEncoding(parameters), TorchHashEncoding(parameters).double()
     torch.manual_seed(1)
     with torch.no_grad():
         numba.table.normal_()
         reference.table.copy_(numba.table)
     return numba, reference
+
+
+def random_table(encoding: HashEncoding) -> HashEncoding:
+    torch.manual_seed(1)
+    with torch.no_grad():
+        encoding.table.normal_()
+    return encoding
 
 
 def points_and_corners(n: int) -> torch.Tensor:
@@ -46,9 +57,10 @@ def test_layout_by_hand() -> None:
     assert [layout.is_dense(level) for level in range(3)] == [True, True, False]
 
 
-def test_dense_level_interpolates_a_linear_function_exactly() -> None:
+@each_backend
+def test_dense_level_interpolates_a_linear_function_exactly(encoding: Any) -> None:
     parameters = HashGridParameters(levels=1, base_resolution=8, finest_resolution=8, log2_table_size=9)
-    encoding = NumbaHashEncoding(parameters)
+    encoding = encoding(parameters)
     x, y, z = np.meshgrid(*[np.arange(8)] * 3, indexing="ij")
     values = torch.from_numpy((x + 10 * y + 100 * z).transpose(2, 1, 0).reshape(-1, 1)).float()
     with torch.no_grad():
@@ -60,9 +72,10 @@ def test_dense_level_interpolates_a_linear_function_exactly() -> None:
     torch.testing.assert_close(encoding(points)[:, 0], expected, rtol=1e-6, atol=1e-3)
 
 
-def test_hashed_vertex_by_hand() -> None:
+@each_backend
+def test_hashed_vertex_by_hand(encoding: Any) -> None:
     parameters = HashGridParameters(levels=1, base_resolution=101, finest_resolution=101, log2_table_size=10)
-    encoding = NumbaHashEncoding(parameters)
+    encoding = encoding(parameters)
     with torch.no_grad():
         encoding.table.copy_(torch.arange(1024.0)[:, None].expand(-1, 2))
     vertex = (30, 57, 91)  # (v - 0.5) / scale lies exactly on the vertex
@@ -73,7 +86,7 @@ def test_hashed_vertex_by_hand() -> None:
 
 
 @pytest.mark.parametrize("parameters", GRIDS)
-def test_numba_encodes_as_the_reference(parameters: HashGridParameters) -> None:
+def test_numba_encodes_as_pytorch_in_float64(parameters: HashGridParameters) -> None:
     numba, reference = pair(parameters)
     points = points_and_corners(5000)
     # A float32 position among 256 cells is known to 2e-5 of a cell.
@@ -90,7 +103,7 @@ def test_a_trained_table_agrees_to_1e_5() -> None:
 
 
 @pytest.mark.parametrize("parameters", GRIDS)
-def test_numba_gradients_are_the_references(parameters: HashGridParameters) -> None:
+def test_numba_gradients_are_pytorchs_in_float64(parameters: HashGridParameters) -> None:
     numba, reference = pair(parameters)
     points = points_and_corners(2000).requires_grad_()
     exact_points = points.detach().double().requires_grad_()
@@ -108,26 +121,40 @@ def test_numba_gradients_are_the_references(parameters: HashGridParameters) -> N
     assert (error < 1e-4 * scale).float().mean() > 0.995
 
 
-def test_points_outside_are_moved_onto_the_cube() -> None:
-    numba, _ = pair(SMALL)
+def test_pytorchs_gradients_are_those_of_differences() -> None:
+    encoding = random_table(TorchHashEncoding(SMALL).double())
+    points = points_and_corners(6)[:6].double().requires_grad_()
+
+    def encode(table: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(encoding, {"table": table}, points)
+
+    table = encoding.table.detach().requires_grad_()
+    assert torch.autograd.gradcheck(encode, (table, points), fast_mode=True)
+
+
+@each_backend
+def test_points_outside_are_moved_onto_the_cube(encoding: Any) -> None:
+    encoding = random_table(encoding(SMALL))
     outside = torch.tensor([[-0.3, 0.4, 0.5], [1.7, 0.2, 2.0]], requires_grad=True)
-    encoded = numba(outside)
-    torch.testing.assert_close(encoded, numba(outside.detach().clamp(0, 1)), rtol=0, atol=0)
+    encoded = encoding(outside)
+    torch.testing.assert_close(encoded, encoding(outside.detach().clamp(0, 1)), rtol=0, atol=0)
     encoded.sum().backward()
     assert outside.grad is not None
     assert (outside.grad == 0).tolist() == [[True, False, False], [True, False, True]]
 
 
-def test_nan_and_infinity_are_not_read_as_addresses() -> None:
-    numba, _ = pair(SMALL)
-    encoded = numba(torch.tensor([[float("nan"), 0.5, 0.5], [float("inf"), 0.5, 0.5], [0.5, 0.5, 0.5]]))
+@each_backend
+def test_nan_and_infinity_are_not_read_as_addresses(encoding: Any) -> None:
+    encoded = random_table(encoding(SMALL))(
+        torch.tensor([[float("nan"), 0.5, 0.5], [float("inf"), 0.5, 0.5], [0.5, 0.5, 0.5]])
+    )
     assert encoded[0].isnan().all()
     assert encoded[1:].isfinite().all()
 
 
-def test_empty_input() -> None:
-    numba, _ = pair(SMALL)
-    encoded = numba(torch.empty(0, 3))
+@each_backend
+def test_empty_input(encoding: Any) -> None:
+    encoded = random_table(encoding(SMALL))(torch.empty(0, 3))
     assert encoded.shape == (0, SMALL.output_dim)
     encoded.sum().backward()
 
@@ -154,14 +181,14 @@ def test_finest_coarser_than_base_is_refused() -> None:
 def test_cuda_without_a_device_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SetupError, match="needs a CUDA device"):
-        make_hash_encoding(SMALL, "cuda")
+        make_hash_encoding(SMALL, "cuda_packages")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA and tinycudann")
-def test_tinycudann_encodes_as_the_reference() -> None:
+def test_tinycudann_encodes_as_pytorch() -> None:
     pytest.importorskip("tinycudann", reason="needs CUDA and tinycudann")
-    cuda = make_hash_encoding(HashGridParameters(), "cuda").to("cuda")
-    reference = ReferenceHashEncoding(HashGridParameters()).to("cuda")
+    cuda = make_hash_encoding(HashGridParameters(), "cuda_packages").to("cuda")
+    reference = TorchHashEncoding(HashGridParameters()).to("cuda")
     torch.manual_seed(1)
     with torch.no_grad():
         reference.table.normal_()

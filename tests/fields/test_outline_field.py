@@ -14,9 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import FORMAT_VERSION, OutlineField, OutlineFieldParameters
+from mpod_pipeline.rendering.backend import choose_backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, render_image, render_rays
 
@@ -144,7 +145,7 @@ def test_a_saved_field_renders_as_before(tmp_path: Path) -> None:
     field = rough_field()
     field.stored().save(tmp_path / "ball.safetensors")
     loaded = OutlineField.load(tmp_path / "ball.safetensors")
-    assert loaded.settings == field.settings and loaded.maker == "cpu"
+    assert loaded.settings == field.settings and loaded.backend == "numba"
     images = [
         render_image(f, Cameras.at(30.0, 20.0), 16, f.occupancy, make_volume_renderer(), step_size=0.05)
         for f in (field, loaded)
@@ -168,7 +169,8 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     rough_field().stored().save(tmp_path / "ball.safetensors")
     with safe_open(tmp_path / "ball.safetensors", framework="pt") as file:
         header = json.loads(file.metadata()["outline_field"])
-    assert (header["format_version"], header["maker"]) == (FORMAT_VERSION, "cpu")
+    assert header["format_version"] == FORMAT_VERSION
+    assert (header["backend"], header["device"]) == ("numba", "cpu")
     assert OutlineFieldParameters.model_validate(header["settings"]) == SMALL
 
 
@@ -178,6 +180,66 @@ def test_equal_fields_are_equal_files(tmp_path: Path) -> None:
         rough_field().stored().save(tmp_path / "ball.safetensors")
         contents.add((tmp_path / "ball.safetensors").read_bytes())
     assert len(contents) == 1
+
+
+def test_a_field_by_pytorch_is_the_same_and_comes_back_by_pytorch(tmp_path: Path) -> None:
+    """Density, colour, a picture, and the table's gradient of it."""
+    field = rough_field()
+    pytorch = OutlineField(SMALL, "torch")
+    with torch.no_grad():
+        for name, tensor in pytorch._tensors().items():
+            tensor.copy_(field._tensors()[name])
+    pytorch.stored().save(tmp_path / "ball.safetensors")
+    pytorch = OutlineField.load(tmp_path / "ball.safetensors")
+    assert pytorch.backend == "torch" and pytorch.device.type == "cpu"
+    pictures, gradients = [], []
+    for one in (field, pytorch):
+        rays_o, rays_d = (rays.reshape(-1, 3) for rays in Cameras.at(30.0, 20.0).rays(16, 16))
+        renderer = make_volume_renderer(one.backend)
+        render = render_rays(one, rays_o, rays_d, one.occupancy, renderer, step_size=0.05)
+        render.colour.square().sum().backward()
+        pictures.append(render)
+        gradients.append(one.encoding.table.grad)
+    assert pictures[0].opacity.max() > 0.5
+    # float32's rounding, over 50 samples a ray
+    for name in ("colour", "opacity", "depth"):
+        torch.testing.assert_close(
+            getattr(pictures[1], name), getattr(pictures[0], name), rtol=1e-5, atol=1e-5
+        )
+    assert gradients[0] is not None and gradients[1] is not None
+    assert (gradients[1] - gradients[0]).abs().max() < 1e-4 * gradients[0].abs().max()
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "said"),
+    [
+        ("abacus", "cpu", "'abacus'"),
+        ("cuda_packages", "cpu", "needs a CUDA device.*choose the backend 'torch'"),
+        (None, "cuda", "needs a CUDA device"),
+        (None, "gpu", "is cpu or cuda, not 'gpu'"),
+        ("numba", "meta", "needs the CPU"),
+    ],
+)
+def test_a_backend_that_does_not_work_on_the_device_is_an_error(
+    backend: Any, device: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SetupError, match=said):
+        OutlineField(SMALL, backend, device)
+
+
+def test_each_device_has_a_backend_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_backend(None, "cpu") == "numba"
+    assert choose_backend(None, "cuda:1") == choose_backend("torch", "cpu") == "torch"
+    assert choose_backend("cuda_packages", "cuda") == "cuda_packages"
+
+
+def test_a_field_goes_to_another_device_by_that_devices_backend() -> None:
+    field = rough_field()
+    assert field.on("cpu") is field
+    moved = field.on("meta")  # a device that holds no numbers
+    assert (moved.backend, moved.device.type, moved.settings) == ("torch", "meta", field.settings)
 
 
 def remove(path: Path) -> None:
@@ -204,8 +266,8 @@ def damage_settings(path: Path) -> None:
     _save_again(path, {"bound": -1})
 
 
-def damage_maker(path: Path) -> None:
-    _save_again(path, SMALL.model_dump(), maker="abacus")
+def damage_backend(path: Path) -> None:
+    _save_again(path, SMALL.model_dump(), backend="abacus")
 
 
 def damage_version(path: Path) -> None:
@@ -213,9 +275,9 @@ def damage_version(path: Path) -> None:
 
 
 def _save_again(
-    path: Path, settings: dict[str, Any], maker: str = "cpu", version: int = FORMAT_VERSION
+    path: Path, settings: dict[str, Any], backend: str = "numba", version: int = FORMAT_VERSION
 ) -> None:
-    header = {"format_version": version, "maker": maker, "settings": settings}
+    header = {"format_version": version, "backend": backend, "device": "cpu", "settings": settings}
     save_file(load_file(path), path, {"outline_field": json.dumps(header)})
 
 
@@ -226,7 +288,7 @@ DAMAGES = {
     damage_metadata: "outline_field",
     damage_shape: "has the shape",
     damage_settings: "bound",
-    damage_maker: "unknown maker 'abacus'",
+    damage_backend: "unknown backend 'abacus'",
     damage_version: "format version 1",
 }
 

@@ -57,7 +57,7 @@ def test_equal_surfaces_are_equal_files(tmp_path: Path) -> None:
     ("changed", "said"),
     [
         ({"format_version": 0}, "format version 0"),
-        ({"maker": "abacus"}, "unknown maker"),
+        ({"backend": "abacus"}, "unknown backend"),
         ({"settings": {"mlp_width": 16}}, "has the shape"),
         ({"settings": {"bound": -1}}, "bound"),
     ],
@@ -68,7 +68,8 @@ def test_another_files_header_is_this_products_trouble(
     path = tmp_path / "mug.safetensors"
     triangle().stored().save(path)
     settings = SMALL.model_dump(mode="json")
-    header = {"format_version": FORMAT_VERSION, "maker": "cpu", "settings": settings} | changed
+    made_by = {"backend": "numba", "device": "cpu"}
+    header = {"format_version": FORMAT_VERSION, **made_by, "settings": settings} | changed
     save_file(load_file(path), path, {KIND: json.dumps(header)})
     with pytest.raises(
         ProductError, match=rf"(?s)mug\.safetensors cannot be read .*{said}.* refine the details"

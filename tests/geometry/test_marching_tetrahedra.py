@@ -1,19 +1,29 @@
 """Grids and the surfaces marched out of them, against closed forms."""
 
 import importlib.util
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from math import pi
 
 import pytest
 import torch
+from torch import Tensor
 
 from mpod_pipeline.errors import SetupError
-from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra
-from mpod_pipeline.geometry.mesh import check_mesh
+from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra as by_backend
+from mpod_pipeline.geometry.mesh import Mesh, check_mesh
 from mpod_pipeline.geometry.tetrahedra import box_grid, sign_components
 from tests.geometry.shapes import sphere_sdf, torus_sdf, unit_grid
 
 HAS_KAOLIN = importlib.util.find_spec("kaolin") is not None
+March = Callable[[Tensor, Tensor, Tensor], Mesh]
+
+
+@pytest.fixture(params=["numba", "torch"])
+def marching_tetrahedra(request: pytest.FixtureRequest) -> March:
+    """By each backend that runs on a CPU."""
+    return partial(by_backend, backend=request.param)
 
 
 def test_the_grids_tetrahedra_are_congruent_oriented_and_conforming() -> None:
@@ -46,7 +56,7 @@ def test_a_grid_has_the_asked_for_number_of_vertices_and_covers_its_box(resoluti
     assert (grid.vertices.amax(dim=0) >= high - 1e-6).all()
 
 
-def test_a_sphere_has_its_area_its_volume_and_its_normals() -> None:
+def test_a_sphere_has_its_area_its_volume_and_its_normals(marching_tetrahedra: March) -> None:
     grid = unit_grid(32)
     mesh = marching_tetrahedra(grid.vertices, grid.tetrahedra, sphere_sdf(grid.vertices, 0.8))
     # chords of a sphere: both fall short by about (cell / radius)² / 4 = 0.25%
@@ -60,7 +70,7 @@ def test_a_sphere_has_its_area_its_volume_and_its_normals() -> None:
     assert (outward[large] > 0).all()
 
 
-def test_a_torus_has_a_hole() -> None:
+def test_a_torus_has_a_hole(marching_tetrahedra: March) -> None:
     grid = unit_grid(28)
     mesh = marching_tetrahedra(grid.vertices, grid.tetrahedra, torus_sdf(grid.vertices, 0.55, 0.25))
     facts = check_mesh(mesh)
@@ -69,7 +79,7 @@ def test_a_torus_has_a_hole() -> None:
     assert float(mesh.volume()) == pytest.approx(2 * pi**2 * 0.55 * 0.25**2, rel=0.03)
 
 
-def test_random_signs_on_a_closed_hull_give_a_closed_oriented_surface() -> None:
+def test_random_signs_on_a_closed_hull_give_a_closed_oriented_surface(marching_tetrahedra: March) -> None:
     """All sixteen cases occur, in all neighbourhoods."""
     grid = unit_grid(10)
     sdf = torch.randn(len(grid.vertices), generator=torch.Generator().manual_seed(0))
@@ -79,7 +89,7 @@ def test_random_signs_on_a_closed_hull_give_a_closed_oriented_surface() -> None:
     assert float(mesh.volume()) > 0
 
 
-def test_every_case_of_one_tetrahedron_faces_away_from_the_inside() -> None:
+def test_every_case_of_one_tetrahedron_faces_away_from_the_inside(marching_tetrahedra: March) -> None:
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     tetrahedron = torch.tensor([[0, 1, 2, 3]], dtype=torch.int32)
     for case in range(1, 15):
@@ -90,7 +100,7 @@ def test_every_case_of_one_tetrahedron_faces_away_from_the_inside() -> None:
         assert (mesh.area_vectors() @ away > 0).all(), case
 
 
-def test_the_volumes_gradient_by_an_offset_of_the_sdf_is_the_area() -> None:
+def test_the_volumes_gradient_by_an_offset_of_the_sdf_is_the_area(marching_tetrahedra: March) -> None:
     grid = unit_grid(32)
     offset = torch.zeros((), requires_grad=True)
     mesh = marching_tetrahedra(grid.vertices, grid.tetrahedra, sphere_sdf(grid.vertices, 0.7) + offset)
@@ -98,7 +108,7 @@ def test_the_volumes_gradient_by_an_offset_of_the_sdf_is_the_area() -> None:
     assert float(gradient) == pytest.approx(4 * pi * 0.7**2, rel=0.01)
 
 
-def test_the_gradient_by_grid_positions_moves_the_surface_with_the_grid() -> None:
+def test_the_gradient_by_grid_positions_moves_the_surface_with_the_grid(marching_tetrahedra: March) -> None:
     """Moving and stretching the grid moves and stretches the mesh: d volume / d scale = 3 volume."""
     grid = unit_grid(20)
     sdf = sphere_sdf(grid.vertices, 0.6)
@@ -110,7 +120,7 @@ def test_the_gradient_by_grid_positions_moves_the_surface_with_the_grid() -> Non
     assert by_shift.abs().max() < 1e-4
 
 
-def test_the_gradients_of_crossings_by_hand() -> None:
+def test_the_gradients_of_crossings_by_hand(marching_tetrahedra: March) -> None:
     """On an edge of length 1 with values 1 and -3 the crossing is at 1/4; d/ds_a = 3/16, d/ds_b = 1/16."""
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     sdf = torch.tensor([1.0, -3.0, -1.0, -1.0], requires_grad=True)
@@ -121,7 +131,28 @@ def test_the_gradients_of_crossings_by_hand() -> None:
     assert gradient.tolist() == pytest.approx([3 / 16, 1 / 16, 0, 0])
 
 
-def test_a_field_of_one_sign_has_no_surface() -> None:
+@pytest.mark.parametrize("smooth", [True, False])
+def test_pytorchs_surface_is_the_kernels(smooth: bool) -> None:
+    """The same triangles in the same order, and the same gradients."""
+    grid = unit_grid(20)
+    generator = torch.Generator().manual_seed(1)
+    sdf = torch.randn(len(grid.vertices), generator=generator)
+    if smooth:
+        sdf = torus_sdf(grid.vertices, 0.55, 0.25)
+    surfaces, gradients = [], []
+    for backend in ("numba", "torch"):
+        inputs = [grid.vertices.clone().requires_grad_(), sdf.clone().requires_grad_()]
+        mesh = by_backend(inputs[0], grid.tetrahedra, inputs[1], backend)
+        weights = torch.randn(len(mesh.faces), 3, 3, generator=torch.Generator().manual_seed(2))
+        gradients.append(torch.autograd.grad((mesh.corners() * weights).sum(), inputs))
+        surfaces.append(mesh)
+    assert torch.equal(surfaces[0].corners(), surfaces[1].corners())
+    assert len(surfaces[0].vertices) == len(surfaces[1].vertices)
+    for kernels, pytorch in zip(*gradients, strict=True):  # sums in another order
+        assert (kernels - pytorch).abs().max() < 1e-6 * kernels.abs().max()
+
+
+def test_a_field_of_one_sign_has_no_surface(marching_tetrahedra: March) -> None:
     grid = unit_grid(8)
     for value in (1.0, -1.0, 0.0):
         mesh = marching_tetrahedra(grid.vertices, grid.tetrahedra, torch.full((len(grid.vertices),), value))
@@ -140,22 +171,21 @@ def test_components_of_each_sign_are_told_apart() -> None:
     assert set(part[~inside & (radius < 0.5)]).isdisjoint(part[grid.boundary.numpy()])
 
 
-def test_an_unknown_maker_and_an_absent_package_are_errors() -> None:
+@pytest.mark.skipif(HAS_KAOLIN, reason="kaolin is installed")
+def test_an_absent_package_is_an_error() -> None:
     grid = unit_grid(6)
     sdf = sphere_sdf(grid.vertices, 0.6)
-    with pytest.raises(SetupError, match="'gpu'"):
-        marching_tetrahedra(grid.vertices, grid.tetrahedra, sdf, maker="gpu")  # type: ignore[arg-type]
-    if not HAS_KAOLIN:
-        with pytest.raises(SetupError, match=r"needs (kaolin|a CUDA device)"):
-            marching_tetrahedra(grid.vertices, grid.tetrahedra, sdf, maker="cuda")
+    with pytest.raises(SetupError, match=r"with kaolin|needs a CUDA device"):
+        by_backend(grid.vertices, grid.tetrahedra, sdf, "cuda_packages")
 
 
 @pytest.mark.skipif(not (torch.cuda.is_available() and HAS_KAOLIN), reason="needs CUDA and kaolin")
 def test_kaolins_surface_is_ours() -> None:
     grid = unit_grid(24)
     sdf = torus_sdf(grid.vertices, 0.55, 0.25)
-    ours = marching_tetrahedra(grid.vertices, grid.tetrahedra, sdf)
-    theirs = marching_tetrahedra(grid.vertices.cuda(), grid.tetrahedra.cuda(), sdf.cuda(), maker="cuda")
+    ours = by_backend(grid.vertices, grid.tetrahedra, sdf)
+    on_gpu = grid.to("cuda")
+    theirs = by_backend(on_gpu.vertices, on_gpu.tetrahedra, sdf.cuda(), "cuda_packages")
     assert len(theirs.faces) == len(ours.faces)
     assert float(theirs.volume()) == pytest.approx(float(ours.volume()), rel=1e-4)
     assert float(theirs.area()) == pytest.approx(float(ours.area()), rel=1e-4)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch._dynamo
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as F
 
 from mpod_pipeline.priors import TextToImagePrior
@@ -101,3 +103,24 @@ def test_only_cross_attention_is_rectified_and_all_is_put_back(text_to_image: Te
         for name, processor in text_to_image.unet.attn_processors.items():
             assert isinstance(processor, RectifiedAttention) == (".attn2." in name)
     assert text_to_image.unet.attn_processors == before
+
+
+def test_a_compiled_unet_stays_valid_from_one_mask_to_the_next(text_to_image: TextToImagePrior) -> None:
+    """Two graphs in all, with a mask and without: nothing is compiled again for another mask."""
+    counter = CompileCounter()
+    torch._dynamo.reset()
+    unet = torch.compile(text_to_image.unet, backend=counter)
+    size, width = text_to_image.unet.config.sample_size, text_to_image.token_dim
+    generator = torch.Generator().manual_seed(3)
+    noisy = torch.randn(2, 4, size, size, generator=generator)
+    context = torch.randn(2, 6, width, generator=generator)
+    timesteps = torch.tensor([500, 500])
+    masks = [None, TokenMask(torch.ones(1, 1, 8, 8), COLUMNS), TokenMask(_mask(1, 8), COLUMNS), None]
+    counts, seen = [], []
+    for mask in masks:
+        with torch.no_grad(), rectified_attention(text_to_image.unet, mask):
+            dtype = text_to_image.unet.dtype
+            seen.append(unet(noisy.to(dtype), timesteps, encoder_hidden_states=context.to(dtype)).sample)
+        counts.append(counter.frame_count)
+    assert counts[1:] == [counts[1]] * 3 and counts[1] == 2 * counts[0]
+    assert torch.equal(seen[0], seen[3]) and not torch.equal(seen[1], seen[2])

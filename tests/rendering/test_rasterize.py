@@ -1,5 +1,6 @@
-"""The rasteriser against closed forms, the brute-force reference, and finite differences."""
+"""The rasterisers against closed forms, the brute-force reference, finite differences, and each other."""
 
+from collections.abc import Callable
 from math import pi, sqrt
 
 import numpy as np
@@ -7,11 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.rasterize import rasterize, rasterize_numpy, reference
+from mpod_pipeline.rendering.rasterize import Raster, numba_, rasterize_numpy, reference, torch_
+from tests.geometry.shapes import unit_grid
 
 FRONT = Cameras.at(0.0, 0.0)
+Rasterize = Callable[[Tensor, Tensor, Tensor, Cameras, int], Raster]
+
+
+@pytest.fixture(params=[numba_.rasterize, torch_.rasterize], ids=["numba", "torch"])
+def rasterize(request: pytest.FixtureRequest) -> Rasterize:
+    """Each rasteriser that runs on a CPU."""
+    by: Rasterize = request.param
+    return by
 
 
 def sphere(rings: int, segments: int, radius: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -50,7 +60,7 @@ def facing(corners: list[tuple[float, float]], depth: float) -> Tensor:
 QUAD = torch.tensor([[0, 1, 2], [0, 2, 3]])
 
 
-def test_handedness_of_the_photos_view() -> None:
+def test_handedness_of_the_photos_view(rasterize: Rasterize) -> None:
     """+y appears at the right, +z at the top; of two balls on the x axis the one on +x hides the other."""
     vertices, faces = sphere(6, 8, 0.1)
     at = torch.tensor([[0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [0.5, 0.0, 0.0], [-0.5, 0.0, 0.0]])
@@ -67,7 +77,7 @@ def test_handedness_of_the_photos_view() -> None:
 
 
 @pytest.mark.parametrize("elevation", [0.0, 40.0])
-def test_the_area_of_a_sphere(elevation: float) -> None:
+def test_the_area_of_a_sphere(rasterize: Rasterize, elevation: float) -> None:
     """Seen from distance D a sphere of radius r fills a circle of tan(asin(r / D)) at unit depth."""
     vertices, faces = sphere(64, 128, 0.8)
     cameras = Cameras.at([0.0, 77.0], elevation)
@@ -77,7 +87,7 @@ def test_the_area_of_a_sphere(elevation: float) -> None:
     assert opacity.mean(dim=(1, 2)).tolist() == pytest.approx([pi * radius**2 / 4] * 2, rel=1.5e-3)
 
 
-def test_the_area_of_a_square_is_exact_between_pixels() -> None:
+def test_the_area_of_a_square_is_exact_between_pixels(rasterize: Rasterize) -> None:
     """An axis-parallel square of side 8.6 pixels: each row sums to 8.6, whatever the offset of its edges."""
     size, side = 16, 8.6
     for shift in (0.0, 0.13, 0.31, 0.62):
@@ -90,7 +100,7 @@ def test_the_area_of_a_square_is_exact_between_pixels() -> None:
         assert float(opacity[:, 8].sum()) == pytest.approx(side, abs=1e-4)
 
 
-def test_the_nearer_surface_is_seen_in_either_order() -> None:
+def test_the_nearer_surface_is_seen_in_either_order(rasterize: Rasterize) -> None:
     near, far = (facing([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)], d) for d in (1.5, 3.0))
     for scene, expected in (([near, far], 0), ([far, near], 1)):
         faces = torch.cat([QUAD, QUAD + 4])
@@ -99,7 +109,7 @@ def test_the_nearer_surface_is_seen_in_either_order() -> None:
         assert float(raster.depth[0, 4, 4]) == pytest.approx(1.5)
 
 
-def test_intersecting_surfaces_meet_at_their_common_line() -> None:
+def test_intersecting_surfaces_meet_at_their_common_line(rasterize: Rasterize) -> None:
     """Two slanted squares that cross at the vertical middle: each is in front in its own half."""
     left_near = torch.cat(
         [
@@ -123,7 +133,7 @@ def test_intersecting_surfaces_meet_at_their_common_line() -> None:
     assert (index[10:20, 16:27] // 2 == 1).all()
 
 
-def test_interpolation_is_perspective_correct() -> None:
+def test_interpolation_is_perspective_correct(rasterize: Rasterize) -> None:
     """Halfway on screen between depths 1 and 3 is a quarter of the way: (1/3) / (1 + 1/3)."""
     corners = torch.cat(
         [facing([(-1, -1)], 1), facing([(1, -1)], 3), facing([(1, 1)], 3), facing([(-1, 1)], 1)]
@@ -135,7 +145,7 @@ def test_interpolation_is_perspective_correct() -> None:
     assert float(raster.depth[0, 1, 1]) == pytest.approx(1.5, abs=1e-6)
 
 
-def test_interpolated_positions_lie_on_the_pixels_rays() -> None:
+def test_interpolated_positions_lie_on_the_pixels_rays(rasterize: Rasterize) -> None:
     vertices, faces = sphere(20, 30, 0.7)
     cameras = Cameras.at([30.0, 200.0], [10.0, -40.0])
     raster = rasterize(vertices, faces, vertices, cameras, 48)
@@ -146,14 +156,14 @@ def test_interpolated_positions_lie_on_the_pixels_rays() -> None:
     assert torch.allclose(offset, along * directions[inside], atol=1e-5)
 
 
-def test_orientation_does_not_matter() -> None:
+def test_orientation_does_not_matter(rasterize: Rasterize) -> None:
     vertices, faces = sphere(12, 16, 0.7)
     one, other = (rasterize(vertices, f, vertices, FRONT, 32) for f in (faces, faces.flip(1)))
     assert torch.equal(one.face_index, other.face_index)
     assert torch.allclose(one.opacity, other.opacity, atol=1e-5)
 
 
-def test_faces_that_reach_behind_the_camera_are_dropped() -> None:
+def test_faces_that_reach_behind_the_camera_are_dropped(rasterize: Rasterize) -> None:
     beside = facing([(-0.5, -0.5), (0.5, -0.5), (0.0, 0.5)], 2.0)
     behind = beside.clone()
     behind[0, 0] = FRONT.distance + 0.1
@@ -166,7 +176,7 @@ def test_faces_that_reach_behind_the_camera_are_dropped() -> None:
     assert scene.grad is not None and (scene.grad[3:] == 0).all() and scene.grad.isfinite().all()
 
 
-def test_outside_there_is_nothing_and_soft_pixels_show_the_surface() -> None:
+def test_outside_there_is_nothing_and_soft_pixels_show_the_surface(rasterize: Rasterize) -> None:
     vertices, faces = sphere(24, 40, 0.6)
     raster = rasterize(vertices, faces, torch.full((len(vertices), 2), 5.0), FRONT, 40)
     outside = raster.face_index < 0
@@ -177,7 +187,7 @@ def test_outside_there_is_nothing_and_soft_pixels_show_the_surface() -> None:
     assert (raster.depth[outside] == 0).all()
 
 
-def test_an_empty_picture() -> None:
+def test_an_empty_picture(rasterize: Rasterize) -> None:
     away = facing([(1.5, 1.5), (1.9, 1.5), (1.5, 1.9)], 2.0)
     raster = rasterize(away, torch.tensor([[0, 1, 2]]), away, FRONT, 8)
     assert (raster.face_index == -1).all() and (raster.opacity == 0).all()
@@ -207,18 +217,18 @@ def crumpled_ring() -> tuple[Tensor, Tensor, Tensor, Cameras]:
     return vertices, faces, attributes, Cameras(azimuth.double(), elevation.double(), 1.8, 60.0)
 
 
-def test_the_kernel_agrees_with_the_reference_forward_and_backward() -> None:
+def test_the_kernel_agrees_with_the_reference_forward_and_backward(rasterize: Rasterize) -> None:
     vertices, faces, attributes, cameras = crumpled_ring()
     size = 20
     generator = torch.Generator().manual_seed(1)
     on_attributes = torch.randn(2, size, size, 3, generator=generator, dtype=torch.float64)
     on_opacity = torch.randn(2, size, size, generator=generator, dtype=torch.float64)
     rasters, gradients = [], []
-    for maker, dtype in ((reference.rasterize, torch.float64), (rasterize, torch.float32)):
+    for backend, dtype in ((reference.rasterize, torch.float64), (rasterize, torch.float32)):
         v = vertices.to(dtype).requires_grad_()
         a = attributes.to(dtype).requires_grad_()
         on = Cameras(cameras.azimuth_deg.to(dtype), cameras.elevation_deg.to(dtype), 1.8, 60.0)
-        raster = maker(v, faces, a, on, size)
+        raster = backend(v, faces, a, on, size)
         loss = (raster.attributes * on_attributes).sum() + 3 * (raster.opacity * on_opacity).sum()
         gradients.append([gradient.double() for gradient in torch.autograd.grad(loss, [v, a])])
         rasters.append(raster)
@@ -235,7 +245,7 @@ def test_the_kernel_agrees_with_the_reference_forward_and_backward() -> None:
 
 
 @pytest.mark.parametrize("of", ["opacity", "attributes"])
-def test_the_gradient_agrees_with_finite_differences(of: str) -> None:
+def test_the_gradient_agrees_with_finite_differences(rasterize: Rasterize, of: str) -> None:
     """A step along the gradient changes the loss by the gradient's length."""
     vertices, faces = sphere(10, 14, 0.7)
     ramp = torch.linspace(-1, 1, 48)
@@ -255,7 +265,7 @@ def test_the_gradient_agrees_with_finite_differences(of: str) -> None:
     assert float(numeric) == pytest.approx(float(gradient.norm()), rel=0.01)
 
 
-def test_the_area_grows_with_the_radius_as_it_should() -> None:
+def test_the_area_grows_with_the_radius_as_it_should(rasterize: Rasterize) -> None:
     """d(projected area) / d(radius) of a sphere in closed form, though its faces are smaller than a pixel."""
     vertices, faces = sphere(96, 128)
     radius = torch.tensor(0.6, requires_grad=True)
@@ -268,7 +278,7 @@ def test_the_area_grows_with_the_radius_as_it_should() -> None:
         assert float(gradient) == pytest.approx(pi / 4 * 2 * 0.6 * d2 / (d2 - 0.36) ** 2 / h2, rel=tolerance)
 
 
-def test_silhouettes_move_a_sphere_to_an_ellipsoids_masks() -> None:
+def test_silhouettes_move_a_sphere_to_an_ellipsoids_masks(rasterize: Rasterize) -> None:
     vertices, faces = sphere(16, 24, 0.55)
     cameras = Cameras.at([0.0, 45.0, 90.0, 135.0, 0.0], [0.0, 0.0, 0.0, 0.0, 80.0])
     target = rasterize(vertices * torch.tensor([0.8, 1.5, 1.1]), faces, vertices, cameras, 64).opacity
@@ -292,7 +302,7 @@ def test_silhouettes_move_a_sphere_to_an_ellipsoids_masks() -> None:
     assert history[-1] > 0.97
 
 
-def test_the_plain_kernel_agrees_with_the_differentiable_one() -> None:
+def test_the_plain_kernel_agrees_with_the_differentiable_one(rasterize: Rasterize) -> None:
     vertices, faces = sphere(20, 30, 0.7)
     cameras = Cameras.at(40.0, 25.0)
     points = cameras.project(vertices)[0].numpy()
@@ -306,7 +316,59 @@ def test_the_plain_kernel_agrees_with_the_differentiable_one() -> None:
     assert np.allclose(barycentric[seen].sum(-1), 1, atol=1e-6)
 
 
-def test_an_unknown_maker_is_an_error() -> None:
-    vertices, faces = sphere(4, 5)
-    with pytest.raises(SetupError, match="'opengl'"):
-        rasterize(vertices, faces, vertices, FRONT, 8, maker="opengl")  # type: ignore[arg-type]
+def fine_ball() -> tuple[Tensor, Tensor]:
+    """A wavy ball of faces smaller than pixels."""
+    grid = unit_grid(48)
+    x, y, z = grid.vertices.unbind(dim=1)
+    sdf = 0.6 + 0.08 * (9 * x).sin() * (7 * y).cos() * (8 * z).sin() - grid.vertices.norm(dim=1)
+    mesh = marching_tetrahedra(grid.vertices, grid.tetrahedra, sdf)
+    return mesh.vertices, mesh.faces
+
+
+def soup() -> tuple[Tensor, Tensor]:
+    """Triangles of all sizes and orientations that pierce each other, some flat, some behind the camera."""
+    generator = torch.Generator().manual_seed(4)
+    centres = 2.4 * torch.rand(300, 1, 3, generator=generator) - 1.2
+    sizes = 10 ** (-2.5 * torch.rand(300, 1, 1, generator=generator))
+    corners = centres + sizes * torch.randn(300, 3, 3, generator=generator)
+    corners[::11, 2] = (corners[::11, 0] + corners[::11, 1]) / 2
+    return corners.reshape(-1, 3), torch.arange(900).view(300, 3)
+
+
+def on_pixel_centres() -> tuple[Tensor, Tensor]:
+    """A sheet of squares whose corners and edges lie on pixels' centres: faces share them, and are equally near."""
+    ticks = (torch.arange(2, 15, 3) + 0.5) * 2 / 32 - 1
+    sheet = facing([(float(x), float(y)) for x in ticks for y in ticks], 2.0)
+    quads = [[i * 5 + j, i * 5 + j + 5, i * 5 + j + 6, i * 5 + j + 1] for i in range(4) for j in range(4)]
+    return sheet, torch.tensor([[a, b, c] for a, b, c, _ in quads] + [[a, c, d] for a, _, c, d in quads])
+
+
+@pytest.mark.parametrize("scene", [fine_ball, soup, on_pixel_centres])
+def test_pytorch_draws_what_the_kernels_draw(
+    scene: Callable[[], tuple[Tensor, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same face at every pixel; opacity and surface, and the gradients of both, to float32's rounding."""
+    monkeypatch.setattr(torch_, "PAIRS_AT_ONCE", 1000)  # in many parts
+    vertices, faces = scene()
+    cameras, size = Cameras.at([0.0, 200.0], [0.0, 35.0]), 32 if scene is on_pixel_centres else 96
+    generator = torch.Generator().manual_seed(2)
+    attributes = torch.randn(len(vertices), 4, generator=generator)
+    on_surface = torch.randn(2, size, size, 4, generator=generator)
+    on_opacity = torch.randn(2, size, size, generator=generator)
+    rasters, gradients = [], []
+    for backend in (numba_, torch_):
+        v, a = vertices.clone().requires_grad_(), attributes.clone().requires_grad_()
+        raster = backend.rasterize(v, faces, a, cameras, size)
+        by_opacity = torch.autograd.grad((raster.opacity * on_opacity).sum(), v, retain_graph=True)
+        gradients.append([*by_opacity, *torch.autograd.grad((raster.attributes * on_surface).sum(), [v, a])])
+        rasters.append(raster)
+    kernels, pytorch = rasters
+    assert torch.equal(kernels.face_index, pytorch.face_index)
+    assert ((kernels.opacity > 0) & (kernels.opacity < 1)).sum() > 20
+    # both compute in float64 and round once to float32, except for sums of at most four changes of a pixel
+    torch.testing.assert_close(pytorch.opacity, kernels.opacity, rtol=0, atol=1e-6)
+    torch.testing.assert_close(pytorch.depth, kernels.depth, rtol=1e-6, atol=0)
+    torch.testing.assert_close(pytorch.attributes, kernels.attributes, rtol=0, atol=5e-6)
+    # relative to the largest: the kernels read barycentrics off float32 pictures
+    for actual, expected in zip(*reversed(gradients), strict=True):
+        assert (actual - expected).abs().max() < 5e-5 * expected.abs().max()

@@ -23,8 +23,10 @@ def test_without_kaolin_or_a_device_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: device)
     vertices, faces = sphere(4, 5)
-    with pytest.raises(SetupError, match=rf"needs {'kaolin' if device else 'a CUDA device'}.*maker 'cpu'"):
-        rasterize(vertices, faces, vertices, Cameras.at(0.0, 0.0), 8, maker="cuda")
+    with pytest.raises(
+        SetupError, match=rf"{'with kaolin' if device else 'needs a CUDA device'}.*backend 'torch'"
+    ):
+        rasterize(vertices, faces, vertices, Cameras.at(0.0, 0.0), 8, backend="cuda_packages")
 
 
 @needs_kaolin
@@ -32,10 +34,10 @@ def test_surfaces_and_their_gradients_agree_with_the_cpus() -> None:
     vertices, faces = sphere(20, 30, 0.7)
     cameras = Cameras.at([30.0, 200.0], [10.0, -40.0])
     results = []
-    for device, maker in (("cpu", "cpu"), ("cuda", "cuda")):
+    for device, backend in (("cpu", "numba"), ("cuda", "cuda_packages")):
         moving = vertices.clone().to(device).requires_grad_()
         attributes = (vertices + 0.5).to(device).requires_grad_()
-        raster = rasterize(moving, faces.to(device), attributes, cameras.to(device), 64, maker=maker)  # type: ignore[arg-type]
+        raster = rasterize(moving, faces.to(device), attributes, cameras.to(device), 64, backend)  # type: ignore[arg-type]
         inside = (raster.face_index >= 0)[..., None]
         (raster.attributes.square() * inside).sum().backward()
         results.append(
@@ -54,7 +56,9 @@ def test_the_soft_mask_moves_the_outline_outwards() -> None:
     vertices, faces = sphere(20, 30, 0.6)
     radius = torch.tensor(1.0, device="cuda", requires_grad=True)
     cameras = Cameras.at(0.0, 0.0).to("cuda")
-    raster = rasterize(vertices.cuda() * radius, faces.cuda(), vertices.cuda(), cameras, 64, maker="cuda")
+    raster = rasterize(
+        vertices.cuda() * radius, faces.cuda(), vertices.cuda(), cameras, 64, backend="cuda_packages"
+    )
     raster.opacity.sum().backward()
     assert radius.grad is not None and radius.grad > 0
     soft = (raster.face_index < 0) & (raster.opacity > 0)

@@ -1,4 +1,4 @@
-"""Volume rendering: closed forms, and each maker against the PyTorch definition."""
+"""Volume rendering: closed forms, and each backend against the PyTorch definition."""
 
 import math
 
@@ -20,10 +20,9 @@ from mpod_pipeline.rendering.volume import (
     render_rays,
 )
 from mpod_pipeline.rendering.volume.numba_ import NumbaRenderer
-from mpod_pipeline.rendering.volume.reference import ReferenceRenderer
+from mpod_pipeline.rendering.volume.torch_ import TorchRenderer
 
-MAKERS = [NumbaRenderer(), ReferenceRenderer()]
-each_maker = pytest.mark.parametrize("renderer", MAKERS, ids=["numba", "reference"])
+each_backend = pytest.mark.parametrize("renderer", [NumbaRenderer(), TorchRenderer()], ids=["numba", "torch"])
 
 
 def all_occupied(resolution: int = 4, bound: float = 1.0) -> OccupancyGrid:
@@ -50,7 +49,7 @@ def ball(density: float, radius: float) -> Field:
     return field
 
 
-@each_maker
+@each_backend
 def test_opacity_of_a_ball_is_that_of_its_chord(renderer: VolumeRenderer) -> None:
     height = torch.tensor([0.0, 0.2, 0.4, 0.55, 0.7])
     rays_o = torch.stack([torch.full_like(height, 2.5), torch.zeros_like(height), height], dim=-1)
@@ -66,7 +65,7 @@ def test_opacity_of_a_ball_is_that_of_its_chord(renderer: VolumeRenderer) -> Non
     )
 
 
-@each_maker
+@each_backend
 def test_two_slabs_by_hand(renderer: VolumeRenderer) -> None:
     # One ray, two intervals: sigma 2 over 0.5 at t = 1.25, sigma 4 over 0.25 at t = 3.125; one ray that meets
     # nothing.
@@ -84,7 +83,7 @@ def test_two_slabs_by_hand(renderer: VolumeRenderer) -> None:
     torch.testing.assert_close(render.depth, torch.tensor([depth, 0.0]))
 
 
-@each_maker
+@each_backend
 def test_empty_grid_gives_nothing(renderer: VolumeRenderer) -> None:
     grid = all_occupied()
     grid.occupied.zero_()
@@ -97,7 +96,7 @@ def test_empty_grid_gives_nothing(renderer: VolumeRenderer) -> None:
     torch.testing.assert_close(blended, torch.tensor([0.1, 0.2, 0.3]).expand_as(blended))
 
 
-@each_maker
+@each_backend
 def test_march_by_hand(renderer: VolumeRenderer) -> None:
     rays_o = torch.tensor([[3.0, 0.1, 0.1], [0.0, 0.0, 0.0], [3.0, 5.0, 0.0]])
     rays_d = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
@@ -115,11 +114,11 @@ def test_march_by_hand(renderer: VolumeRenderer) -> None:
 
 
 @pytest.mark.parametrize("jittered", [False, True])
-def test_numba_marches_as_the_reference(jittered: bool) -> None:
+def test_numba_marches_as_pytorch_in_float64(jittered: bool) -> None:
     rays_o, rays_d = camera_rays(32)
     jitter = draw_jitter(rays_o, torch.Generator().manual_seed(0)) if jittered else None
     ours = NumbaRenderer().march(rays_o, rays_d, half_occupied(), 0.03, jitter)
-    exact = ReferenceRenderer().march(
+    exact = TorchRenderer().march(
         rays_o.double(), rays_d.double(), half_occupied(), 0.03, None if jitter is None else jitter.double()
     )
     # A midpoint within 1e-6 of a cell's face may fall on either side; none of these rays' 40,000 does by
@@ -162,7 +161,7 @@ def loss_of_all_outputs(
 
 @pytest.mark.parametrize("n_channels", [3, 6])
 @pytest.mark.parametrize("opaque", [1.0, 300.0])
-def test_numba_composites_as_the_reference(n_channels: int, opaque: float) -> None:
+def test_numba_composites_as_pytorch_in_float64(n_channels: int, opaque: float) -> None:
     rays_o, rays_d = camera_rays(16)
     samples = NumbaRenderer().march(rays_o, rays_d, half_occupied(), 0.05)
     exact = RaySamples(
@@ -174,7 +173,7 @@ def test_numba_composites_as_the_reference(n_channels: int, opaque: float) -> No
     inputs = [density, colour]
     exact_inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
     loss, outputs = loss_of_all_outputs(NumbaRenderer(), density, colour, samples)
-    exact_loss, exact_outputs = loss_of_all_outputs(ReferenceRenderer(), *exact_inputs, exact)
+    exact_loss, exact_outputs = loss_of_all_outputs(TorchRenderer(), *exact_inputs, exact)
     # float32 accumulates up to 70 samples a ray: some 1e-6 of a value.
     for output, expected in zip(outputs, exact_outputs, strict=True):
         torch.testing.assert_close(output, expected.float(), rtol=2e-5, atol=2e-6)
@@ -183,21 +182,21 @@ def test_numba_composites_as_the_reference(n_channels: int, opaque: float) -> No
         torch.testing.assert_close(gradient, expected.float(), rtol=1e-3, atol=1e-5)
 
 
-def test_the_reference_gradient_is_that_of_differences() -> None:
+def test_pytorchs_gradient_is_that_of_differences() -> None:
     rays_o, rays_d = camera_rays(2)
-    samples = ReferenceRenderer().march(rays_o.double(), rays_d.double(), half_occupied(), 0.2)
+    samples = TorchRenderer().march(rays_o.double(), rays_d.double(), half_occupied(), 0.2)
     torch.manual_seed(3)
     density = (torch.rand(len(samples)).double() * 4).requires_grad_()
     colour = torch.rand(len(samples), 2).double().requires_grad_()
 
     def outputs(density: Tensor, colour: Tensor) -> tuple[Tensor, ...]:
-        render = ReferenceRenderer().composite(density, colour, samples)
+        render = TorchRenderer().composite(density, colour, samples)
         return render.colour, render.opacity, render.depth, render.weights
 
     assert torch.autograd.gradcheck(outputs, (density, colour))
 
 
-@each_maker
+@each_backend
 def test_skipping_empty_cells_changes_nothing(renderer: VolumeRenderer) -> None:
     field = ball(8.0, 0.5)
     grid = all_occupied(8)  # cells of 0.25
@@ -232,24 +231,25 @@ def test_image_is_upright_and_its_depth_lies_along_the_view() -> None:
     torch.testing.assert_close(image.depth, torch.full((1, 8, 8), 2.25), rtol=0, atol=0.006)
 
 
-def test_nan_comes_out() -> None:
+@each_backend
+def test_nan_comes_out(renderer: VolumeRenderer) -> None:
     samples = RaySamples(
         torch.tensor([0, 1]), torch.tensor([1.0, 1.0]), torch.tensor([1.5, 1.5]), torch.tensor([0, 1, 2])
     )
-    render = NumbaRenderer().composite(torch.tensor([float("nan"), 1.0]), torch.ones(2, 1), samples)
+    render = renderer.composite(torch.tensor([float("nan"), 1.0]), torch.ones(2, 1), samples)
     assert render.opacity.isnan().tolist() == [True, False]
 
 
 def test_cuda_without_a_device_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SetupError, match="needs a CUDA device"):
-        make_volume_renderer("cuda")
+        make_volume_renderer("cuda_packages")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA and nerfacc")
-def test_nerfacc_renders_as_the_reference() -> None:
+def test_nerfacc_renders_as_pytorch() -> None:
     pytest.importorskip("nerfacc", reason="needs CUDA and nerfacc")
-    renderer, reference = make_volume_renderer("cuda"), ReferenceRenderer()
+    renderer, reference = make_volume_renderer("cuda_packages"), TorchRenderer()
     rays_o, rays_d = (rays.to("cuda") for rays in camera_rays(16))
     grid = half_occupied().to("cuda")
     ours = renderer.march(rays_o, rays_d, grid, 0.05)
@@ -258,8 +258,8 @@ def test_nerfacc_renders_as_the_reference() -> None:
     density = (torch.rand(len(theirs), device="cuda") * 5).requires_grad_()
     colour = torch.rand(len(theirs), 3, device="cuda").requires_grad_()
     gradients = []
-    for maker in (renderer, reference):
-        loss, _ = loss_of_all_outputs(maker, density, colour, theirs)
+    for backend in (renderer, reference):
+        loss, _ = loss_of_all_outputs(backend, density, colour, theirs)
         gradients.append(torch.autograd.grad(loss, [density, colour]))
     for gradient, expected in zip(*gradients, strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-4)

@@ -16,10 +16,11 @@ from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_enc
 from mpod_pipeline.fields.mlp import MLP, side_by_side
 from mpod_pipeline.fields.stored import Stored, fill, read_stored
 from mpod_pipeline.parameters import Parameters
-from mpod_pipeline.rendering.volume import Maker, OccupancyGrid
+from mpod_pipeline.rendering.backend import Backend, choose_backend
+from mpod_pipeline.rendering.volume import OccupancyGrid
 
 #: Version of the files that are written here, and the kind of file.
-FORMAT_VERSION, KIND = 4, "outline_field"
+FORMAT_VERSION, KIND = 5, "outline_field"
 
 # Corners of a tetrahedron: the four directions in which `OutlineField.normals` looks.
 _TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
@@ -60,15 +61,22 @@ class OutlineField(nn.Module):
     has it.
     """
 
-    def __init__(self, settings: OutlineFieldParameters, maker: Maker = "cpu", *, seed: int = 0) -> None:
-        """The field at its start, the same for the same seed, on the maker's device.
+    def __init__(
+        self,
+        settings: OutlineFieldParameters,
+        backend: Backend | None = None,
+        device: torch.device | str = "cpu",
+        *,
+        seed: int = 0,
+    ) -> None:
+        """The field at its start on a device, the same for the same seed. backend: see `choose_backend`.
 
-        Raises SetupError where the maker's package or device is absent.
+        Raises SetupError where the backend does not work on the device, or its package or the device is absent.
         """
         super().__init__()
         self.settings = settings
-        self.maker: Maker = maker
-        self.encoding = make_hash_encoding(settings.hash_grid, maker, seed=seed)
+        self.backend = choose_backend(backend, device)
+        self.encoding = make_hash_encoding(settings.hash_grid, self.backend, seed=seed)
         inputs = self.encoding.output_dim // 2
         self.network = nn.ModuleDict(
             {
@@ -86,7 +94,19 @@ class OutlineField(nn.Module):
             settings.occupancy_threshold,
             settings.occupancy_decay,
         )
-        self.to("cuda" if maker == "cuda" else "cpu")
+        self.to(device)
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoding.table.device
+
+    def on(self, device: torch.device | str) -> OutlineField:
+        """Itself, or a copy on another device by that device's backend. Raises SetupError where it is absent."""
+        if self.device.type == torch.device(device).type:
+            return self
+        moved = OutlineField(self.settings, device=device)
+        fill(moved._tensors(), self._tensors())
+        return moved
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density [M] per world unit and albedo [M, 3] in [0, 1] at points [M, 3]. Differentiable once."""
@@ -130,18 +150,19 @@ class OutlineField(nn.Module):
 
     def stored(self) -> Stored:
         """The field as it is now, to be saved: all that is needed to render it again."""
-        return Stored.of(KIND, FORMAT_VERSION, self.maker, self.settings, self._tensors())
+        return Stored.of(KIND, FORMAT_VERSION, self.backend, self.settings, self._tensors())
 
     @classmethod
-    def load(cls, path: Path, maker: Maker | None = None) -> OutlineField:
-        """Read what a stored field's `save` wrote, for the maker that made it or another.
+    def load(cls, path: Path) -> OutlineField:
+        """Read what a stored field's `save` wrote, for the backend and the device that made it.
 
         Raises ProductError where the file is missing, damaged or of another version, SetupError as the
         constructor.
         """
         try:
             header, tensors = read_stored(path, KIND, FORMAT_VERSION)
-            field = cls(OutlineFieldParameters.model_validate(header["settings"]), maker or header["maker"])
+            settings = OutlineFieldParameters.model_validate(header["settings"])
+            field = cls(settings, header["backend"], header["device"])
             fill(field._tensors(), tensors)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise ProductError(

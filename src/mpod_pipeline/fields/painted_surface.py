@@ -11,9 +11,8 @@ from torch import Tensor
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.fields.stored import Stored, fill, read_stored
-from mpod_pipeline.rendering.volume import Maker
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KIND = "painted_surface"
 
 
@@ -34,18 +33,18 @@ class PaintedSurface:
             **colours,
             "table": colours["table"].half(),
         }
-        return Stored.of(KIND, FORMAT_VERSION, self.texture.maker, self.texture.settings, tensors)
+        return Stored.of(KIND, FORMAT_VERSION, self.texture.backend, self.texture.settings, tensors)
 
     @classmethod
-    def load(cls, path: Path, maker: Maker | None = None) -> PaintedSurface:
-        """Read what a stored surface's `save` wrote, for the maker that made it or another.
+    def load(cls, path: Path) -> PaintedSurface:
+        """Read what a stored surface's `save` wrote, for the backend and the device that made it.
 
         Raises ProductError where the file is missing, damaged or of another version, SetupError as `OutlineField`.
         """
         try:
             header, tensors = read_stored(path, KIND, FORMAT_VERSION)
             settings = OutlineFieldParameters.model_validate(header["settings"])
-            texture = OutlineField(settings, maker or header["maker"])
+            texture = OutlineField(settings, header["backend"], header["device"])
             fill(_colours(texture), tensors)
             device = texture.encoding.table.device
             return cls(tensors["vertices"].to(device), tensors["faces"].long().to(device), texture)

@@ -1,11 +1,11 @@
-"""What fields are on disk: tensors in one safetensors file, with their maker and settings as its header."""
+"""What fields are on disk: tensors in one safetensors file, with their backend, device and settings as its header."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mpod_pipeline.parameters import Parameters
-from mpod_pipeline.rendering.volume import Maker
+from mpod_pipeline.rendering.backend import BACKENDS, Backend
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,17 @@ class Stored:
 
     @classmethod
     def of(
-        cls, kind: str, format_version: int, maker: Maker, settings: Parameters, tensors: dict[str, Tensor]
+        cls,
+        kind: str,
+        format_version: int,
+        backend: Backend,
+        settings: Parameters,
+        tensors: dict[str, Tensor],
     ) -> Stored:
         header = {
             "format_version": format_version,
-            "maker": maker,
+            "backend": backend,
+            "device": next(iter(tensors.values())).device.type,
             "settings": settings.model_dump(mode="json"),
         }
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -53,8 +59,8 @@ def read_stored(path: Path, kind: str, format_version: int) -> tuple[dict[str, A
         header = json.loads((file.metadata() or {})[kind])
         if header["format_version"] != format_version:
             raise RuntimeError(f"format version {header['format_version']}, not {format_version}")
-        if header["maker"] not in get_args(Maker):
-            raise RuntimeError(f"unknown maker {header['maker']!r}")
+        if header["backend"] not in BACKENDS:
+            raise RuntimeError(f"unknown backend {header['backend']!r}")
         return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 

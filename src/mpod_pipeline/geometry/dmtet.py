@@ -6,7 +6,6 @@ Signed distances are positive inside, in world units.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from mpod_pipeline.errors import ProductError
 from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.geometry.tetrahedra import TetrahedralGrid, box_grid, sign_components
+from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 
@@ -50,10 +50,10 @@ class DMTet(nn.Module):
     tetrahedra: Tensor
     boundary: Tensor
 
-    def __init__(self, grid: TetrahedralGrid, sdf: Tensor, maker: Literal["cpu", "cuda"] = "cpu") -> None:
+    def __init__(self, grid: TetrahedralGrid, sdf: Tensor, backend: Backend = "numba") -> None:
         """sdf: [V], positive inside."""
         super().__init__()
-        self.cell, self.maker = grid.cell, maker
+        self.cell, self.backend = grid.cell, backend
         # not part of the state: at full size they are most of it, and whoever makes the shape again makes them too
         self.register_buffer("grid_vertices", grid.vertices, persistent=False)
         self.register_buffer("tetrahedra", grid.tetrahedra, persistent=False)
@@ -70,7 +70,7 @@ class DMTet(nn.Module):
         is none.
         """
         sdf = torch.where(self.boundary, -self.cell, self.sdf)
-        mesh = marching_tetrahedra(self.vertices(), self.tetrahedra, sdf, self.maker)
+        mesh = marching_tetrahedra(self.vertices(), self.tetrahedra, sdf, self.backend)
         if len(mesh.faces) == 0:
             raise ProductError(NO_SURFACE)
         return mesh
@@ -84,7 +84,7 @@ class DMTet(nn.Module):
         *,
         masks: Tensor | None = None,
         cameras: Cameras | None = None,
-        maker: Literal["cpu", "cuda"] = "cpu",
+        backend: Backend = "numba",
     ) -> DMTet:
         """The surface of a density field, on a grid fitted to its extent.
 
@@ -117,10 +117,7 @@ class DMTet(nn.Module):
             level = _best_level(samples, _mask_agreement(ask, bound, masks.cpu().float(), cameras.to("cpu")))
         grid = _fitted_grid(_without_crumbs(samples > level), bound, resolution)
         sdf = _as_distances(_tidy(_above(ask(grid.vertices), level), grid), grid)
-        moved = TetrahedralGrid(
-            grid.vertices.to(device), grid.tetrahedra.to(device), grid.boundary.to(device), grid.cell
-        )
-        return cls(moved, sdf.to(device), maker).to(device)
+        return cls(grid.to(device), sdf.to(device), backend)
 
 
 def _best_level(samples: NDArray[np.float32], agreement: Callable[[float], float]) -> float:

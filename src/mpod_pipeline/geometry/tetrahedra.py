@@ -43,6 +43,10 @@ class TetrahedralGrid:
     boundary: Tensor
     cell: float
 
+    def to(self, device: torch.device | str) -> TetrahedralGrid:
+        vertices, tetrahedra, boundary = self.vertices, self.tetrahedra, self.boundary
+        return TetrahedralGrid(vertices.to(device), tetrahedra.to(device), boundary.to(device), self.cell)
+
 
 def _lattice(counts: NDArray) -> NDArray:
     """All integer points of [0, counts), the last axis fastest: [N, 3]."""

@@ -32,6 +32,7 @@ from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior
+from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.report import Report
@@ -58,7 +59,9 @@ class DetailParameters(Parameters):
     """Stage 2. Angles in degrees, lengths in world units."""
 
     steps: PositiveInt = 80
-    maker: Literal["cpu", "cuda"] = "cpu"
+    backend: Backend | None = Field(
+        None, description="whose kernels draw meshes; null: numba on the CPU, torch on any other device"
+    )
     grid_resolution: PositiveInt = 56
     resolution: PositiveInt = 128
     sdf_learning_rate: PositiveFloat = 2e-3
@@ -118,11 +121,12 @@ def refine_detail(
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
+    device = prior.device
+    field = field.on(device)
     shape = start_shape(field, masks, p)
-    device = shape.sdf.device
     photo_camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
     outline_colours = OutlineColours.of(
-        field, shape.mesh().detach(), mask_views(masks).to(device), photo_camera
+        field, shape.mesh().detach(), mask_views(masks).to(device), photo_camera, shape.backend
     )
     texture = outline_colours.start_texture(field, generator)
     optimizer = torch.optim.Adam(
@@ -178,14 +182,13 @@ def refine_detail(
 
 def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:
     """DMTet from the outline's density, at the level whose silhouettes are the masks'. Raises ProductError if empty."""
-    device = next(field.network.parameters()).device
     return DMTet.from_density(
         field.density,
         field.settings.bound,
         p.grid_resolution,
-        masks=torch.from_numpy(masks.mask.astype(np.float32)).to(device),
+        masks=torch.from_numpy(masks.mask.astype(np.float32)).to(field.device),
         cameras=mask_views(masks),
-        maker=p.maker,
+        backend=choose_backend(p.backend, field.device),
     )
 
 
@@ -224,7 +227,8 @@ def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParamet
 
     Colour is asked where the surface is, without a gradient to where: silhouettes move the shape, pixels paint it.
     """
-    raster = rasterize(mesh.vertices, mesh.faces, mesh.vertices.detach(), cameras, p.resolution, p.maker)
+    backend = choose_backend(p.backend, texture.device)
+    raster = rasterize(mesh.vertices, mesh.faces, mesh.vertices.detach(), cameras, p.resolution, backend)
     seen = raster.opacity.detach() > 0
     surface = raster.attributes[seen].detach()
     colour = torch.ones_like(raster.attributes)

@@ -198,7 +198,7 @@ def draw_field(field: OutlineField, cameras: Cameras, resolution: int) -> tuple[
         cameras.to(device),
         resolution,
         field.occupancy,
-        make_volume_renderer(field.maker),
+        make_volume_renderer(field.backend),
         step_size=4.0 / resolution,
     )
     return on_background(image.colour, image.opacity, 1.0).clamp(0, 1).cpu(), image.opacity.cpu()

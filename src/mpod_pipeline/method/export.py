@@ -13,6 +13,7 @@ from mpod_pipeline.geometry.mesh import Mesh, simplify
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.photo_texture import with_photo
 from mpod_pipeline.parameters import LongSideM, Parameters
+from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 
 
@@ -39,5 +40,9 @@ def export_model(
     p = parameters
     mesh = simplify(Mesh(surface.vertices, surface.faces), p.triangles)
     camera = Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device)
-    colour = with_photo(surface.texture.colour, mesh, cutout, camera, surface.texture.maker)
+    texture = surface.texture
+    backend: Backend = (
+        "numba" if texture.backend == "numba" else "torch"
+    )  # one picture is not worth a package
+    colour = with_photo(texture.colour, mesh, cutout, camera, backend)
     return bake(mesh, colour, p.texture_size)

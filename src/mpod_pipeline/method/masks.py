@@ -54,7 +54,7 @@ def export_masks(field: OutlineField, parameters: MaskParameters) -> OutlineMask
         cameras.to(device),
         parameters.resolution,
         field.occupancy,
-        make_volume_renderer(field.maker),
+        make_volume_renderer(field.backend),
         step_size=parameters.step_size,
     )
     opacity = image.opacity.cpu().numpy().astype(np.float32)

@@ -20,9 +20,9 @@ from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.parameters import ElevationRangeDeg, Parameters, PhotoElevationDeg
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
+from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import (
-    Maker,
     draw_jitter,
     make_volume_renderer,
     on_background,
@@ -52,7 +52,9 @@ class OutlineParameters(Parameters):
         occupancy_threshold=2.0,
         occupancy_decay=0.5,
     )
-    maker: Maker = "cpu"
+    backend: Backend | None = Field(
+        None, description="whose kernels render; null: numba on the CPU, torch on any other device"
+    )
     resolutions: tuple[PositiveInt, ...] = Field(
         (48, 64), min_length=1, description="one after another, in equal shares of the steps"
     )
@@ -98,9 +100,9 @@ def optimize_outline(
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
-    field = OutlineField(p.field, p.maker, seed=seed)
-    device = next(field.network.parameters()).device
-    renderer = make_volume_renderer(p.maker)
+    device = prior.device
+    field = OutlineField(p.field, p.backend, device, seed=seed)
+    renderer = make_volume_renderer(field.backend)
     condition = prior.encode_photo(reference_view(cutout, prior.image_size).picture, p.photo_elevation_deg)
     references = {r: reference_view(cutout, r) for r in set(p.resolutions)}
 

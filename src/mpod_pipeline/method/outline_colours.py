@@ -16,6 +16,7 @@ from torch import Tensor
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.method.photo_texture import facing_cosine
+from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
@@ -39,20 +40,27 @@ class OutlineColours:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, field: OutlineField, mesh: Mesh, cameras: Cameras, photo_camera: Cameras) -> OutlineColours:
+    def of(
+        cls,
+        field: OutlineField,
+        mesh: Mesh,
+        cameras: Cameras,
+        photo_camera: Cameras,
+        backend: Backend = "numba",
+    ) -> OutlineColours:
         """The field on white as cameras see it, at the points of the mesh that lie under the pixels, but for those that
-        face the photo's camera.
+        face the photo's camera. backend: the rasteriser's.
         """
         image = render_image(
             field,
             cameras,
             RESOLUTION,
             field.occupancy,
-            make_volume_renderer(field.maker),
+            make_volume_renderer(field.backend),
             step_size=4.0 / RESOLUTION,
         )
         attributes = torch.cat([mesh.vertices, mesh.vertex_normals()], dim=1)
-        raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, RESOLUTION, field.maker)
+        raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, RESOLUTION, backend)
         points, normals = raster.attributes.split(3, dim=-1)
         turned = facing_cosine(points, normals, photo_camera) < FACING
         chosen = turned & (raster.face_index >= 0) & (image.opacity > 0.5)

@@ -7,7 +7,6 @@ shows in full is known, so a baked texture takes it from there, and leaves to th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
 from mpod_pipeline.geometry.mesh import Mesh
+from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 
@@ -36,14 +36,14 @@ def with_photo(
     mesh: Mesh,
     cutout: NDArray[np.uint8],
     camera: Cameras,
-    maker: Literal["cpu", "cuda"] = "cpu",
+    backend: Backend = "numba",
 ) -> Callable[[Tensor], Tensor]:
     """Colours [N, 3] of surface points [N, 3]: the cutout's [S, S, 4] where its camera sees them well, ``colour`` where
     it does not, and a blend between.
     """
     size = len(cutout)
     position, normal = mesh.vertices, mesh.vertex_normals()
-    raster = rasterize(mesh.vertices, mesh.faces, torch.cat([position, normal], dim=1), camera, size, maker)
+    raster = rasterize(mesh.vertices, mesh.faces, torch.cat([position, normal], dim=1), camera, size, backend)
     position, normal = raster.attributes[0].split(3, dim=-1)
     facing = ((facing_cosine(position, normal, camera) - SLANT) / (FACING - SLANT)).clamp(0, 1)  # [S, S]
     share = facing * torch.from_numpy(_sureness(raster.depth[0].cpu().numpy(), cutout)).to(facing)

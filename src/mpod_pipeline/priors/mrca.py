@@ -46,12 +46,14 @@ class TokenMask:
 
 
 class RectifiedAttention(AttentionProcessor):
-    """Cross-attention with the token mask's bias on the scores."""
+    """Cross-attention with the token mask's bias on the scores, while there is a mask."""
 
-    def __init__(self, token_mask: TokenMask) -> None:
+    def __init__(self, token_mask: TokenMask | None = None) -> None:
         self.token_mask = token_mask
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        if self.token_mask is None:
+            return super().attend(query, key, value, scale)
         bias = self.token_mask.bias(query.shape[2], key.shape[2], query.dtype)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
 
@@ -59,17 +61,25 @@ class RectifiedAttention(AttentionProcessor):
 @contextmanager
 def rectified_attention(unet: UNet2DConditionModel, token_mask: TokenMask | None) -> Iterator[None]:
     """Rectify all cross-attention layers of ``unet`` for the moment; nothing changes without a mask."""
-    if token_mask is None:
-        yield
-        return
-    layers: list[Any] = [module for name, module in unet.named_modules() if name.endswith(".attn2")]
-    before = [layer.processor for layer in layers]
-    rectified = RectifiedAttention(token_mask)
-    # Not by diffusers' `set_attn_processor`, which takes as long as a small U-Net's own work.
-    for layer in layers:
-        layer.processor = rectified
+    processor = rectifiable(unet)
+    processor.token_mask = token_mask
     try:
         yield
     finally:
-        for layer, processor in zip(layers, before, strict=True):
-            layer.processor = processor
+        processor.token_mask = None
+
+
+def rectifiable(unet: UNet2DConditionModel) -> RectifiedAttention:
+    """The one processor of all cross-attention layers of ``unet``, set at the first call.
+
+    It stays, so that a compiled U-Net stays valid from one mask to the next.
+    """
+    layers: Iterator[Any] = (module for name, module in unet.named_modules() if name.endswith(".attn2"))
+    first = next(layers)
+    if not isinstance(first.processor, RectifiedAttention):
+        first.processor = RectifiedAttention()
+        # Not by diffusers' `set_attn_processor`, which takes as long as a small U-Net's own work.
+        for layer in layers:
+            layer.processor = first.processor
+    processor: RectifiedAttention = first.processor
+    return processor

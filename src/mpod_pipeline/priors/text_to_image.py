@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.latents import GradientScale, encode_pictures, resize
-from mpod_pipeline.priors.mrca import TokenMask, rectified_attention
+from mpod_pipeline.priors.mrca import TokenMask, rectifiable, rectified_attention
 from mpod_pipeline.priors.networks import dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule
 
@@ -46,6 +46,7 @@ class TextToImagePrior(nn.Module):
         super().__init__()
         self.vae, self.text_encoder, self.unet = vae, text_encoder, unet
         self.tokenizer, self.schedule = tokenizer, schedule
+        rectifiable(unet)
         self.requires_grad_(False).eval()
 
     @property

@@ -1,22 +1,26 @@
-"""Which maker encodes."""
+"""Which backend encodes."""
 
 from __future__ import annotations
 
 from mpod_pipeline.fields.hash_encoding.interface import HashEncoding, HashGridParameters
-from mpod_pipeline.rendering.volume import Maker
+from mpod_pipeline.rendering.backend import Backend
 
 
 def make_hash_encoding(
-    parameters: HashGridParameters, maker: Maker = "cpu", *, seed: int = 0
+    parameters: HashGridParameters, backend: Backend = "numba", *, seed: int = 0
 ) -> HashEncoding:
-    """The hash encoding by the maker of a device, its table drawn from `seed`.
+    """The hash encoding by a backend, its table drawn from `seed`.
 
-    Raises SetupError where the maker's package or device is absent.
+    Raises SetupError where the backend's package or device is absent.
     """
-    if maker == "cuda":
+    if backend == "cuda_packages":
         from mpod_pipeline.fields.hash_encoding.tinycudann_ import TinyCudaHashEncoding
 
         return TinyCudaHashEncoding(parameters, seed)
+    if backend == "torch":
+        from mpod_pipeline.fields.hash_encoding.torch_ import TorchHashEncoding
+
+        return TorchHashEncoding(parameters, seed)
     from mpod_pipeline.fields.hash_encoding.numba_ import NumbaHashEncoding
 
     return NumbaHashEncoding(parameters, seed)

@@ -1,4 +1,4 @@
-"""The multi-resolution hash encoding of Instant-NGP (Mueller et al., 2022): what every maker of it provides.
+"""The multi-resolution hash encoding of Instant-NGP (Mueller et al., 2022): what every backend of it provides.
 
 A level is a grid over the unit cube whose vertices carry ``features_per_level`` learned numbers; a point's
 feature is the trilinear interpolation of its cell's eight corners, and the levels' features stand side by
@@ -6,7 +6,7 @@ side. A level whose vertices fit the table is stored densely; a finer one shares
 spatial hash ``(x * 1) xor (y * 2654435761) xor (z * 805459861)``, modulo the table's size.
 
 Grid scale, rounding, order of entries and the table's start are tiny-cuda-nn's
-(``include/tiny-cuda-nn/encodings/grid.h``), so a table means the same function with every maker.
+(``include/tiny-cuda-nn/encodings/grid.h``), so a table means the same function with every backend.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ class _HashEncode(torch.autograd.Function):
 
 
 class NumbaHashEncoding(HashEncoding):
-    """The CPU's maker: float32, deterministic whatever the number of threads."""
+    """The CPU's kernels: float32, deterministic whatever the number of threads."""
 
     def __init__(self, parameters: HashGridParameters, seed: int = 0) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from mpod_pipeline.fields.tinycudann_package import load_tinycudann
 
 
 class TinyCudaHashEncoding(HashEncoding):
-    """The GPU's maker, in float32 (as threestudio has it): in half precision small gradients become nought."""
+    """tiny-cuda-nn's kernels, in float32 (as threestudio has it): in half precision small gradients become nought."""
 
     def __init__(self, parameters: HashGridParameters, seed: int = 0) -> None:
         super().__init__()

@@ -22,12 +22,13 @@ from mpod_pipeline.geometry.mesh import Mesh
 def marching_tetrahedra(vertices: Tensor, tetrahedra: Tensor, sdf: Tensor) -> Mesh:
     """See ``mpod_pipeline.geometry.marching_tetrahedra.marching_tetrahedra``."""
     if not torch.cuda.is_available():
-        raise SetupError("Marching tetrahedra's maker 'cuda' needs a CUDA device; choose the maker 'cpu'.")
+        raise SetupError("kaolin needs a CUDA device; choose the backend 'torch', which needs none.")
     try:
         from kaolin.ops.conversions import marching_tetrahedra as march
     except ImportError as error:
         raise SetupError(
-            "Marching tetrahedra's maker 'cuda' needs kaolin: install it (docs/gpu.md), or choose the maker 'cpu'."
+            "The backend 'cuda_packages' marches tetrahedra with kaolin: install it (docs/gpu.md), or choose the "
+            "backend 'torch', which does not need it."
         ) from error
     (surface,), (faces,) = march(vertices[None], tetrahedra.long(), sdf[None])
     return Mesh(surface, faces.flip(1))

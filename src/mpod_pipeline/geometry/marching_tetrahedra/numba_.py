@@ -14,26 +14,8 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline.compiled import njit
+from mpod_pipeline.geometry.marching_tetrahedra.cases import COUNTS, ORDERS, crossings
 from mpod_pipeline.geometry.mesh import Mesh
-
-
-def _cases() -> tuple[np.ndarray, np.ndarray]:
-    """For each set of inside vertices (bit i: vertex i): an even order of the four, and how many are inside.
-
-    In it the inside vertices come first; where three are inside, the outside one does.
-    """
-    even = [(0, 1, 2, 3), (1, 0, 3, 2), (2, 0, 1, 3), (3, 0, 2, 1)]
-    even += [(0, 2, 3, 1), (0, 3, 1, 2), (1, 2, 0, 3), (1, 3, 2, 0), (2, 3, 0, 1)]
-    orders, counts = np.zeros((16, 4), np.int32), np.zeros(16, np.int32)
-    for case in range(1, 15):
-        inside = {i for i in range(4) if case >> i & 1}
-        first = inside if len(inside) < 3 else set(range(4)) - inside
-        orders[case] = next(order for order in even if set(order[: len(first)]) == first)
-        counts[case] = len(inside)
-    return orders, counts
-
-
-_ORDERS, _COUNTS = _cases()
 
 
 @njit(nogil=True, cache=True)
@@ -115,9 +97,5 @@ def marching_tetrahedra(vertices: Tensor, tetrahedra: Tensor, sdf: Tensor) -> Me
     active, cases = _active(corners, inside)
     # a surface has about one crossing per active tetrahedron: the table stays half empty even at two
     table_size = 1 << max(8, int(4 * len(active)).bit_length())
-    faces, crossed = _triangulate(corners, active, cases, _ORDERS, _COUNTS, table_size)
-    edges = torch.from_numpy(crossed).long()
-    a, b = edges.unbind(dim=1)
-    at_a, at_b = sdf[a, None], sdf[b, None]
-    positions = (vertices[a] * at_b - vertices[b] * at_a) / (at_b - at_a)
-    return Mesh(positions, torch.from_numpy(faces))
+    faces, crossed = _triangulate(corners, active, cases, ORDERS, COUNTS, table_size)
+    return Mesh(crossings(vertices, sdf, torch.from_numpy(crossed).long()), torch.from_numpy(faces))

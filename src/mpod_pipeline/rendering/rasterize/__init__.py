@@ -1,16 +1,14 @@
 """Mesh rasterising: triangles seen by cameras, differentiable in vertices and attributes.
 
-Two makers share one interface: ``cpu`` is our own Numba kernel, ``cuda`` is kaolin's DIB-R. ``reference.py``
-is the CPU's mathematics by brute force in PyTorch, for tests.
+Three backends share one interface: our own Numba kernels on the CPU, plain PyTorch on any device with the same
+definitions to the pixel, and kaolin's DIB-R on CUDA. ``reference.py`` is these definitions by brute force, for tests.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize.numba_ import rasterize_numpy
 from mpod_pipeline.rendering.rasterize.raster import Raster
@@ -24,7 +22,7 @@ def rasterize(
     attributes: Tensor,
     cameras: Cameras,
     resolution: int,
-    maker: Literal["cpu", "cuda"] = "cpu",
+    backend: Backend = "numba",
 ) -> Raster:
     """Rasterise one mesh from every camera.
 
@@ -32,14 +30,16 @@ def rasterize(
     culled). attributes: [V, C]. resolution: height and width of the frame in pixels. Faces with a vertex
     nearer than 0.01 in front of a camera, or behind it, are dropped from that camera's picture, not
     clipped. The edges of a surface in front of another one are sharp and carry no gradient; those against
-    the background do. Raises SetupError for an unknown maker, or where the CUDA maker's package is absent.
+    the background do. Raises SetupError where the backend's package or device is absent.
     """
-    if maker == "cpu":
-        from mpod_pipeline.rendering.rasterize import numba_
-
-        return numba_.rasterize(vertices, faces, attributes, cameras, resolution)
-    if maker == "cuda":
+    if backend == "cuda_packages":
         from mpod_pipeline.rendering.rasterize import kaolin_
 
         return kaolin_.rasterize(vertices, faces, attributes, cameras, resolution)
-    raise SetupError(f"The rasteriser's maker is 'cpu' or 'cuda', not {maker!r}.")
+    if backend == "torch":
+        from mpod_pipeline.rendering.rasterize import torch_
+
+        return torch_.rasterize(vertices, faces, attributes, cameras, resolution)
+    from mpod_pipeline.rendering.rasterize import numba_
+
+    return numba_.rasterize(vertices, faces, attributes, cameras, resolution)

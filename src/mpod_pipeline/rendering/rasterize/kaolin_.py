@@ -1,4 +1,4 @@
-"""The CUDA rasteriser: kaolin's DIB-R (Chen et al. 2019), with its own CUDA backend.
+"""A rasteriser for CUDA: kaolin's DIB-R (Chen et al. 2019), with its own CUDA backend.
 
 Signature, from kaolin/render/mesh/dibr.py (commit 9cf895aa of NVIDIAGameWorks/kaolin)::
 
@@ -14,6 +14,8 @@ there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -45,15 +47,30 @@ def rasterize(
 ) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``."""
     if not torch.cuda.is_available():
-        raise SetupError("Rasterising's maker 'cuda' needs a CUDA device; choose the maker 'cpu'.")
+        raise SetupError("kaolin needs a CUDA device; choose the backend 'torch', which needs none.")
     try:
         from kaolin.render.mesh import dibr_rasterization
     except ImportError as error:
         raise SetupError(
-            "Rasterising's maker 'cuda' needs kaolin: install it (docs/gpu.md), or choose the maker 'cpu'."
+            "The backend 'cuda_packages' rasterises with kaolin: install it (docs/gpu.md), or choose the backend "
+            "'torch', which does not need it."
         ) from error
-    corners = cameras.project(vertices)[:, faces]  # [B, F, 3, 3]
-    depth = corners[..., 2]  # [B, F, 3]
+    # Camera by camera: of a fine mesh each takes some 100 MB.
+    views = [_view(vertices, faces, attributes, camera, resolution, dibr_rasterization) for camera in cameras]
+    return Raster(*(torch.cat(pictures) for pictures in zip(*views, strict=True)))
+
+
+def _view(
+    vertices: Tensor,
+    faces: Tensor,
+    attributes: Tensor,
+    camera: Cameras,
+    resolution: int,
+    dibr_rasterization: Callable[..., tuple[Tensor, Tensor, Tensor]],
+) -> tuple[Tensor, ...]:
+    """What one camera sees, in the order of `Raster`."""
+    corners = camera.project(vertices)[:, faces]  # [1, F, 3, 3]
+    depth = corners[..., 2]  # [1, F, 3]
     in_front = (depth >= NEAR).all(dim=-1)
     inverse_depth = 1 / torch.where(in_front[..., None], depth, torch.ones_like(depth))
     features = torch.cat(
@@ -74,7 +91,7 @@ def rasterize(
     extended, defined = _extend(pictures.permute(0, 3, 1, 2), covered)
     interpolated, pixel_inverse_depth = extended[:, :-1], extended[:, -1:]
     defined_depth = torch.where(defined > 0, pixel_inverse_depth, torch.ones_like(pixel_inverse_depth))
-    return Raster(
+    return (
         (interpolated / defined_depth).permute(0, 2, 3, 1),
         opacity * defined[:, 0],
         face_index.int(),

@@ -1,10 +1,9 @@
 """Volume rendering of a radiance field: marching through occupied cells and compositing (paper Eq. 3-5).
 
-One interface, a maker for the CPU (Numba) and one for CUDA (nerfacc).
+One interface, made by Numba on a CPU, by plain PyTorch anywhere, by nerfacc on CUDA.
 """
 
 from mpod_pipeline.rendering.volume.interface import (
-    Maker,
     RaySamples,
     VolumeRender,
     VolumeRenderer,
@@ -22,7 +21,6 @@ from mpod_pipeline.rendering.volume.render import (
 
 __all__ = [
     "Field",
-    "Maker",
     "OccupancyGrid",
     "RaySamples",
     "VolumeImage",

@@ -1,4 +1,4 @@
-"""What every maker of volume rendering provides: marching through the occupied cells, and compositing.
+"""What every backend of volume rendering provides: marching through the occupied cells, and compositing.
 
 Distances ``t`` are measured along unit ray directions, in world units; densities are per world unit.
 """
@@ -6,15 +6,12 @@ Distances ``t`` are measured along unit ray directions, in world units; densitie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
-
-#: Whose kernels work: our own on the CPU, or the CUDA packages.
-Maker = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)

@@ -22,26 +22,26 @@ from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
 
 def _nerfacc() -> ModuleType:
     if not torch.cuda.is_available():
-        raise SetupError("Volume rendering's maker 'cuda' needs a CUDA device; choose the maker 'cpu'.")
+        raise SetupError("nerfacc needs a CUDA device; choose the backend 'torch', which needs none.")
     try:
         import nerfacc
         from nerfacc.cuda._backend import _C  # compiled here at the first import of it on a machine
     except (ImportError, OSError, RuntimeError) as error:
         raise SetupError(
-            "Volume rendering's maker 'cuda' needs nerfacc, and its CUDA part did not build or load "
-            f"({error}): see docs/gpu.md, or choose the maker 'cpu'."
+            "The backend 'cuda_packages' renders rays with nerfacc, whose CUDA part did not build or load "
+            f"({error}): see docs/gpu.md, or choose the backend 'torch', which does not need it."
         ) from error
     if _C is None:
         raise SetupError(
             "nerfacc compiles its CUDA part on this machine and finds no nvcc: install the CUDA toolkit of "
-            "PyTorch's version (docs/gpu.md), or choose the maker 'cpu'."
+            "PyTorch's version (docs/gpu.md), or choose the backend 'torch'."
         )
     module: ModuleType = nerfacc
     return module
 
 
 class NerfaccRenderer:
-    """The GPU's maker."""
+    """nerfacc's kernels."""
 
     def __init__(self) -> None:
         self._nerfacc = _nerfacc()

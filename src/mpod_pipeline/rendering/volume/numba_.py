@@ -165,7 +165,7 @@ class _Composite(torch.autograd.Function):
 
 
 class NumbaRenderer:
-    """The CPU's maker: float32, deterministic."""
+    """The CPU's kernels: float32, deterministic."""
 
     @torch.no_grad()
     def march(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.volume.interface import Maker, VolumeRender, VolumeRenderer
+from mpod_pipeline.rendering.volume.interface import VolumeRender, VolumeRenderer
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
 
 #: Points in the world [M, 3] -> density [M] and colour [M, C].
@@ -25,12 +26,16 @@ class VolumeImage:
     depth: Tensor  # [B, H, W], along the viewing direction; 0 where nothing was seen
 
 
-def make_volume_renderer(maker: Maker = "cpu") -> VolumeRenderer:
-    """The volume renderer of a maker. Raises SetupError where its package or device is absent."""
-    if maker == "cuda":
+def make_volume_renderer(backend: Backend = "numba") -> VolumeRenderer:
+    """The volume renderer of a backend. Raises SetupError where its package or device is absent."""
+    if backend == "cuda_packages":
         from mpod_pipeline.rendering.volume.nerfacc_ import NerfaccRenderer
 
         return NerfaccRenderer()
+    if backend == "torch":
+        from mpod_pipeline.rendering.volume.torch_ import TorchRenderer
+
+        return TorchRenderer()
     from mpod_pipeline.rendering.volume.numba_ import NumbaRenderer
 
     return NumbaRenderer()
