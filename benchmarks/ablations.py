@@ -5,8 +5,8 @@
     python benchmarks/ablations.py detail --products 6
     python benchmarks/ablations.py priors --products 6
 
-Prints a Markdown table; every product's scores are kept under ``--results`` as they come, and are not made again, so
-that it can be stopped and gone on with. Its tables in docs/ablations.md name it. The products are of the
+Prints a Markdown table; every product's outline and scores are kept under ``--results`` as they come, and are not made
+again, so that it can be stopped and gone on with. Its tables in docs/ablations.md name it. The products are of the
 validation split: settings are chosen by them.
 """
 
@@ -16,7 +16,7 @@ import argparse
 import json
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,9 +29,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.pipelines.score_priors.nodes import road_products
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
-from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product
+from mpod_pipeline.pipelines.score_priors.road import Outlined, Road, finish_product, outline_product
+from mpod_pipeline.synthesis.views import scene_of
 
 Choices = dict[str, dict[str, Any]]
 
@@ -106,6 +109,8 @@ SCORES = [
     "silhouette_iou",
     "chamfer",
     "photo_psnr",
+    "feature_distance_efficientnet_lite0",
+    "sharpness",
     "similarity_efficientnet_lite0",
     "mvc_efficientnet_lite0",
     "cx_efficientnet_lite0",
@@ -181,16 +186,40 @@ def scores_of_product(
         settings = {"trained": name != UNTRAINED, "weights": weights, "parameters": p.model_dump(mode="json")}
         file = results / f"{member[0]}-{fingerprint({'product': member, 'seed': seed, **settings})[:16]}.json"
         if not file.exists():
-            outline_of = (name == UNTRAINED, p.textual_inversion, p.outline, p.masks)
+            outline_of = {
+                **settings,
+                "parameters": p.model_dump(mode="json", include={"textual_inversion", "outline", "masks"}),
+            }
             if outlined is None or outline_of != outlined_by:
-                outlined, outlined_by = outline_product(*member, road, p, seed, lambda *_: None), outline_of
-            made = finish_product(outlined, road, p, seed, lambda *_: None)
+                key = fingerprint({"product": member, "seed": seed, **outline_of})[:16]
+                outlined_by = outline_of
+                make = partial(outline_product, *member, road, p, seed, no_report)
+                outlined = kept_outline(results / f"{member[0]}-{key}", make, *member)
+            made = finish_product(outlined, road, p, seed, no_report)
             Image.fromarray(np.concatenate([made.pictures.sheet, made.pictures.normals])).save(
                 file.with_suffix(".png")
             )
             file.write_text(json.dumps({"choice": name, **made.scores}))
         scores.append(json.loads(file.read_text()))
     return scores
+
+
+def no_report(step: int, steps: int, losses: dict[str, float]) -> None:
+    pass
+
+
+def kept_outline(place: Path, make: Callable[[], Outlined], family: str, product_seed: int) -> Outlined:
+    """What was kept at a place, or what ``make`` makes, kept."""
+    field, rest = place.with_suffix(".safetensors"), place.with_suffix(".pt")
+    if not rest.exists():
+        made = make()
+        made.field.stored().save(field)
+        others = {name: getattr(made, name) for name in ("seen_from", "cutout", "token", "seconds")}
+        torch.save({**others, "masks": vars(made.masks)}, rest)
+    kept = torch.load(rest, weights_only=False)
+    masks = OutlineMasks(**kept.pop("masks"))
+    scene, _ = scene_of(family, product_seed)
+    return Outlined(family=family, scene=scene, field=OutlineField.load(field), masks=masks, **kept)
 
 
 def main() -> None:

@@ -165,6 +165,7 @@ def test_the_whole_road_goes_through_pytorchs_backend_on_a_cpu(photos: Path, tmp
 @pytest.mark.slow
 def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, tmp_path: Path) -> None:
     settings = f"photos={photos},workspace={tmp_path / 'workspace'},textual_inversion.steps=1000000"
+    settings += ",textual_inversion.looks=2000"  # or it would end by itself
     settings += ",batch.checkpoint_every_seconds=0"
     command = [sys.executable, "-m", "kedro", "run", "--nodes=segment,learn_tokens", f"--params={settings}"]
     command += ["--env=nightly"]  # whose log is quiet: no bar of any library, no line but warnings

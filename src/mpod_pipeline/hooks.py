@@ -164,6 +164,7 @@ def _standing_failures(history: History) -> Iterator[Record]:
 #: Where people look, by the catalog's name.
 PLACES = {
     "cutouts": "cutouts",
+    "words": "words",
     "GLBs": "meshes",
     "pictures": "turntables",
     "normals": "normals",

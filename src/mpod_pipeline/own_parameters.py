@@ -15,7 +15,12 @@ P = TypeVar("P", bound=Parameters)
 
 def known_to(parameters: Parameters, settings: Mapping[str, str]) -> dict[str, float | str]:
     """Those of a product's settings that the stage has parameters for; numbers as such, however they are written."""
-    return {name: _number(text) for name, text in settings.items() if name in type(parameters).model_fields}
+    fields = type(parameters).model_fields
+    return {
+        name: text if fields[name].annotation is str else _number(text)
+        for name, text in settings.items()
+        if name in fields
+    }
 
 
 def with_own(parameters: P, own: Mapping[str, float | str]) -> P:

@@ -22,6 +22,7 @@ from mpod_pipeline.geometry.dmtet import DMTet
 from mpod_pipeline.geometry.tetrahedra import box_grid
 from mpod_pipeline.method.evaluation import load_encoders
 from mpod_pipeline.method.segmentation import load_segmentation_models
+from mpod_pipeline.method.textual_inversion import check_words
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors import load_mask_controlnet, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.rendering.backend import Backend, choose_backend
@@ -150,6 +151,8 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
     torch.cuda.empty_cache()  # of the models looked at before
     free = free_memory(device)
     prior = load(weights.path, device=device)
+    if "learn_tokens" in users:
+        check_words(prior, catalog.load("params:textual_inversion"))
     networks = [prior]
     if "refine_detail" in users and (controlnet := catalog.load("params:detail").controlnet):
         networks.append(load_mask_controlnet(controlnet, prior))

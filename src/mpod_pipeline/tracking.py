@@ -52,7 +52,16 @@ for _name in ("mlflow", "kedro_mlflow"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 #: Datasets whose files are kept with the run.
-FILES = ("meshes", "turntables", "animations", "road_turntables", "novel_view_samples", "caption_samples")
+FILES = (
+    "meshes",
+    "turntables",
+    "animations",
+    "words",
+    "road_turntables",
+    "novel_view_samples",
+    "caption_samples",
+    "word_samples",
+)
 #: A run follows so many products: their curves, models and pictures are in MLflow. Of thousands, nobody could open the
 #: run any more; the workspace has them all.
 FOLLOWED = 100

@@ -14,9 +14,10 @@ from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, is_watertight
 from mpod_pipeline.geometry.texture import draw
-from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.detail import (
     DetailParameters,
+    DetailWeights,
+    Painter,
     draw_masks,
     mask_views,
     novel_view_losses,
@@ -27,14 +28,10 @@ from mpod_pipeline.method.detail import (
 )
 from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, evaluate
 from mpod_pipeline.method.export import ExportParameters, export_model
+from mpod_pipeline.method.inpainting import InpaintingParameters, painted_over
 from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
-from mpod_pipeline.method.textual_inversion import (
-    TextualInversionParameters,
-    denoising_loss,
-    learn_token,
-    looks_at,
-)
 from mpod_pipeline.priors import TextToImagePrior
+from mpod_pipeline.priors.latents import decode_latents
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.method.test_masks import RADIUS, Ball
@@ -73,19 +70,21 @@ def test_the_road_from_field_to_scored_mesh(
     assert float(shape.volume()) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.15)
 
     p = EvaluationParameters(azimuths=3, resolution=32, sheet_resolution=32, surface_points=500)
-    evaluation = evaluate(cutout, field, made, made, Encoders([], []), p)
+    evaluation = evaluate(cutout, field, made, made, Encoders([], [], []), p)
     assert evaluation.scores["silhouette_iou"] == 1.0
     assert evaluation.scores["chamfer"] == 0.0
     assert (evaluation.scores["pieces"], evaluation.scores["watertight"]) == (1, True)
     assert 0 < evaluation.scores["outline_silhouette_iou"] < 1
     assert evaluation.pictures.sheet.shape == evaluation.pictures.normals.shape == (3 * 32, 4 * 32, 3)
     assert evaluation.scores["psnr"] == 60.0 and evaluation.flags == []
+    assert evaluation.scores["sharpness"] == 1.0
 
     in_metres = replace(made, vertices=made.vertices * 0.2)
-    flagged = evaluate(cutout, field, made, in_metres, Encoders([], []), p)
+    flagged = evaluate(cutout, field, made, in_metres, Encoders([], [], []), p)
     (flag,) = flagged.flags
     assert flag.startswith("ground truth not used: ") and "world units" in flag
-    against_truth = {"psnr", "silhouette_iou", "chamfer", "outline_psnr", "outline_silhouette_iou"}
+    against_truth = {"psnr", "silhouette_iou", "sharpness"}
+    against_truth |= {"chamfer", *(f"outline_{name}" for name in against_truth)}
     assert flagged.scores.keys() == evaluation.scores.keys() - against_truth
     assert np.array_equal(flagged.pictures.sheet, evaluation.pictures.sheet)
 
@@ -155,7 +154,8 @@ def test_each_novel_view_meets_its_own_outline(
     masks = export_masks(field, MASKS)
     p = FAST.model_copy(update={"grid_resolution": 32, "mask_guidance": guidance})
     mesh = start_shape(field, masks, p).mesh()
-    prompt, nothing = text_to_image.encode_prompt("a <e>", text_to_image.word_embedding("a")), None
+    painter = Painter.of(text_to_image, text_to_image.word_embedding("a"), p)
+    columns = painter.prompts["front view"].token_columns.tolist()
     shown: list[torch.Tensor] = []
     told: list[TokenMask | None] = []
     encode = text_to_image.encode
@@ -175,7 +175,7 @@ def test_each_novel_view_meets_its_own_outline(
         generator = torch.Generator().manual_seed(seed)
         drawn = draw_masks(masks, p.novel_views, generator)
         seen = render(mesh, field, mask_views(drawn), p)
-        losses = novel_view_losses(field, seen, drawn, text_to_image, prompt, nothing, 0.0, p, generator)
+        losses = novel_view_losses(field, seen, drawn, painter, 0.0, generator)
         return float(losses["novel_view_mask"]) / p.weights.novel_view_mask
 
     turned = replace(masks, mask=np.roll(masks.mask, 1, axis=0))
@@ -185,10 +185,84 @@ def test_each_novel_view_meets_its_own_outline(
             mask = told[-1].mask[0, 0] > 0.5  # type: ignore[union-attr]
             seen = (shown[-1][0] < 0.97).any(dim=0)
             assert (mask & seen).sum() / (mask | seen).sum() > 0.8
-            assert told[-1].columns.tolist() == prompt.token_columns.tolist()  # type: ignore[union-attr]
+            assert told[-1].columns.tolist() == columns  # type: ignore[union-attr]
         else:
             assert told[-1] is None
         assert mask_loss_of(turned, seed) > 0.05
+
+
+@pytest.mark.parametrize("lit", [False, True])
+def test_sds_has_a_gradient_to_colour_and_shape(text_to_image: TextToImagePrior, lit: bool) -> None:
+    """By silhouettes; and where the views are shaded, to the surface that faces the camera, too."""
+    field = Ball(20.0)
+    masks = export_masks(field, MASKS)
+    p = FAST.model_copy(update={"shaded_probability": float(lit)})
+    shape = start_shape(field, masks, p)
+    mesh = shape.mesh()
+    mesh.vertices.retain_grad()
+    generator = torch.Generator().manual_seed(0)
+    front = masks[np.array([0])]
+    painter = Painter.of(text_to_image, text_to_image.word_embedding("a"), p)
+    seen = render(mesh, field, mask_views(front), p)
+    novel_view_losses(field, seen, front, painter, 0.0, generator)["sds"].backward()
+    (table,) = field.encoding.parameters()
+    assert table.grad is not None and table.grad.abs().max() > 0
+    assert shape.sdf.grad is not None and shape.sdf.grad.abs().max() > 0
+    facing = mesh.vertices.detach()[:, 0] > 0.8 * RADIUS
+    assert mesh.vertices.grad is not None and facing.any()
+    assert bool(mesh.vertices.grad[facing].any()) is lit
+
+
+def test_a_painted_target_is_what_the_mesh_comes_to_look_like(
+    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stable Diffusion paints green from all sides, beyond the outline, too; the ball turns green and stays a ball."""
+    painted: list[tuple[int, ...]] = []
+
+    def green(pictures: torch.Tensor, outline: torch.Tensor, *_: object) -> torch.Tensor:
+        painted.append(tuple(pictures.shape))
+        return torch.tensor([0.0, 1.0, 0.0])[:, None, None] * outline + 1 - outline
+
+    monkeypatch.setattr("mpod_pipeline.method.detail.painted_over", green)
+    inpainting = InpaintingParameters(colour=400.0, features=1.0, views=2, every=10)
+    made, losses = some_steps(
+        cutout,
+        Ball(20.0),
+        text_to_image,
+        steps=20,
+        table_learning_rate=0.05,
+        network_learning_rate=0.01,
+        reference_probability=0.0,
+        inpainting=inpainting,
+        weights=DetailWeights(outline_colour=0.0),
+    )
+    assert painted == [(2, 3, 32, 32)] * 2
+    assert losses[-1]["painted_colour"] < 0.5 * losses[0]["painted_colour"]
+    assert losses[-1]["painted_features"] < losses[0]["painted_features"]
+    picture, opacity, _ = draw(made, Cameras.at(180.0, 0.0), 32)
+    red, green_, _ = picture[opacity > 0.9].mean(dim=0)
+    assert green_ > red + 0.3
+
+
+def test_painting_over_stays_near_the_render_and_within_the_outline(text_to_image: TextToImagePrior) -> None:
+    pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    outline = torch.zeros(2, 1, 32, 32)
+    outline[..., 8:24, 8:24] = 1
+    asked: list[int] = []
+    clean = text_to_image.encode(pictures)
+
+    def predict(noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        asked.append(int(timesteps[0]))
+        schedule = text_to_image.schedule
+        noise = (noisy - schedule.alpha(timesteps, noisy) * clean) / schedule.sigma(timesteps, noisy)
+        return schedule.target(clean, noise, timesteps)
+
+    p = InpaintingParameters(noise=0.4, steps=3)
+    painted = painted_over(pictures, outline, text_to_image, predict, p, torch.Generator().manual_seed(0))
+    assert asked[0] == round(0.4 * 999) and len(asked) == 3
+    assert bool((painted * (1 - outline) == 1 - outline).all())
+    inside = decode_latents(text_to_image.vae, clean)[..., 8:24, 8:24]
+    torch.testing.assert_close(painted[..., 8:24, 8:24], inside, atol=0.02, rtol=0)
 
 
 def test_a_pair_stays_a_pair(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
@@ -241,33 +315,3 @@ def test_a_field_without_surface_is_the_products_failure() -> None:
     masks = export_masks(Ball(20.0), MASKS)
     with pytest.raises(ProductError):
         start_shape(Ball(0.0), masks, FAST)
-
-
-def test_a_token_is_learnt_and_nothing_else(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
-) -> None:
-    before = {name: value.clone() for name, value in text_to_image.state_dict().items()}
-    p = TextualInversionParameters(steps=3, batch_size=2)
-    token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
-    assert token.shape == (text_to_image.token_dim,)
-    assert not torch.equal(token, text_to_image.word_embedding("a"))
-    assert torch.equal(token, learn_token(cutout, text_to_image, p, 0, lambda *_: None))
-    assert all(torch.equal(before[name], value) for name, value in text_to_image.state_dict().items())
-
-
-def test_the_learnt_token_tells_more_of_the_photo(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
-) -> None:
-    """Stable Diffusion's loss on looks at the photo and noise that the training did not draw."""
-    p = TextualInversionParameters(steps=60, batch_size=4, learning_rate=0.2, noise=(0.9, 1.0))
-    picture = reference_view(cutout, text_to_image.image_size * 5 // 4).picture
-
-    def loss_of(token: torch.Tensor) -> float:
-        generator = torch.Generator().manual_seed(12345)
-        pictures = looks_at(picture, text_to_image.image_size, 64, generator)
-        with torch.no_grad():
-            return float(denoising_loss(text_to_image, pictures, token, p, generator))
-
-    initial = text_to_image.word_embedding("a")
-    token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
-    assert loss_of(token) < 0.995 * loss_of(initial)

@@ -89,7 +89,7 @@ def test_a_part_that_is_lost_is_flagged(size: float, flags: list[str], cutout: N
         azimuths=2, resolution=32, sheet_resolution=32, surface_points=100, photo_elevation_deg=0.0
     )
     mesh = bake(ball(0.449 * size, 24), lambda points: torch.zeros_like(points), 32)
-    made = evaluate(cutout, Ball(20.0), mesh, None, Encoders([], []), p)
+    made = evaluate(cutout, Ball(20.0), mesh, None, Encoders([], [], []), p)
     assert made.flags == flags
     assert type(made.scores["pieces"]) is int and type(made.scores["watertight"]) is bool
     assert "psnr" not in made.scores

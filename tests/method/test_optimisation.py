@@ -221,6 +221,14 @@ def test_a_loss_that_is_not_in_every_step_counts_where_it_first_comes() -> None:
     assert not has_diverged(drawn)
 
 
+def test_a_loss_without_measure_is_no_sign_of_divergence() -> None:
+    """Score distillation's goes with the noise level, by a factor of a thousand."""
+    history = [{"sds": 10.0**level, "photo": 1.0} for level in (-2, -1, 1, 2, 2, 2, 2)]
+    assert not has_diverged(history)
+    assert has_diverged([{"prior": losses["sds"], "photo": 1.0} for losses in history])
+    assert has_diverged([*history, *[{"sds": 0.0, "photo": 50.0}] * 3])
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """States are good, and written down, after two steps instead of ten."""

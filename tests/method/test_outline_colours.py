@@ -28,7 +28,7 @@ class PaleSkin(Ball):
 def colours() -> tuple[OutlineField, OutlineColours]:
     field, mesh = PaleSkin(SIGMA), ball(RADIUS, 24)
     field.occupancy.update(0, field.density, generator=torch.Generator().manual_seed(0))
-    return field, OutlineColours.of(field, mesh, ALL_ROUND, PHOTO)
+    return field, OutlineColours.of(field, mesh, ALL_ROUND, PHOTO, 96)
 
 
 def test_they_are_those_that_a_ray_sees() -> None:

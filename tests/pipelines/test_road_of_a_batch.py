@@ -87,6 +87,8 @@ CARRIERS: dict[str, Callable[[str], Any]] = {
     "cutouts": picture,
     "cutout_checks": lambda text: {"cutout_confidence": float(len(text)), "flags": ""},
     "tokens": tensor,
+    "word_checks": lambda text: {"word_similarity": float(len(text)), "flags": ""},
+    "words": picture,
     "outline_fields": field,
     "outline_masks": lambda text: {"text": np.array(text)},
     "detail_models": surface,

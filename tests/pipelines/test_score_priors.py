@@ -15,14 +15,17 @@ from torch import Tensor
 
 from mpod_pipeline.datasets import Weights
 from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.method.cutouts import Reference
 from mpod_pipeline.method.evaluation import Evaluation
 from mpod_pipeline.method.turntable import Turntable
 from mpod_pipeline.pipelines.score_priors import nodes
 from mpod_pipeline.pipelines.score_priors.nodes import (
     TRAINED_FAMILIES,
+    colour_error,
     grid,
     linear_classifier,
     members_of,
+    own_and_other_similarity,
     road_products,
     score_novel_views,
     score_product,
@@ -82,6 +85,28 @@ def test_scored_products_are_of_the_split_that_is_asked_for(split: str, tmp_path
         copied = score_product(torch.zeros(2, 3, 32, 32), photograph_product(family, seed, 3, 32))
         row = table[table["group"] == group].iloc[0]
         assert row["copied_psnr"] == pytest.approx(copied["copied_psnr"])
+
+
+def test_other_products_samples_are_told_from_the_own_ones() -> None:
+    right, up = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
+    embeddings = torch.stack(
+        [torch.stack([right, right, up]), torch.stack([up, up, up]), torch.stack([up, right, up])]
+    )
+    own, other = own_and_other_similarity(embeddings)
+    assert own == pytest.approx([0.5, 1.0, 0.5])
+    assert other == pytest.approx([0.25, 0.5, 0.75])
+
+
+def test_the_colour_of_samples_is_that_of_what_they_show() -> None:
+    mask = torch.zeros(8, 8)
+    mask[:4] = 1
+    photo = Reference(torch.where(mask > 0, 0.5, 1.0).expand(3, -1, -1), mask)
+    samples = torch.ones(2, 3, 8, 8)
+    samples[0, :, 3:5] = 0.4  # elsewhere in the frame, and smaller
+    samples[1, :, :2] = 0.6
+    assert colour_error(samples, photo) == pytest.approx(0.0, abs=1e-6)
+    samples[:, 0] -= 0.1 * (samples[:, 0] < 0.9)
+    assert colour_error(samples, photo) == pytest.approx(0.1 / 3**0.5, abs=1e-6)
 
 
 def test_the_classifier_separates_what_can_be_separated() -> None:
@@ -144,7 +169,13 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
     assert table["value"].notna().all()
     assert all(name in result.stdout for name in table["score"])
     samples = [path.name for path in (tmp_path / "08_reporting/priors").glob("*_samples/*.png")]
-    assert sorted(samples) == ["captions.png", "compounds.png", "held-out_family.png", "trained_families.png"]
+    assert sorted(samples) == [
+        "captions.png",
+        "compounds.png",
+        "held-out_family.png",
+        "trained_families.png",
+        "words.png",
+    ]
     assert len(list((tmp_path / "08_reporting/priors/turntables").glob("*.png"))) == 1
 
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -152,5 +183,5 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
     values = dict(zip(table["score"].str.replace(",", "_"), table["value"], strict=True))
     assert run.data.metrics == pytest.approx(values)
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}
-    tables = {f"{what}_scores.csv" for what in ("novel_view", "caption", "road", "prior")}
-    assert tables | {"novel_view_samples", "caption_samples", "road_turntables"} <= kept
+    tables = {f"{what}_scores.csv" for what in ("novel_view", "caption", "word", "road", "prior")}
+    assert tables | {"novel_view_samples", "caption_samples", "word_samples", "road_turntables"} <= kept

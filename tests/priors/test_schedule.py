@@ -8,8 +8,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors.architecture import make_scheduler
-from mpod_pipeline.priors.novel_view import ddim_step, timestep_pairs
-from mpod_pipeline.priors.schedule import NoiseSchedule
+from mpod_pipeline.priors.schedule import NoiseSchedule, ddim_step, denoise, timestep_pairs
 
 STABLE_DIFFUSION = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -81,3 +80,22 @@ def test_the_small_priors_start_from_noise_alone() -> None:
 def test_an_unknown_prediction_type_is_refused() -> None:
     with pytest.raises(SetupError, match="sample"):
         NoiseSchedule.of(DDPMScheduler(prediction_type="sample"))
+
+
+def test_denoising_ends_at_the_picture_that_the_prediction_means() -> None:
+    """From any level, under a predictor that always knows the clean latents."""
+    schedule = NoiseSchedule.of(make_scheduler())
+    clean, noise = torch.randn(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    asked: list[int] = []
+
+    def predict(noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        asked.append(int(timesteps[0]))
+        hidden = (noisy - schedule.alpha(timesteps, noisy) * clean) / schedule.sigma(timesteps, noisy)
+        return schedule.target(clean, hidden, timesteps)
+
+    for start in (1.0, 0.4):
+        top = round(start * (len(schedule) - 1))
+        noisy = schedule.add_noise(clean, noise, torch.full((2,), top))
+        torch.testing.assert_close(denoise(schedule, noisy, predict, 4, start), clean, atol=1e-3, rtol=0)
+        assert asked[0] == top and len(asked) == 4 and asked == sorted(asked, reverse=True)
+        asked.clear()

@@ -25,6 +25,7 @@ class ProductNumbers(Parameters):
 
     photo_elevation_deg: PhotoElevationDeg | None = None
     long_side_m: LongSideM | None = None
+    category: str = ""
 
 
 SETTINGS = tuple(ProductNumbers.model_fields)

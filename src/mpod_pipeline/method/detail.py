@@ -12,6 +12,7 @@ from diffusers import ControlNetModel
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
+from torch.nn.functional import normalize
 from typing_extensions import Self
 
 from mpod_pipeline.checkpoint import Checkpoint
@@ -22,23 +23,34 @@ from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
 from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
 from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.inpainting import (
+    InpaintedViews,
+    InpaintingParameters,
+    painted_over,
+    target_losses,
+)
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
+from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
 from mpod_pipeline.parameters import Parameters, PhotoElevationDeg
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
+from mpod_pipeline.priors.schedule import Predict
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
-from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior
+from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior, view_words
 from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
+from mpod_pipeline.rendering.shading import camera_normals
 from mpod_pipeline.report import Report
 
 #: Settings that stood here before the step `export_models` was one.
 MOVED_TO_EXPORT = {"long_side_m", "triangles", "texture_size"}
+#: Of a shaded view: the share of light from everywhere, and how far from the camera the lamp may stand (1 is 45°).
+AMBIENT, SIDEWAYS = 0.4, 0.5
 
 
 class DetailWeights(Parameters):
@@ -64,6 +76,9 @@ class DetailParameters(Parameters):
     )
     grid_resolution: PositiveInt = 56
     resolution: PositiveInt = 128
+    outline_resolution: PositiveInt = Field(
+        96, description="in which stage 1's colours are looked at, marching 4 world units in as many steps"
+    )
     sdf_learning_rate: PositiveFloat = 2e-3
     table_learning_rate: PositiveFloat = 0.005
     network_learning_rate: PositiveFloat = 1e-3
@@ -77,6 +92,16 @@ class DetailParameters(Parameters):
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
     sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0)
+    shaded_probability: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="of a step in which SDS sees the novel views shaded, so that it moves the surface",
+    )
+    colours_move_surface: bool = Field(
+        False, description="let the pictures' colours move the surface, too, and not its silhouettes alone"
+    )
+    inpainting: InpaintingParameters = InpaintingParameters()
     mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
         "mrca",
         description="how Stable Diffusion learns of the outline: MRCA (Eq. 8), a ControlNet, not at all",
@@ -126,7 +151,12 @@ def refine_detail(
     shape = start_shape(field, masks, p)
     photo_camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
     outline_colours = OutlineColours.of(
-        field, shape.mesh().detach(), mask_views(masks).to(device), photo_camera, shape.backend
+        field,
+        shape.mesh().detach(),
+        mask_views(masks).to(device),
+        photo_camera,
+        p.outline_resolution,
+        shape.backend,
     )
     texture = outline_colours.start_texture(field, generator)
     optimizer = torch.optim.Adam(
@@ -139,39 +169,39 @@ def refine_detail(
         eps=1e-15,
         fused=True,
     )
-    with torch.no_grad():
-        prompt, nothing = prior.encode_prompt(p.prompt, token.to(prior.device)), prior.encode_prompt("")
+    painter = Painter.of(prior, token, p, controlnet)
+    painted = InpaintedViews(p.inpainting, p.resolution).to(device)
+    features = load_efficientnet_lite0(device, p.resolution) if p.inpainting.features else None
     reference = reference_view(cutout, p.resolution)
 
     def losses_of(step: int) -> dict[str, Tensor]:
         mesh = shape.mesh()
+        if p.inpainting.wanted and painted.due(step):
+            paint_views(painted, mesh, texture, masks, painter, generator)
         from_photo, with_prior = drawn_views(p.reference_probability, generator)
         photo = [photo_camera] if from_photo else []
-        novel = draw_masks(masks, p.novel_views, generator) if with_prior else None
+        novel, targets = None, None
+        if with_prior and p.inpainting.wanted:
+            drawn = painted.drawn(p.novel_views, generator)
+            novel, targets = masks[painted.view[drawn].numpy()], painted.pictures[drawn]
+        elif with_prior:
+            novel = draw_masks(masks, p.novel_views, generator)
         cameras = Cameras.joined([*photo, *([mask_views(novel).to(device)] if novel else [])])
         seen = render(mesh, texture, cameras, p)
         losses: dict[str, Tensor] = {}
         if from_photo:
             losses |= reference_losses(seen[:1], reference, p.weights)
         if novel:
-            losses |= novel_view_losses(
-                texture,
-                seen[len(photo) :],
-                novel,
-                prior,
-                prompt,
-                nothing,
-                step / p.steps,
-                p,
-                generator,
-                controlnet,
-            )
+            views = seen[len(photo) :]
+            losses |= novel_view_losses(texture, views, novel, painter, step / p.steps, generator)
+            if targets is not None:
+                losses |= target_losses(views.pictures, targets, features, p.inpainting)
         losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
         losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
         return losses
 
-    both = torch.nn.ModuleList([shape, texture])
+    both = torch.nn.ModuleList([shape, texture, painted])
     Optimisation("Refining the details", both, optimizer, generator, p.steps).run(
         losses_of, report, checkpoint
     )
@@ -200,9 +230,7 @@ def mask_views(masks: OutlineMasks) -> Cameras:
 def draw_masks(masks: OutlineMasks, count: int, generator: torch.Generator) -> OutlineMasks:
     """So many of the masks, at random."""
     view = torch.randperm(len(masks.azimuth_deg), generator=generator)[:count].numpy()
-    return OutlineMasks(
-        masks.opacity[view], masks.mask[view], masks.azimuth_deg[view], masks.elevation_deg[view]
-    )
+    return masks[view]
 
 
 @dataclass(frozen=True)
@@ -212,9 +240,10 @@ class Views:
     pictures: Tensor  # [B, R, R, 3] on white
     opacity: Tensor  # [B, R, R], soft at silhouettes
     points: Tensor  # [B, R, R, 3] of the surface, where opacity is above 0; no gradient
+    normals: Tensor  # [B, R, R, 3] of the surface, unit, 0 where there is none
 
     def __getitem__(self, views: slice) -> Views:
-        return Views(self.pictures[views], self.opacity[views], self.points[views])
+        return Views(self.pictures[views], self.opacity[views], self.points[views], self.normals[views])
 
     @property
     def surface(self) -> Tensor:
@@ -225,17 +254,31 @@ class Views:
 def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters) -> Views:
     """What cameras see of the mesh, with gradients.
 
-    Colour is asked where the surface is, without a gradient to where: silhouettes move the shape, pixels paint it.
+    Colour is asked where the surface is, without a gradient to where unless the parameters say so: silhouettes and
+    normals move the shape, pixels paint it.
     """
     backend = choose_backend(p.backend, texture.device)
-    raster = rasterize(mesh.vertices, mesh.faces, mesh.vertices.detach(), cameras, p.resolution, backend)
+    where = mesh.vertices if p.colours_move_surface else mesh.vertices.detach()
+    attributes = torch.cat([where, mesh.vertex_normals()], dim=1)
+    raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, p.resolution, backend)
+    points, normals = raster.attributes.split(3, dim=-1)
     seen = raster.opacity.detach() > 0
-    surface = raster.attributes[seen].detach()
-    colour = torch.ones_like(raster.attributes)
+    surface = points[seen] if p.colours_move_surface else points[seen].detach()
+    colour = torch.ones_like(points)
     colour[seen] = texture.colour(surface)
     opacity = raster.opacity
     pictures = colour * opacity[..., None] + 1 - opacity[..., None]
-    return Views(pictures, opacity, raster.attributes.detach())
+    return Views(pictures, opacity, points.detach(), normalize(normals, dim=-1, eps=1e-6))
+
+
+def shaded(seen: Views, cameras: Cameras, generator: torch.Generator) -> Tensor:
+    """The pictures [B, R, R, 3] lit from near the camera: what looks at them has a say in the surface's normals."""
+    towards = torch.tensor([0.0, 0.0, 1.0]) + SIDEWAYS * torch.randn(len(cameras), 3, generator=generator)
+    light = normalize(towards, dim=-1).to(seen.normals)[:, None, None]
+    lit = (camera_normals(seen.normals, cameras) * light).sum(dim=-1).clamp_min(0)
+    factor = AMBIENT + (1 - AMBIENT) * lit
+    product = seen.pictures - (1 - seen.opacity[..., None])
+    return product * factor[..., None] + 1 - seen.opacity[..., None]
 
 
 def reference_losses(seen: Views, reference: Reference, weights: DetailWeights) -> dict[str, Tensor]:
@@ -247,42 +290,103 @@ def reference_losses(seen: Views, reference: Reference, weights: DetailWeights) 
     }
 
 
+@dataclass(frozen=True)
+class Painter:
+    """Stable Diffusion, asked for the product's word inside its outline."""
+
+    prior: TextToImagePrior
+    prompts: dict[str, Prompt]  # by the words for a side, which the prompt ends with
+    nothing: Prompt
+    p: DetailParameters
+    controlnet: ControlNetModel | None = None
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls,
+        prior: TextToImagePrior,
+        token: Tensor,
+        p: DetailParameters,
+        controlnet: ControlNetModel | None = None,
+    ) -> Painter:
+        """For a product's token [D]. Raises SetupError where a ControlNet is chosen and not given."""
+        if p.mask_guidance == "controlnet" and controlnet is None:
+            raise SetupError("mask_guidance 'controlnet' was chosen, but its network was not loaded.")
+        sides = [view_words(*towards) for towards in ((0, 0), (90, 0), (180, 0), (0, 90))]
+        prompts = {side: prior.encode_prompt(f"{p.prompt}, {side}", token.to(prior.device)) for side in sides}
+        return cls(prior, prompts, prior.encode_prompt(""), p, controlnet)
+
+    def predictor(self, masks: OutlineMasks, guidance_scale: float) -> Predict:
+        """The guided prediction for pictures of the views that masks were exported of."""
+        directions = zip(masks.azimuth_deg, masks.elevation_deg, strict=True)
+        prompts = [self.prompts[view_words(float(a), float(e))] for a, e in directions]
+        inside = torch.from_numpy(masks.mask)[:, None].to(self.prior.device, torch.float32)
+        token_mask, control = None, None
+        if self.p.mask_guidance == "mrca":
+            token_mask = TokenMask(inside, rectified_columns(prompts[0], self.p))
+        elif self.controlnet is not None:
+            control = MaskControl.of(self.controlnet, inside, self.prior.image_size)
+
+        def predict(noisy: Tensor, t: Tensor) -> Tensor:
+            return self.prior.predict(noisy, t, prompts, self.nothing, guidance_scale, token_mask, control)
+
+        return predict
+
+
+def paint_views(
+    painted: InpaintedViews,
+    mesh: Mesh,
+    texture: OutlineField,
+    masks: OutlineMasks,
+    painter: Painter,
+    generator: torch.Generator,
+) -> None:
+    """Let some of the masks' views, drawn anew, have new targets: what is painted over the mesh as they see it."""
+    p = painter.p
+    view = torch.randperm(len(masks.mask), generator=generator)[: len(painted.view)]
+    chosen = masks[view.numpy()]
+    with torch.no_grad():
+        seen = render(mesh, texture, mask_views(chosen).to(mesh.vertices.device), p)
+    outline = resized_masks(chosen, p.resolution).to(seen.opacity)
+    predict = painter.predictor(chosen, p.inpainting.guidance_scale)
+    pictures = seen.pictures.permute(0, 3, 1, 2)
+    painted.renew(
+        view, painted_over(pictures, outline[:, None], painter.prior, predict, p.inpainting, generator)
+    )
+
+
+def resized_masks(masks: OutlineMasks, resolution: int) -> Tensor:
+    """The masks as a picture of that size would cover its pixels, [N, R, R] in [0, 1]."""
+    outline = torch.from_numpy(masks.mask.astype(np.float32))
+    return torch.nn.functional.interpolate(outline[:, None], (resolution, resolution), mode="area")[:, 0]
+
+
 def novel_view_losses(
     texture: OutlineField,
     seen: Views,
     masks: OutlineMasks,
-    prior: TextToImagePrior,
-    prompt: Prompt,
-    nothing: Prompt,
+    painter: Painter,
     progress: float,
-    p: DetailParameters,
     generator: torch.Generator,
-    controlnet: ControlNetModel | None = None,
 ) -> dict[str, Tensor]:
     """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA), of views that masks were exported of."""
-    outline = torch.from_numpy(masks.mask).to(seen.opacity)  # [B, H, W]
-    size = (p.resolution, p.resolution)
-    target = torch.nn.functional.interpolate(outline[:, None], size, mode="area")[:, 0]
-    latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
-    timesteps = annealed_timesteps(p.sds, progress, len(latents), prior.schedule, generator).to(
-        latents.device
-    )
-    inside = outline[:, None].to(latents.device)
-    token_mask = TokenMask(inside, rectified_columns(prompt, p)) if p.mask_guidance == "mrca" else None
-    control = None
-    if p.mask_guidance == "controlnet":
-        if controlnet is None:
-            raise SetupError("mask_guidance 'controlnet' was chosen, but its network was not loaded.")
-        control = MaskControl.of(controlnet, inside, prior.image_size)
-
-    def predict(noisy: Tensor, t: Tensor) -> Tensor:
-        return prior.predict(noisy, t, [prompt], nothing, p.sds.guidance_scale, token_mask, control)
-
-    losses = {
-        "novel_view_mask": p.weights.novel_view_mask * mask_loss(seen.opacity, target),
-        "sds": p.sds.weight
-        * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
-    }
+    p, prior = painter.p, painter.prior
+    target = resized_masks(masks, p.resolution).to(seen.opacity)
+    losses = {"novel_view_mask": p.weights.novel_view_mask * mask_loss(seen.opacity, target)}
+    if p.sds.weight:
+        pictures = seen.pictures
+        if float(torch.rand((), generator=generator)) < p.shaded_probability:
+            pictures = shaded(seen, mask_views(masks).to(pictures.device), generator)
+        latents = prior.encode(pictures.permute(0, 3, 1, 2))
+        timesteps = annealed_timesteps(p.sds, progress, len(latents), prior.schedule, generator)
+        losses["sds"] = p.sds.weight * sds_loss(
+            latents,
+            painter.predictor(masks, p.sds.guidance_scale),
+            prior.schedule,
+            timesteps.to(latents.device),
+            generator,
+            p.sds.weighting,
+        )
     if len(seen.surface):
         losses["colour_smoothness"] = p.weights.colour_smoothness * colour_change(
             texture, *neighbours(seen.surface, generator)

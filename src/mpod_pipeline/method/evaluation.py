@@ -21,9 +21,11 @@ from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.turntable import Turntable, turntable
 from mpod_pipeline.metrics.contextual import contextual_distance
+from mpod_pipeline.metrics.details import feature_distance, sharpness
 from mpod_pipeline.metrics.encoders import (
     FeatureExtractor,
     ImageEncoder,
+    LayeredExtractor,
     OpenClipParameters,
     load_efficientnet_lite0,
     load_open_clip,
@@ -42,6 +44,8 @@ SAME_FRAME_IOU = 0.5
 LEAST_PHOTO_IOU = 0.8
 #: dB. Nearer than that, files of 8 bits do not tell two pictures apart; and one infinite score would be any mean's.
 HIGHEST_PSNR = 60.0
+#: A view turned further than this from the photo's is unseen, degrees.
+UNSEEN_DEG = 45.0
 
 
 class EvaluationParameters(Parameters):
@@ -66,6 +70,7 @@ class Encoders:
 
     images: Sequence[ImageEncoder]
     features: Sequence[FeatureExtractor]
+    layered: Sequence[LayeredExtractor]
 
 
 def load_encoders(parameters: EvaluationParameters) -> Encoders:
@@ -77,7 +82,7 @@ def load_encoders(parameters: EvaluationParameters) -> Encoders:
         images.append(load_open_clip(parameters.open_clip, parameters.device))
     if parameters.vgg19_weights:
         features.append(load_vgg19(parameters.vgg19_weights, parameters.device))
-    return Encoders(images, features)
+    return Encoders(images, features, [embedded])
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,9 @@ def evaluate(
     the photo's frame: scores against it would say nothing.
     """
     p = parameters
-    cameras = Cameras.at(torch.arange(p.azimuths).float() * 360 / p.azimuths, p.elevation_deg)
+    azimuths = torch.arange(p.azimuths).float() * 360 / p.azimuths
+    cameras = Cameras.at(azimuths, p.elevation_deg)
+    unseen = (azimuths - 180).abs() < 180 - UNSEEN_DEG
     photo_camera = Cameras.at(0.0, p.photo_elevation_deg)
     photo = reference_view(cutout, p.resolution)
     flags = []
@@ -127,10 +134,13 @@ def evaluate(
             **photo_scores(*fronts[stage], photo),
         }
         if truth is not None:
-            named["psnr"] = float(
-                psnr(_channels_first(pictures), _channels_first(truth[0])).clamp(max=HIGHEST_PSNR).mean()
+            made = _channels_first(pictures), opacity[:, None]
+            true = _channels_first(truth[0]), truth[1][:, None]
+            named["psnr"] = float(psnr(made[0], true[0]).clamp(max=HIGHEST_PSNR).mean())
+            named["silhouette_iou"] = float(silhouette_iou(made[1], true[1]).mean())
+            named |= detail_scores(
+                (made[0][unseen], made[1][unseen]), (true[0][unseen], true[1][unseen]), encoders.layered
             )
-            named["silhouette_iou"] = float(silhouette_iou(opacity[:, None], truth[1][:, None]).mean())
         scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
     if scores["photo_iou"] < LEAST_PHOTO_IOU:
         flags.append(f"photo_iou below {LEAST_PHOTO_IOU}")
@@ -187,6 +197,18 @@ def perceptual_scores(photo: Tensor, views: Tensor, encoders: Encoders) -> dict[
             features = extractor.features(torch.cat([photo[None], views]))
             distances = [contextual_distance(view, features[0]) for view in features[1:]]
             scores[score_name("cx", extractor)] = float(torch.stack(distances).mean())
+    return scores
+
+
+def detail_scores(
+    made: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor], extractors: Sequence[LayeredExtractor]
+) -> dict[str, float]:
+    """What PSNR does not see, of unseen views: each pictures [N, 3, H, W] and opacities [N, 1, H, W]."""
+    scores = {"sharpness": sharpness(made[0], true[0], made[1], true[1])}
+    with torch.no_grad():
+        for extractor in extractors:
+            distance = feature_distance(extractor.layers(made[0]), extractor.layers(true[0]))
+            scores[score_name("feature_distance", extractor)] = float(distance.mean())
     return scores
 
 

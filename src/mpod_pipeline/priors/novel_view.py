@@ -18,7 +18,7 @@ from transformers import CLIPVisionModelWithProjection
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.latents import decode_latents, encode_pictures, resize
 from mpod_pipeline.priors.networks import dtype_of
-from mpod_pipeline.priors.schedule import NoiseSchedule, ddim_timesteps
+from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The background that Zero-1-to-3 was trained on.
 WHITE = 1.0
@@ -152,11 +152,11 @@ class NovelViewPrior(nn.Module):
         noise = torch.randn(
             len(pose), *condition.latents.shape[1:], generator=torch.Generator().manual_seed(seed)
         )
-        latents = noise.to(self.device)
-        for t, lower in timestep_pairs(self.schedule, steps):
-            timesteps = torch.full((len(pose),), t, device=self.device)
-            prediction = self.predict(latents, timesteps, condition, pose, guidance_scale)
-            latents = ddim_step(self.schedule, latents, prediction, t, lower)
+
+        def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
+            return self.predict(noisy, timesteps, condition, pose, guidance_scale)
+
+        latents = denoise(self.schedule, noise.to(self.device), predict, steps)
         return decode_latents(self.vae, latents)
 
 
@@ -189,20 +189,3 @@ def relative_pose(
     change = (photo - elevation_deg).deg2rad()
     last = (90 - photo).deg2rad().expand_as(change) if absolute else torch.zeros_like(change)
     return torch.stack([change, azimuth.sin(), azimuth.cos(), last], dim=-1)
-
-
-def timestep_pairs(schedule: NoiseSchedule, steps: int) -> list[tuple[int, int]]:
-    """DDIM's (timestep, next lower timestep) pairs; -1 means no noise left."""
-    times = ddim_timesteps(schedule, steps).tolist()
-    return list(zip(times, [*times[1:], -1], strict=True))
-
-
-def ddim_step(schedule: NoiseSchedule, noisy: Tensor, prediction: Tensor, t: int, lower: int) -> Tensor:
-    """One deterministic DDIM step from timestep ``t`` to ``lower``."""
-    timesteps = torch.full((len(noisy),), t, device=noisy.device)
-    clean = schedule.clean(prediction, noisy, timesteps)
-    if lower < 0:
-        return clean
-    return schedule.add_noise(
-        clean, schedule.epsilon(prediction, noisy, timesteps), torch.full_like(timesteps, lower)
-    )

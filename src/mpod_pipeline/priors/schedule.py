@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline.errors import SetupError
+
+#: (noisy latents [B, ...], timesteps [B]) -> the guided prediction [B, ...].
+Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 def _over(values: Tensor, like: Tensor) -> Tensor:
@@ -66,6 +70,39 @@ class NoiseSchedule:
         return alpha * noisy - sigma * prediction
 
 
-def ddim_timesteps(schedule: NoiseSchedule, steps: int) -> Tensor:
-    """``steps`` timesteps from all noise down, evenly spaced; from the last one DDIM steps to the clean picture."""
-    return torch.linspace(len(schedule) - 1, 0, steps + 1)[:-1].round().long()
+def ddim_timesteps(schedule: NoiseSchedule, steps: int, start: float = 1.0) -> Tensor:
+    """``steps`` timesteps, evenly spaced, from the noise level ``start`` (a fraction of the schedule) down; from the
+    last one DDIM steps to the clean picture.
+    """
+    return torch.linspace(start * (len(schedule) - 1), 0, steps + 1)[:-1].round().long()
+
+
+def timestep_pairs(schedule: NoiseSchedule, steps: int, start: float = 1.0) -> list[tuple[int, int]]:
+    """DDIM's (timestep, next lower timestep) pairs; -1 means no noise left."""
+    times = ddim_timesteps(schedule, steps, start).tolist()
+    return list(zip(times, [*times[1:], -1], strict=True))
+
+
+def ddim_step(schedule: NoiseSchedule, noisy: Tensor, prediction: Tensor, t: int, lower: int) -> Tensor:
+    """One deterministic DDIM step from timestep ``t`` to ``lower``."""
+    timesteps = torch.full((len(noisy),), t, device=noisy.device)
+    clean = schedule.clean(prediction, noisy, timesteps)
+    if lower < 0:
+        return clean
+    return schedule.add_noise(
+        clean, schedule.epsilon(prediction, noisy, timesteps), torch.full_like(timesteps, lower)
+    )
+
+
+def denoise(
+    schedule: NoiseSchedule,
+    noisy: Tensor,
+    predict: Predict,
+    steps: int,
+    start: float = 1.0,
+) -> Tensor:
+    """Clean latents [B, ...] of noisy ones at the noise level ``start``, by DDIM, which draws no noise of its own."""
+    for t, lower in timestep_pairs(schedule, steps, start):
+        timesteps = torch.full((len(noisy),), t, device=noisy.device)
+        noisy = ddim_step(schedule, noisy, predict(noisy, timesteps), t, lower)
+    return noisy

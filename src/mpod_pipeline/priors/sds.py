@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,10 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from mpod_pipeline.parameters import NoiseRange, Parameters
-from mpod_pipeline.priors.schedule import NoiseSchedule
+from mpod_pipeline.priors.schedule import NoiseSchedule, Predict
 
-#: (noisy latents [B, ...], timesteps [B]) -> the guided prediction [B, ...].
-Predict = Callable[[Tensor, Tensor], Tensor]
 Weighting = Literal["sigma_squared", "clean", "uniform"]
 
 
@@ -61,12 +58,13 @@ def sds_loss(
 ) -> Tensor:
     """A scalar whose gradient with respect to ``latents`` [B, ...] is ``w(t) (eps_hat - eps) / latents.numel()``.
 
-    The prediction is made without gradients: Eq. 1 leaves the U-Net's Jacobian out.
+    The prediction is made without gradients: Eq. 1 leaves the U-Net's Jacobian out. Where it is not finite, as may
+    happen in float16, it says nothing.
     """
     with torch.no_grad():
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         noisy = schedule.add_noise(latents, noise, timesteps)
         estimate = schedule.clean(predict(noisy, timesteps), noisy, timesteps)
         gradient = sds_weight(schedule, timesteps, latents, weighting) * (latents - estimate)
-        target = latents - gradient
+        target = latents - gradient.nan_to_num(0.0, 0.0, 0.0)
     return 0.5 * (latents - target).square().mean()

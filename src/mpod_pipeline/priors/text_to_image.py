@@ -14,13 +14,21 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
-from mpod_pipeline.priors.latents import GradientScale, encode_pictures, resize
+from mpod_pipeline.priors.latents import GradientScale, decode_latents, encode_pictures, resize
 from mpod_pipeline.priors.mrca import TokenMask, rectifiable, rectified_attention
 from mpod_pipeline.priors.networks import dtype_of
-from mpod_pipeline.priors.schedule import NoiseSchedule
+from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The learned word for the product in the photo (textual inversion).
 PLACEHOLDER = "<e>"
+
+
+def view_words(azimuth_deg: float, elevation_deg: float) -> str:
+    """How a sentence says where the camera was."""
+    if elevation_deg > 45:
+        return "view from above"
+    turn = abs((azimuth_deg + 180) % 360 - 180)
+    return "front view" if turn < 45 else "back view" if turn > 135 else "side view"
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,27 @@ class TextToImagePrior(nn.Module):
         changes from one product to the next.
         """
         ids, is_token = self._ids(text)
-        embeddings = self.text_encoder.get_input_embeddings().weight[ids]
-        if PLACEHOLDER in text:
-            if token is None:
-                raise SetupError(f"The prompt {text!r} names {PLACEHOLDER} but no token was given.")
-            if token.shape != (self.token_dim,):
-                raise SetupError(
-                    f"The token has the shape {tuple(token.shape)}; this prior's tokens have width {self.token_dim}."
-                )
-            embeddings = torch.where(is_token[:, None], token.to(embeddings)[None], embeddings)
-        context = self._encode_embeddings(ids[None], embeddings[None])
+        if not is_token.any():
+            context = self.text_encoder(input_ids=ids[None]).last_hidden_state
+        elif token is None:
+            raise SetupError(f"The prompt {text!r} names {PLACEHOLDER} but no token was given.")
+        else:
+            context = self.encode_prompts([text], token[None])
         after = (is_token.cumsum(0) > 0) & ~is_token
         return Prompt(context, is_token, after)
+
+    def encode_prompts(self, texts: Sequence[str], tokens: Tensor) -> Tensor:
+        """Contexts [N, L, D] of N texts at once, ``<e>`` in each standing for a token of its own [N, D], or for the
+        one of all [1, D]. Gradients flow to the tokens.
+        """
+        if tokens.shape[1:] != (self.token_dim,):
+            raise SetupError(
+                f"The token has the shape {tuple(tokens.shape[1:])}; this prior's tokens have width {self.token_dim}."
+            )
+        ids, is_token = (torch.stack(rows) for rows in zip(*map(self._ids, texts), strict=True))
+        embeddings = self.text_encoder.get_input_embeddings().weight[ids]  # [N, L, D]
+        embeddings = torch.where(is_token[..., None], tokens.to(embeddings)[:, None], embeddings)
+        return self._encode_embeddings(ids, embeddings)
 
     def _ids(self, text: str) -> tuple[Tensor, Tensor]:
         """Token ids [L] and where the placeholder is [L]; padded to the encoder's length."""
@@ -148,6 +165,26 @@ class TextToImagePrior(nn.Module):
             both = self._unet(*asked, **residuals)
         without, conditional = both.chunk(2)
         return without + guidance_scale * (conditional - without)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        unconditional: Prompt,
+        *,
+        steps: int,
+        guidance_scale: float,
+        seed: int,
+    ) -> Tensor:
+        """Pictures [N, 3, H, W] in [0, 1], one of each prompt, by DDIM."""
+        side = int(self.unet.config.sample_size)
+        shape = (len(prompts), int(self.unet.config.in_channels), side, side)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+
+        def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
+            return self.predict(noisy, timesteps, prompts, unconditional, guidance_scale)
+
+        return decode_latents(self.vae, denoise(self.schedule, noise, predict, steps))
 
     def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
         dtype = dtype_of(self.unet)

@@ -30,6 +30,7 @@ from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.loading import load_network
 from mpod_pipeline.priors.novel_view import image_tokens, pose_labels, relative_pose
 from mpod_pipeline.priors.schedule import NoiseSchedule
+from mpod_pipeline.priors.text_to_image import view_words
 from mpod_pipeline.priors.train_autoencoder import to_network
 from mpod_pipeline.priors.training import (
     TrainingParameters,
@@ -91,14 +92,6 @@ class ViewLatents:
 
     def scaled(self, product: NDArray[np.int64], view: NDArray[np.int64]) -> Tensor:
         return self.modes(product, view) * self.scaling_factor
-
-
-def view_words(azimuth_deg: float, elevation_deg: float) -> str:
-    """How a sentence says where the camera was."""
-    if elevation_deg > 45:
-        return "view from above"
-    turn = abs((azimuth_deg + 180) % 360 - 180)
-    return "front view" if turn < 45 else "back view" if turn > 135 else "side view"
 
 
 def sentence(caption: str, azimuth_deg: float, elevation_deg: float, rng: np.random.Generator) -> str:

@@ -24,11 +24,12 @@ logger = logging.getLogger(__name__)
 STAGE = Stage(
     "evaluate",
     artifacts=("evaluations", "turntables", "normals", "animations"),
-    code_version=5,
+    code_version=6,
     made_by={
         "mesh": "export_models",
         "cutout": "segment",
         "cutout_check": "segment",
+        "word_check": "learn_tokens",
         "field": "optimize_outline",
     },
     optional=frozenset({"ground_truth"}),
@@ -39,6 +40,7 @@ def evaluate(
     meshes: Partitions,
     cutouts: Partitions,
     cutout_checks: Partitions,
+    word_checks: Partitions,
     outline_fields: Partitions,
     ground_truth: Partitions,
     parameters: EvaluationParameters,
@@ -54,6 +56,7 @@ def evaluate(
             "mesh": meshes,
             "cutout": cutouts,
             "cutout_check": cutout_checks,
+            "word_check": word_checks,
             "field": outline_fields,
             "ground_truth": ground_truth,
         },
@@ -74,7 +77,8 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
     ) -> dict[str, Any]:
         truth, flags = read_truth(inputs["ground_truth"])
-        check = inputs["cutout_check"]
+        checks = [inputs["cutout_check"], inputs["word_check"]]
+        checked = {name: value for check in checks for name, value in check.items() if name != "flags"}
         result = evaluation.evaluate(
             inputs["cutout"],
             inputs["field"],
@@ -86,8 +90,10 @@ def _evaluator(parameters: EvaluationParameters) -> Work:
         return {
             "evaluations": {
                 **result.scores,
-                "cutout_confidence": check["cutout_confidence"],
-                "flags": "; ".join(filter(None, [check["flags"], *result.flags, *flags])),
+                **checked,
+                "flags": "; ".join(
+                    filter(None, [*(check["flags"] for check in checks), *result.flags, *flags])
+                ),
             },
             "turntables": result.pictures.sheet,
             "normals": result.pictures.normals,

@@ -13,6 +13,7 @@ def create_pipeline() -> Pipeline:
         "meshes": "meshes",
         "cutouts": "cutouts",
         "cutout_checks": "cutout_checks",
+        "word_checks": "word_checks",
         "outline_fields": "outline_fields",
         "ground_truth": "ground_truth",
         "parameters": "params:evaluation",

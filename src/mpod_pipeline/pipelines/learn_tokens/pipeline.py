@@ -13,5 +13,6 @@ def create_pipeline() -> Pipeline:
         "cutouts": "cutouts",
         "text_to_image_prior": "text_to_image_prior",
         "parameters": "params:textual_inversion",
+        "product_settings": "product_settings",
     }
     return Pipeline([stage_node(learn_tokens, STAGE, inputs)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -17,11 +18,14 @@ from tqdm import tqdm
 
 from mpod_pipeline.datasets import Weights
 from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.textual_inversion import learn_token
+from mpod_pipeline.method.words import SENTENCES, TIMES, WordDrawer, beside
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
 from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
-from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product
-from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior
+from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product, photo_of
+from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.studio import on_white
@@ -33,6 +37,8 @@ logger = logging.getLogger(__name__)
 WHITE_PAPER = 0.93
 #: Products of a group whose sampled views are kept as a picture.
 SHOWN_PRODUCTS = 8
+#: Pixels a side of the pictures that families are recognised in.
+CLASSIFIED_SIZE = 128
 TRAINED_FAMILIES = tuple(f for f in FAMILIES if f not in (HELD_OUT_FAMILY, *NAMELESS))
 
 
@@ -125,18 +131,9 @@ def score_captions(
     The classifier is linear, over EfficientNet-Lite0's features, and learns from true photos of the training split.
     """
     p = parameters.captions
-    encoder = load_efficientnet_lite0()
-    size = 128
-    learnt = members_of("train", TRAINED_FAMILIES, p.examples * len(TRAINED_FAMILIES))
+    encoder, classify = family_classifier(p.examples)
     asked = members_of(parameters.split, TRAINED_FAMILIES, p.captions * len(TRAINED_FAMILIES))
-    features, labels = [], []
-    for family, seed in tqdm(learnt, desc="photos to learn from"):
-        pictures = to_float(on_white(photograph_product(family, seed, 4, size).pictures))
-        features.append(encoder.embed(pictures))
-        labels += [TRAINED_FAMILIES.index(family)] * len(pictures)
-    classify = linear_classifier(torch.cat(features), torch.tensor(labels), len(TRAINED_FAMILIES))
-
-    photos = [photograph_product(family, seed, 2, size) for family, seed in asked]
+    photos = [photograph_product(family, seed, 2, CLASSIFIED_SIZE) for family, seed in asked]
     true = torch.cat([to_float(on_white(views.pictures[:1])) for views in photos])
     sampled = sample_captions(text_to_image_prior, [views.caption for views in photos], p, parameters.seed)
     table = pd.DataFrame(
@@ -150,6 +147,19 @@ def score_captions(
     mean = by_family.mean(numeric_only=True).to_frame().T.assign(family="mean")
     rows = [sampled[(table["family"] == family).to_numpy()] for family in by_family["family"]]
     return pd.concat([by_family, mean]), {"captions": grid(rows)}
+
+
+@cache
+def family_classifier(examples: int) -> tuple[EfficientNetLite0, torch.nn.Module]:
+    """An encoder, and what tells a picture's family from its embedding, learnt from so many products of each."""
+    encoder = load_efficientnet_lite0()
+    learnt = members_of("train", TRAINED_FAMILIES, examples * len(TRAINED_FAMILIES))
+    features, labels = [], []
+    for family, seed in tqdm(learnt, desc="photos to learn from"):
+        pictures = to_float(on_white(photograph_product(family, seed, 4, CLASSIFIED_SIZE).pictures))
+        features.append(encoder.embed(pictures))
+        labels += [TRAINED_FAMILIES.index(family)] * len(pictures)
+    return encoder, linear_classifier(torch.cat(features), torch.tensor(labels), len(TRAINED_FAMILIES))
 
 
 def linear_classifier(features: Tensor, labels: Tensor, classes: int) -> torch.nn.Module:
@@ -201,6 +211,62 @@ def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, 
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().contiguous()
 
 
+def score_words(
+    text_to_image_prior: Weights, parameters: ScorePriorsParameters
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.uint8]]]:
+    """A row a product, and a mean: what the word draws that was learnt from its photo. The share of the samples in
+    which the classifier of `score_captions` recognises the family, their similarity to the photo beside that of the
+    other products' samples, and their colour's error. And photos and samples as one picture.
+    """
+    p = parameters.words
+    encoder, classify = family_classifier(parameters.captions.examples)
+    prior = load_text_to_image_prior(text_to_image_prior.path, device=text_to_image_prior.device)
+    drawer = WordDrawer(prior, encoder)
+    members = [
+        member for family in TRAINED_FAMILIES for member in members_of(parameters.split, [family], p.products)
+    ]
+    rows, shown, seen = [], [], []
+    for family, seed in tqdm(members, desc="words"):
+        cutout = photo_of(family, seed).cutout
+        token = learn_token(
+            cutout, prior, parameters.road.textual_inversion, parameters.seed, lambda *_: None
+        )
+        samples = drawer.samples([token], SENTENCES * TIMES)
+        photo = reference_view(cutout, prior.image_size)
+        seen.append(encoder.embed(torch.cat([photo.picture[None], samples])))
+        told = recognised(classify, encoder, samples, [family] * len(samples))
+        rows.append(
+            {
+                "product": f"{family}-{seed}",
+                "recognised": np.mean(told),
+                "colour_error": colour_error(samples, photo),
+            }
+        )
+        shown.append(beside(photo.picture, samples))
+    own, other = own_and_other_similarity(torch.stack(seen))
+    table = pd.DataFrame(rows).assign(similarity=own, other_similarity=other)
+    return with_mean(table), {"words": np.concatenate(shown)}
+
+
+def own_and_other_similarity(embeddings: Tensor) -> tuple[list[float], list[float]]:
+    """Of each of N products, whose photo is the first of [N, 1 + S, D]: the mean similarity to it of its own samples,
+    and of all others'.
+    """
+    unit = torch.nn.functional.normalize(embeddings, dim=-1)
+    mean = torch.einsum("nd,msd->nm", unit[:, 0], unit[:, 1:]) / (embeddings.shape[1] - 1)
+    own = mean.diagonal()
+    return own.tolist(), ((mean.sum(dim=1) - own) / max(1, len(mean) - 1)).tolist()
+
+
+def colour_error(samples: Tensor, photo: Reference) -> float:
+    """How far the mean colour of what samples [N, 3, H, W] show is from the product's in its photo: the root of the
+    mean squared difference over red, green and blue.
+    """
+    shown = samples.amin(dim=1, keepdim=True) < WHITE_PAPER
+    mean = (samples * shown).sum(dim=(0, 2, 3)) / shown.sum().clamp_min(1)
+    return float((mean - photo.picture[:, photo.mask > 0.9].mean(dim=1)).square().mean().sqrt())
+
+
 def score_road(
     novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> Iterator[dict[str, Any]]:
@@ -240,11 +306,14 @@ def with_mean(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, table.mean(numeric_only=True).to_frame().T.assign(product="mean")])
 
 
-def print_scores(novel_views: pd.DataFrame, captions: pd.DataFrame, road: pd.DataFrame) -> pd.DataFrame:
+def print_scores(
+    novel_views: pd.DataFrame, captions: pd.DataFrame, words: pd.DataFrame, road: pd.DataFrame
+) -> pd.DataFrame:
     """One table, (score, of, value, goal), which is printed as well."""
     groups = {str(group): row_of(novel_views, "group", group) for group in novel_views["group"]}
     trained = groups["trained families"]
     caption, mean = row_of(captions, "family", "mean"), row_of(road, "product", "mean")
+    word = row_of(words, "product", "mean")
     rows: list[tuple[str, float, str]] = [
         ("autoencoder, PSNR", trained["autoencoder_psnr"], ">= 32"),
         ("novel views, PSNR", trained["psnr"], ">= 21"),
@@ -257,12 +326,18 @@ def print_scores(novel_views: pd.DataFrame, captions: pd.DataFrame, road: pd.Dat
         ),
         ("captions recognised", caption["samples"], ">= 0.85"),
         ("the same of true photos", caption["photos"], ""),
+        ("learnt words, family recognised", word["recognised"], ">= 0.85"),
+        ("learnt words, colour error", word["colour_error"], ""),
+        ("learnt words, similarity to the photo", word["similarity"], ""),
+        ("the same of other products' words", word["other_similarity"], ""),
         ("whole road, products that arrived", len(road) - 1, ""),
         ("whole road, stage 1, PSNR", mean["outline_psnr"], ""),
         ("whole road, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
         ("whole road, PSNR", mean["psnr"], ">= 24"),
         ("whole road, silhouette IoU", mean["silhouette_iou"], ">= 0.92"),
         ("whole road, Chamfer", mean["chamfer"], ""),
+        ("whole road, feature distance of unseen views", mean["feature_distance_efficientnet_lite0"], ""),
+        ("whole road, sharpness of unseen views", mean["sharpness"], "1"),
         ("whole road, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
         ("the same of the true models", mean["true_kind_top5"], ""),
     ]

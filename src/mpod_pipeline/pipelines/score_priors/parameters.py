@@ -39,6 +39,12 @@ class CaptionScoring(Parameters):
     guidance_scale: NonNegativeFloat = 7.5
 
 
+class WordScoring(Parameters):
+    """Whether the classifier recognises what words draw that were learnt from photos."""
+
+    products: PositiveInt = Field(1, description="of each family, whose words are learnt")
+
+
 class RoadParameters(Parameters):
     """The settings of the method's stages."""
 
@@ -57,5 +63,6 @@ class ScorePriorsParameters(Parameters):
     seed: NonNegativeInt = 0
     novel_views: NovelViewScoring = NovelViewScoring()
     captions: CaptionScoring = CaptionScoring()
+    words: WordScoring = WordScoring()
     products: PositiveInt = Field(12, description="that go the whole road from photo to mesh")
     road: RoadParameters = RoadParameters()

@@ -9,6 +9,7 @@ from mpod_pipeline.pipelines.score_priors.nodes import (
     score_captions,
     score_novel_views,
     score_road,
+    score_words,
 )
 
 
@@ -30,6 +31,12 @@ def create_pipeline() -> Pipeline:
                 name="score_captions",
             ),
             node(
+                score_words,
+                {"text_to_image_prior": "text_to_image_prior", "parameters": parameters},
+                ["word_scores", "word_samples"],
+                name="score_words",
+            ),
+            node(
                 score_road,
                 {**priors, "parameters": parameters},
                 {"scores": "road_scores", "turntables": "road_turntables"},
@@ -37,7 +44,12 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 print_scores,
-                {"novel_views": "novel_view_scores", "captions": "caption_scores", "road": "road_scores"},
+                {
+                    "novel_views": "novel_view_scores",
+                    "captions": "caption_scores",
+                    "words": "word_scores",
+                    "road": "road_scores",
+                },
                 "prior_scores",
                 name="print_scores",
             ),

@@ -74,14 +74,27 @@ class Outlined:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Photographed:
+    """A product of a split, its photo cut out [S, S, 4], and where that was taken from."""
+
+    scene: Scene
+    cutout: NDArray[np.uint8]
+    elevation_deg: float
+
+
+def photo_of(family: str, product_seed: int) -> Photographed:
+    scene, elevation = scene_of(family, product_seed)
+    photo = scene.photograph(Cameras.at(0.0, elevation), 512)[0]
+    return Photographed(scene, cut_by_alpha(photo, SegmentationParameters()), elevation)
+
+
 def outline_product(
     family: str, product_seed: int, road: Road, p: RoadParameters, seed: int, report: Report
 ) -> Outlined:
     """Photograph a product of a split, and go with the photo up to the outline's masks."""
-    scene, elevation = scene_of(family, product_seed)
-    photo = scene.photograph(Cameras.at(0.0, elevation), 512)[0]
-    cutout = cut_by_alpha(photo, SegmentationParameters())
-    seen_from = {"photo_elevation_deg": elevation}
+    photo = photo_of(family, product_seed)
+    cutout, seen_from = photo.cutout, {"photo_elevation_deg": photo.elevation_deg}
     seconds: dict[str, float] = {}
     with timed("learn_tokens", seconds):
         token = learn_token(cutout, road.text_to_image, p.textual_inversion, seed, report)
@@ -90,7 +103,7 @@ def outline_product(
         field = optimize_outline(cutout, road.novel_view, outline, seed, report)
     with timed("export_masks", seconds):
         masks = export_masks(field, p.masks)
-    return Outlined(family, scene, seen_from, cutout, token, field, masks, seconds)
+    return Outlined(family, photo.scene, seen_from, cutout, token, field, masks, seconds)
 
 
 def finish_product(made: Outlined, road: Road, p: RoadParameters, seed: int, report: Report) -> Evaluation:
