@@ -3,6 +3,7 @@ results.
 """
 
 from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords
+from mpod_pipeline.datasets.models import ModelFile, ModelFolder, Models
 from mpod_pipeline.datasets.partitions import Partition, Partitions, PicturePartitions, ProductPartitions
 from mpod_pipeline.datasets.photos import PhotoFolder, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
@@ -11,6 +12,9 @@ from mpod_pipeline.datasets.weights import Weights, WeightsFolder, WriteWeights
 __all__ = [
     "History",
     "HistoryDataset",
+    "ModelFile",
+    "ModelFolder",
+    "Models",
     "Partition",
     "Partitions",
     "PhotoFolder",
