@@ -29,6 +29,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
+from mpod_pipeline.datasets import Weights
 from mpod_pipeline.pipelines.score_priors.nodes import road_products
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
 from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product
@@ -164,7 +165,9 @@ def scores_of_product(
     """
     choices, always, _ = STAGES[stage]
     weights = {name: identity.sha256 for name, identity in identify_files(priors, {}).items()}
-    road = Road.load(priors / "novel_view", priors / "text_to_image", RoadParameters())
+    road = Road.load(
+        Weights(priors / "novel_view", "cpu"), Weights(priors / "text_to_image", "cpu"), RoadParameters()
+    )
     outlined, outlined_by = None, None
     scores: list[dict[str, float]] = []
     for name in names:

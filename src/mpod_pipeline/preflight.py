@@ -156,7 +156,7 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
     device = weights.device if _works_here(pipeline, catalog) else "cpu"
     torch.cuda.empty_cache()  # of the models looked at before
     free = free_memory(device)
-    prior = load(weights.path, device=device)
+    prior = load(weights.path, device=device, adapters=weights.adapters)
     networks = [prior]
     if "refine_detail" in users and (controlnet := catalog.load("params:detail").controlnet):
         networks.append(load_mask_controlnet(controlnet, prior))

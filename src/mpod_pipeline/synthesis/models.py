@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.geometry.foreign_glb import from_any_glb
-from mpod_pipeline.geometry.glb import TexturedMesh
+from mpod_pipeline.synthesis.product import CREASE_COS
 from mpod_pipeline.synthesis.solids import Array, Integers
 
 #: Edges are at most so long, in product units: light and shade are known at vertices.
@@ -53,9 +53,10 @@ def read_model(glb: bytes, caption: str, front: str = "+z", up: str = "+y") -> T
     unit = float((high - low).max())
     if not doubled_areas.any():
         raise ProductError("The GLB's triangles have no area.")
-    triangles = (triangles - (low + high) / 2) / unit
     solid = doubled_areas > 1e-9 * unit**2
-    return _refined(mesh, triangles[solid], mesh.faces[solid], turn, caption)
+    triangles = (triangles[solid] - (low + high) / 2) / unit
+    normals = _creased(triangles, (mesh.normals @ turn.T)[mesh.faces[solid]])
+    return _refined(caption, triangles, normals, mesh.uvs[mesh.faces[solid]], mesh.texture)
 
 
 def _turn(front: str, up: str) -> Array:
@@ -65,10 +66,17 @@ def _turn(front: str, up: str) -> Array:
     return np.stack([forward, np.cross(upward, forward), upward]).astype(np.float32)
 
 
+def _creased(triangles: Array, normals: Array) -> Array:
+    """Normals [F, 3, 3] of corners, the triangle's own at a sharp edge: files without normals have sharp edges, too."""
+    flat = _unit(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]))[:, None]
+    smooth = _unit(normals)
+    return np.where((smooth * flat).sum(-1, keepdims=True) < CREASE_COS, flat, smooth)
+
+
 def _refined(
-    mesh: TexturedMesh, triangles: Array, faces: Integers, turn: Array, caption: str
+    caption: str, triangles: Array, normals: Array, uvs: Array, texture: NDArray[np.uint8]
 ) -> TexturedModel:
-    """The triangles [F, 3, 3] cut until no edge is too long, with the normals and UVs of their corners."""
+    """Triangles [F, 3, 3] cut until no edge is too long, with the normals and UVs of their corners."""
     from trimesh.remesh import subdivide_to_size
     from trimesh.triangles import points_to_barycentric
 
@@ -76,17 +84,22 @@ def _refined(
     points, cut, origin = subdivide_to_size(
         triangles.reshape(-1, 3), soup, LONGEST_EDGE, max_iter=12, return_index=True
     )
-    weights = points_to_barycentric(np.repeat(triangles[origin], 3, axis=0), points[cut].reshape(-1, 3))
-    corners = np.repeat(faces[origin], 3, axis=0)
-    normals = np.einsum("nk,nkc->nc", weights, mesh.normals[corners]) @ turn.T
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-    uvs = np.einsum("nk,nkc->nc", weights, mesh.uvs[corners])
+    origin = np.repeat(origin, 3)
+    weights = points_to_barycentric(triangles[origin], points[cut].reshape(-1, 3))
+    corner_normals = _unit(np.einsum("nk,nkc->nc", weights, normals[origin]))
+    corner_uvs = np.einsum("nk,nkc->nc", weights, uvs[origin])
     vertices, welded = np.unique(points.astype(np.float32).round(6), axis=0, return_inverse=True)
     return TexturedModel(
         caption,
         vertices,
         welded.reshape(-1)[cut].astype(np.int32),
-        normals.reshape(-1, 3, 3).astype(np.float32),
-        uvs.reshape(-1, 3, 2).astype(np.float32),
-        mesh.texture,
+        corner_normals.reshape(-1, 3, 3).astype(np.float32),
+        corner_uvs.reshape(-1, 3, 2).astype(np.float32),
+        texture,
     )
+
+
+def _unit(vectors: Array) -> Array:
+    """Of [..., 3]."""
+    unit: Array = vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
+    return unit

@@ -27,14 +27,16 @@ def learn_tokens(
         partial(_token_learner, text_to_image_prior, parameters),
         inputs={"cutout": cutouts},
         parameters=parameters,
-        weights=[text_to_image_prior.path],
+        weights=text_to_image_prior.places,
         batch=batch,
         history=history,
     )
 
 
 def _token_learner(weights: Weights, parameters: TextualInversionParameters) -> Work:
-    prior = load_text_to_image_prior(weights.path, device=weights.device, vae_slicing=weights.vae_slicing)
+    prior = load_text_to_image_prior(
+        weights.path, device=weights.device, vae_slicing=weights.vae_slicing, adapters=weights.adapters
+    )
 
     def work(
         inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
