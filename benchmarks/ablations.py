@@ -29,6 +29,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
+from mpod_pipeline.datasets import Weights
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.pipelines.score_priors.nodes import road_products
@@ -176,7 +177,9 @@ def scores_of_product(
     """
     choices, always, _ = STAGES[stage]
     weights = {name: identity.sha256 for name, identity in identify_files(priors, {}).items()}
-    road = Road.load(priors / "novel_view", priors / "text_to_image", RoadParameters())
+    road = Road.load(
+        Weights(priors / "novel_view", "cpu"), Weights(priors / "text_to_image", "cpu"), RoadParameters()
+    )
     outlined, outlined_by = None, None
     scores: list[dict[str, float]] = []
     for name in names:

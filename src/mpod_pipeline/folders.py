@@ -1,10 +1,15 @@
-"""How the folders of a run are named: photos, workspace, priors."""
+"""How the folders of a run are named: photos, workspace, priors, models."""
 
 from __future__ import annotations
 
 from pathlib import Path, PureWindowsPath
 
 from mpod_pipeline.errors import SetupError
+
+
+def optional_folder(name: str, place: object) -> str | None:
+    """The resolver ``${optional_folder:NAME,PLACE}``: as `folder`, or null where the settings name none."""
+    return None if place is None else folder(name, place)
 
 
 def folder(name: str, place: object) -> str:

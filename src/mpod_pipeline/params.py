@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 #: Settings whose values stay texts: YAML would take the product 0471 for the number 313, the folder 1e3 for 1000.0.
-PLACES = ("photos", "workspace", "priors")
+PLACES = ("photos", "workspace", "priors", "models")
 PRODUCTS = ("products", "batch.products")
 CLOSING = {"[": "]", "{": "}"}
 

@@ -150,7 +150,7 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
     device = weights.device if _works_here(pipeline, catalog) else "cpu"
     torch.cuda.empty_cache()  # of the models looked at before
     free = free_memory(device)
-    prior = load(weights.path, device=device)
+    prior = load(weights.path, device=device, adapters=weights.adapters)
     if "learn_tokens" in users:
         check_words(prior, catalog.load("params:textual_inversion"))
     networks = [prior]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kedro.utils import find_kedro_project
 
-from mpod_pipeline.folders import folder
+from mpod_pipeline.folders import folder, optional_folder
 from mpod_pipeline.hooks import BatchHooks
 from mpod_pipeline.tracking import TrackingHooks
 
@@ -40,6 +40,7 @@ CONFIG_LOADER_ARGS = {
     },
     "custom_resolvers": {
         "folder": folder,
+        "optional_folder": optional_folder,
         "mlflow_tracking_uri": mlflow_tracking_uri,
         "mlflow_artifact_location": mlflow_artifact_location,
     },

@@ -59,3 +59,12 @@ def test_a_local_folder_names_the_command_that_fills_it(cache: Path) -> None:
 def test_slicing_of_the_autoencoder_is_the_catalogs_choice(tmp_path: Path) -> None:
     assert not WeightsFolder(path=str(tmp_path)).load().vae_slicing
     assert WeightsFolder(path=str(tmp_path), vae_slicing=True).load().vae_slicing
+
+
+def test_adapters_are_named_in_the_catalog_and_count_as_weights(tmp_path: Path) -> None:
+    plain, adapted = (
+        WeightsFolder(path=str(tmp_path), adapters=adapters).load()
+        for adapters in ([], ["/srv/a.safetensors"])
+    )
+    assert plain.places == [tmp_path] and plain.adapters == ()
+    assert adapted.places == [tmp_path, Path("/srv/a.safetensors")]

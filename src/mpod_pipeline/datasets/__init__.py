@@ -3,6 +3,7 @@ results.
 """
 
 from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords
+from mpod_pipeline.datasets.models import ModelFile, ModelFolder, Models
 from mpod_pipeline.datasets.partitions import (
     MeshPartitions,
     Partition,
@@ -18,6 +19,9 @@ __all__ = [
     "History",
     "HistoryDataset",
     "MeshPartitions",
+    "ModelFile",
+    "ModelFolder",
+    "Models",
     "Partition",
     "Partitions",
     "PhotoFolder",

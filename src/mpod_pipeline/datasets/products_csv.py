@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,43 +55,50 @@ class Table:
 
 
 def read_table(folder: Path) -> Table | None:
-    """The folder's table, however its name is written; None where there is none. Raises SetupError for one that cannot
-    be read as a table.
-    """
-    found = sorted(path for path in folder.iterdir() if path.name.lower() == NAME)
+    """The folder's table; None where there is none. Raises SetupError for one that cannot be read as a table."""
+    path = table_in(folder, NAME)
+    return _read(path) if path else None
+
+
+def table_in(folder: Path, name: str) -> Path | None:
+    """The folder's file of this name, whatever letters are capitals; SetupError where there are several."""
+    found = sorted(path for path in folder.iterdir() if path.name.lower() == name)
     if len(found) > 1:
         raise SetupError(
             f"{folder} holds {some((path.name for path in found), len(found))}; please keep one of them."
         )
-    return _read(found[0]) if found else None
+    return found[0] if found else None
 
 
 def _read(path: Path) -> Table:
+    header, cells = read_cells(path, NEEDED)
+    places = places_of(path, header, NEEDED, SETTINGS)
+    return Table(path, header, tuple(_row(line, row, places, len(header)) for line, row in cells))
+
+
+def read_cells(path: Path, needed: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    """A table's header, and its rows that are not empty, each with the line where it begins. needed: columns by which
+    it is known what stands between cells. Raises SetupError for a file that cannot be read as a table.
+    """
     text = _text(path)
-    delimiter = _delimiter(text)
     # strict, or a quotation mark that is not closed would swallow all rows after it
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text, needed))
     begins = 1
-    header: tuple[str, ...] | None = None
     rows = []
     try:
         for cells in lines:
             cells = [cell.strip() for cell in cells]
             if any(cells):
-                if header is None:
-                    header = tuple(cells)
-                    places = _places(path, header)
-                else:
-                    rows.append(_row(begins, cells, places, len(header)))
+                rows.append((begins, cells))
             begins = lines.line_num + 1
     except csv.Error as error:
         raise SetupError(
             f"{path} cannot be read: in the row that begins in line {begins}, a quotation mark is not closed or stands "
             f"within a cell ({error}). Within a quoted cell, write it twice."
         ) from error
-    if header is None:
-        raise SetupError(f"{path} is empty: it has no column id and no column photo.")
-    return Table(path, header, tuple(rows))
+    if not rows:
+        raise SetupError(f"{path} is empty: it has no column {' and no column '.join(needed)}.")
+    return tuple(rows[0][1]), rows[1:]
 
 
 def _text(path: Path) -> str:
@@ -111,29 +119,33 @@ def _text(path: Path) -> str:
     return text
 
 
-def _delimiter(text: str) -> str:
+def _delimiter(text: str, needed: Sequence[str]) -> str:
     """What the first row's cells are separated by: what makes columns of it that are needed, or else most columns."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     columns = {
         delimiter: [cell.strip(' "').lower() for cell in first.split(delimiter)] for delimiter in DELIMITERS
     }
     return max(
-        DELIMITERS, key=lambda delimiter: (set(NEEDED) <= {*columns[delimiter]}, len(columns[delimiter]))
+        DELIMITERS, key=lambda delimiter: (set(needed) <= {*columns[delimiter]}, len(columns[delimiter]))
     )
 
 
-def _places(path: Path, header: tuple[str, ...]) -> dict[str, int]:
-    """Where the columns that mean something are, whatever letters are capitals."""
+def places_of(
+    path: Path, header: Sequence[str], needed: Sequence[str], others: Sequence[str]
+) -> dict[str, int]:
+    """Where the columns that mean something are, whatever letters are capitals. Raises SetupError where one that is
+    needed is missing, or one stands twice.
+    """
     lower = [column.lower() for column in header]
-    if missing := [name for name in NEEDED if name not in lower]:
+    if missing := [name for name in needed if name not in lower]:
         raise SetupError(
             f"{path} has no column {' and no column '.join(missing)}; its first row has: "
-            f"{some(header, len(header), shown=10)}. Name the columns with the products and their photos so."
+            f"{some(header, len(header), shown=10)}. Name the columns so."
         )
-    for name in (*NEEDED, *SETTINGS):
+    for name in (*needed, *others):
         if lower.count(name) > 1:
             raise SetupError(f"{path} has {lower.count(name)} columns {name}; please keep one of them.")
-    return {name: lower.index(name) for name in (*NEEDED, *SETTINGS) if name in lower}
+    return {name: lower.index(name) for name in (*needed, *others) if name in lower}
 
 
 def _row(line: int, cells: list[str], places: dict[str, int], width: int) -> Row:

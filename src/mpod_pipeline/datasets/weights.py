@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,20 @@ class Weights:
     """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it.
 
     sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
-    vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time.
+    vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time. adapters: files of
+    what its U-Net has learnt besides.
     """
 
     path: Path
     device: str
     vae_slicing: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict)
+    adapters: tuple[Path, ...] = ()
+
+    @property
+    def places(self) -> list[Path]:
+        """All that its answers depend on: the folder and the adapters."""
+        return [self.path, *self.adapters]
 
     def verify(self) -> None:
         """Compare the named files with their hashes. Raises SetupError where one is missing or another."""
@@ -53,7 +60,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
 
     hub, revision: the repository on the Hugging Face hub and its commit, from which a folder that is missing comes.
     A run never downloads: it says the command that does. device: where the network is to be, as PyTorch names it.
-    sha256, vae_slicing: see `Weights`.
+    sha256, vae_slicing, adapters: see `Weights`.
 
     Raises SetupError if the folder does not exist.
     """
@@ -67,6 +74,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         sha256: dict[str, str] | None = None,
         device: str = "cpu",
         vae_slicing: bool = False,
+        adapters: Sequence[str] = (),
         metadata: dict[str, Any] | None = None,
     ) -> None:
         if path is None and (hub is None or revision is None):
@@ -76,6 +84,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         self.sha256 = sha256 or {}
         self.device = device
         self.vae_slicing = vae_slicing
+        self.adapters = tuple(Path(file).expanduser() for file in adapters)
         self.metadata = metadata
 
     @property
@@ -86,7 +95,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
     def load(self) -> Weights:
         if not self._exists():
             raise SetupError(f"There are no weights at {self._path or self.hub}; get them by: {self.command}")
-        return Weights(self.path, self.device, self.vae_slicing, self.sha256)
+        return Weights(self.path, self.device, self.vae_slicing, self.sha256, self.adapters)
 
     @property
     def command(self) -> str:

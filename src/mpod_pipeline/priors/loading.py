@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +15,7 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPV
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.novel_view import NovelViewPrior
 from mpod_pipeline.priors.schedule import NoiseSchedule
@@ -53,12 +54,13 @@ def load_novel_view_prior(
     precision: Precision = "auto",
     absolute_elevation: bool = False,
     vae_slicing: bool = False,
+    adapters: Sequence[Path] = (),
 ) -> NovelViewPrior:
     """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``). Raises SetupError naming what is missing.
 
     absolute_elevation: the weights are Stable-Zero123 (``ashawkey/stable-zero123-diffusers``), whose configs are those
     of Zero-1-to-3 to the letter, and whose pose vector is another. vae_slicing: encode picture by picture, which takes
-    less memory and more time (see `encode_pictures`).
+    less memory and more time (see `encode_pictures`). adapters: files of what its U-Net has learnt besides.
     """
     folder = Path(folder)
     _check_parts(
@@ -69,7 +71,7 @@ def load_novel_view_prior(
     prior = NovelViewPrior(
         load_network(AutoencoderKL, folder, "vae", dtype),
         load_network(CLIPVisionModelWithProjection, folder, "image_encoder", dtype),
-        load_network(UNet2DConditionModel, folder, "unet", dtype),
+        _unet(folder, dtype, adapters),
         load_network(CLIPCameraProjection, folder, "clip_camera_projection", dtype),
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
         tuple(processor.image_mean),
@@ -89,10 +91,12 @@ def load_text_to_image_prior(
     device: str = "cpu",
     precision: Precision = "auto",
     vae_slicing: bool = False,
+    adapters: Sequence[Path] = (),
 ) -> TextToImagePrior:
     """A Stable Diffusion pipeline folder (1.x, 2.x). Raises SetupError naming what is missing.
 
-    vae_slicing: encode picture by picture, which takes less memory and more time (see `encode_pictures`).
+    vae_slicing: encode picture by picture, which takes less memory and more time (see `encode_pictures`). adapters:
+    files of what its U-Net has learnt besides.
     """
     folder = Path(folder)
     _check_parts(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
@@ -102,12 +106,20 @@ def load_text_to_image_prior(
         _part(CLIPTokenizer.from_pretrained, folder, "tokenizer"),
         # tokens are learnt through the text encoder; it is small, and half precision would lose their gradients
         load_network(CLIPTextModel, folder, "text_encoder", torch.float32),
-        load_network(UNet2DConditionModel, folder, "unet", dtype),
+        _unet(folder, dtype, adapters),
         NoiseSchedule.of(_part(DDIMScheduler.from_pretrained, folder, "scheduler")),
     )
     prior.vae.use_slicing = vae_slicing
     _check_fit(folder, prior.unet, prior.vae.config.latent_channels, prior.token_dim)
     return _placed(prior, device)
+
+
+def _unet(folder: Path, dtype: torch.dtype, adapters: Sequence[Path]) -> UNet2DConditionModel:
+    """The U-Net with its adapters in its weights, which are rounded once."""
+    unet = load_network(UNet2DConditionModel, folder, "unet", torch.float32 if adapters else dtype)
+    for file in adapters:
+        fuse_adapter(unet, file)
+    return unet.to(dtype)
 
 
 def _placed(prior: P, device: str) -> P:

@@ -70,8 +70,10 @@ class DenoiserTraining(TrainingParameters):
 
 @dataclass(frozen=True)
 class ViewLatents:
-    """All pictures of N products as the denoisers see them; view 0 is the photo. autoencoder: a checksum of the one
-    whose latents they are.
+    """All pictures of N products as the denoisers see them; view 0 is the photo.
+
+    checksum: of the autoencoder whose latents they are, and of the models among the products. models: so many of the
+    products, the last, are photographs of models; of each batch, ``known_share`` are of the others.
     """
 
     latents: Tensor  # [N, V, 4, h, w] float16, unscaled modes
@@ -80,7 +82,29 @@ class ViewLatents:
     elevation_deg: NDArray[np.float32]  # [N, V]
     captions: Sequence[str]
     scaling_factor: float
-    autoencoder: int = 0
+    checksum: int = 0
+    models: int = 0
+    known_share: float = 0.5
+
+    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Products [count] of a batch."""
+        products = len(self.photos)
+        if not self.models:
+            return rng.integers(0, products, count)
+        known = round(count * self.known_share)
+        others = products - self.models
+        return np.concatenate([rng.integers(0, others, known), rng.integers(others, products, count - known)])
+
+    def only_models(self) -> ViewLatents:
+        n = self.models
+        return replace(
+            self,
+            latents=self.latents[-n:],
+            photos=self.photos[-n:],
+            azimuth_deg=self.azimuth_deg[-n:],
+            elevation_deg=self.elevation_deg[-n:],
+            captions=self.captions[-n:],
+        )
 
     def to(self, device: torch.device) -> ViewLatents:
         """The same where the networks are: a step then waits for no copying."""
@@ -270,11 +294,11 @@ def train_text_to_image(
     schedule = NoiseSchedule.of(make_scheduler())
     device = device_of(network)
     data = data.to(device)
-    products, views = data.azimuth_deg.shape
+    views = data.azimuth_deg.shape[1]
 
     def loss_of_step(net: Any, step: int) -> Tensor:
         rng, generator = step_generator(p.seed, step, device)
-        product, view = rng.integers(0, products, p.batch_size), rng.integers(0, views, p.batch_size)
+        product, view = data.draw(rng, p.batch_size), rng.integers(0, views, p.batch_size)
         texts = [
             ""
             if rng.random() < p.condition_dropout
@@ -287,7 +311,7 @@ def train_text_to_image(
         condition = Condition(net.context(texts, tokenizer))
         return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
-    fit(network, loss_of_step, p, checkpoint, report, data.autoencoder)
+    fit(network, loss_of_step, p, checkpoint, report, data.checksum)
     return network
 
 
@@ -369,12 +393,12 @@ def train_novel_view(
     schedule = NoiseSchedule.of(make_scheduler())
     device = device_of(network)
     data = data.to(device)
-    products, views = data.azimuth_deg.shape
+    views = data.azimuth_deg.shape[1]
     photos = p.batch_size // p.targets_per_photo
 
     def loss_of_step(net: Any, step: int) -> Tensor:
         rng, generator = step_generator(p.seed, step, device)
-        product = rng.integers(0, products, photos)
+        product = data.draw(rng, photos)
         repeated = np.repeat(product, p.targets_per_photo)
         view = rng.integers(0, views, len(repeated))
         keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float().to(device)
@@ -384,5 +408,5 @@ def train_novel_view(
         noise = torch.randn(clean.shape, generator=generator, device=device)
         return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
 
-    fit(network, loss_of_step, p, checkpoint, report, data.autoencoder)
+    fit(network, loss_of_step, p, checkpoint, report, data.checksum)
     return network

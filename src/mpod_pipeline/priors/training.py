@@ -114,9 +114,9 @@ def fit(
         state = torch.load(checkpoint, map_location=device_of(network), weights_only=True)
         if {**start, **state["start"]} != start:
             raise ValueError(
-                f"{checkpoint} is of a training on the latents of another autoencoder, or one that started from "
-                "other weights or with another seed; delete it to train from these, or start from those to go on "
-                "with it"
+                f"{checkpoint} is of a training on the latents of another autoencoder or on other models, or one that "
+                "started from other weights or with another seed; delete it to train from these, or start from those "
+                "to go on with it"
             )
         network.load_state_dict(state["network"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):

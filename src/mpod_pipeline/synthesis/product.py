@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.synthesis.families import FAMILIES, Draft
+from mpod_pipeline.synthesis import recipes
+from mpod_pipeline.synthesis.draft import Draft
+from mpod_pipeline.synthesis.families import FAMILIES
 from mpod_pipeline.synthesis.materials import Material
 from mpod_pipeline.synthesis.solids import Array, Integers, rotation
 
@@ -19,6 +22,30 @@ FRAME_FRACTION = 0.8
 FRAME_LIMIT = 1.1
 #: A vertex normal further than this from its face's is a crease: the face's own normal shades the corner.
 CREASE_COS = np.cos(np.radians(40))
+
+
+class Subject(Protocol):
+    """What stands in the studio: a surface with colours, in product units (z up, front towards +x;
+    long side 1, middle at the origin).
+    """
+
+    @property
+    def caption(self) -> str: ...
+
+    @property
+    def vertices(self) -> Array: ...  # [V, 3]
+
+    @property
+    def faces(self) -> NDArray[np.int32]: ...  # [F, 3]
+
+    @property
+    def corner_normals(self) -> Array: ...  # [F, 3, 3], unit
+
+    def colour(self, face: Integers, weights: Array, points: Array, normals: Array) -> Array:
+        """Albedo [N, 3] (sRGB) of faces [N] at barycentrics [N, 3], which are these points and normals [N, 3]."""
+
+    def gloss(self, face: Integers) -> Array:
+        """How strongly faces [N] shine, [N]."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +74,7 @@ class Product:
         crease = np.einsum("fkc,fc->fk", smooth, face_normals) < CREASE_COS
         return np.where(crease[..., None], face_normals[:, None], smooth).astype(np.float32)
 
-    def colour(self, face: Integers, points: Array, normals: Array) -> Array:
-        """Albedo [N, 3] (sRGB) at surface points [N, 3] of faces [N] with unit normals [N, 3]; product units."""
+    def colour(self, face: Integers, weights: Array, points: Array, normals: Array) -> Array:
         part = self.face_part[face]
         local = points - self.part_centres[part]
         material = self.part_materials[part]
@@ -57,6 +83,11 @@ class Product:
             here = material == m
             colours[here] = self.materials[m].colour(local[here], normals[here])
         return colours
+
+    def gloss(self, face: Integers) -> Array:
+        gloss = np.array([material.gloss for material in self.materials], np.float32)
+        shine: Array = gloss[self.part_materials[self.face_part[face]]]
+        return shine
 
 
 @dataclass(frozen=True)
@@ -79,14 +110,14 @@ def make_product(family: str, seed: int) -> Product:
     for attempt in range(100):
         stream = np.random.default_rng([seed, attempt, *family.encode()])
         product = _draw(family, stream)
-        if _fits(product):
+        if fits(product):
             return product
     raise ValueError(f"no {family} of seed {seed} fits the frame")
 
 
 def _draw(family: str, rng: np.random.Generator) -> Product:
     draft = Draft(rng)
-    noun = FAMILIES[family](draft)
+    noun = FAMILIES[family](draft) if family in FAMILIES else recipes.make(family, draft)
     counts = [len(part.vertices) for part in draft.parts]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     vertices = np.concatenate([part.vertices for part in draft.parts])
@@ -108,7 +139,7 @@ def _draw(family: str, rng: np.random.Generator) -> Product:
     )
 
 
-def _fits(product: Product) -> bool:
+def fits(product: Subject) -> bool:
     """Whether the whole product stays in the frame from all round."""
     vertices = place(product, 0.0, 10.0).apply(product.vertices)
     views = [(azimuth, elevation) for azimuth in range(0, 360, 30) for elevation in (-10, 15, 40)]
@@ -123,7 +154,7 @@ def project(cameras: Cameras, points: Array) -> Array:
     return cameras.project(torch.from_numpy(np.ascontiguousarray(points, np.float32))).numpy()
 
 
-def place(product: Product, yaw_deg: float, elevation_deg: float) -> Placement:
+def place(product: Subject, yaw_deg: float, elevation_deg: float) -> Placement:
     """Stand the product so that its photo from ``elevation_deg`` is centred, long side at 80% of the frame."""
     camera = Cameras.at(0.0, elevation_deg)
     _, right, up, _ = (axis[0].numpy() for axis in camera.basis)

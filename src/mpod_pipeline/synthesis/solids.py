@@ -35,6 +35,14 @@ class Part:
         """Turn about a coordinate axis through the origin, counter-clockwise."""
         return replace(self, vertices=(self.vertices @ rotation(degrees, axis).T).astype(np.float32))
 
+    def mirrored(self, axis: int) -> Part:
+        """Mirror at the plane through the origin across a coordinate axis."""
+        factors = np.ones(3, np.float32)
+        factors[axis] = -1
+        return replace(
+            self, vertices=self.vertices * factors, faces=np.ascontiguousarray(self.faces[:, ::-1])
+        )
+
 
 def rotation(degrees: float, axis: int) -> Array:
     """Rotation matrix [3, 3] about coordinate axis 0, 1 or 2."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
-from mpod_pipeline.synthesis.product import Placement, Product, project
+from mpod_pipeline.synthesis.product import Placement, Subject, project
 from mpod_pipeline.synthesis.solids import Array, Integers
 
 
@@ -30,7 +30,7 @@ class Light:
         return cls((float(key[0]), float(key[1]), float(key[2])), sky=float(rng.uniform(0.64, 0.74)))
 
 
-def ambient_occlusion(product: Product, directions: int = 40, resolution: int = 96) -> Array:
+def ambient_occlusion(product: Subject, directions: int = 40, resolution: int = 96) -> Array:
     """How much of the sky each vertex sees, [V] in [0, 1]: shadow maps from all round."""
     index = np.arange(directions) + 0.5
     z = (
@@ -64,7 +64,7 @@ def ambient_occlusion(product: Product, directions: int = 40, resolution: int = 
 class Scene:
     """A product placed and lit, ready to be photographed from anywhere."""
 
-    product: Product
+    product: Subject
     placement: Placement
     light: Light
     occlusion: Array  # [V]
@@ -98,7 +98,7 @@ class Scene:
         corners = product.faces[face]
         normals = _blend(weights, product.corner_normals[face])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-        albedo = product.colour(face, _blend(weights, product.vertices[corners]), normals)
+        albedo = product.colour(face, weights, _blend(weights, product.vertices[corners]), normals)
         facing = self.placement.turn(normals)
         return albedo * self._diffuse(facing, _blend(weights, self.occlusion[corners])[:, None]), facing
 
@@ -120,10 +120,8 @@ class Scene:
             self.light.key
         ) / np.linalg.norm(self.light.key)
         half /= np.linalg.norm(half, axis=1, keepdims=True)
-        gloss = np.array([m.gloss for m in self.product.materials], np.float32)
-        shine = gloss[self.product.part_materials[self.product.face_part[face]]]
         cosine = np.clip(np.einsum("nc,nc->n", normals, half), 0, 1)
-        return (shine * cosine**40)[:, None].astype(np.float32)
+        return (self.product.gloss(face) * cosine**40)[:, None].astype(np.float32)
 
     def surface_colours(self, face: Integers, barycentric: Array) -> Array:
         """Lit colours [N, 3] without highlights: what a texture should hold."""
@@ -136,7 +134,7 @@ def _blend(weights: Array, values: Array) -> Array:
     return blended
 
 
-def set_scene(product: Product, placement: Placement, light: Light | None = None) -> Scene:
+def set_scene(product: Subject, placement: Placement, light: Light | None = None) -> Scene:
     return Scene(product, placement, light or Light(), ambient_occlusion(product))
 
 

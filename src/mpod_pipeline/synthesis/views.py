@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpod_pipeline.errors import ProductError
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
-from mpod_pipeline.synthesis.product import make_product, place
-from mpod_pipeline.synthesis.studio import Light, Scene, set_scene
+from mpod_pipeline.synthesis.models import read_model
+from mpod_pipeline.synthesis.product import Subject, fits, make_product, place
+from mpod_pipeline.synthesis.recipes import recipes
+from mpod_pipeline.synthesis.solids import Array
+from mpod_pipeline.synthesis.studio import Light, Scene, ambient_occlusion
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Products of a split have seeds from here on; no seed is in two splits.
 SPLIT_SEEDS = {"train": 0, "validation": 1_000_000, "test": 2_000_000, "samples": 3_000_000}
@@ -28,7 +38,10 @@ TRAIN_SHARES = {"compound": 18, "assembly": 15}
 
 @dataclass(frozen=True)
 class ProductViews:
-    """One product: view 0 is the photo (azimuth 0), the others are spread all round it."""
+    """One product: view 0 is the photo (azimuth 0), the others are spread all round it.
+
+    family, seed: of a model, its name and the number of the shot.
+    """
 
     family: str
     seed: int
@@ -38,9 +51,14 @@ class ProductViews:
     elevation_deg: NDArray[np.float32]  # [V]
 
 
-def split_members(split: str, count: int) -> list[tuple[str, int]]:
-    """The first ``count`` (family, seed) of a split, families in turn; the held-out family only outside training."""
+def split_members(split: str, count: int, more_kinds: bool = False) -> list[tuple[str, int]]:
+    """The first ``count`` (family, seed) of a split, families in turn; the held-out family only outside training.
+
+    more_kinds: those of `recipes`, too. Without them the members are those of the shipped priors' training.
+    """
     turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, *NAMELESS)]
+    if more_kinds:
+        turn += recipes()
     if split == "train":
         turn += [family for family, share in TRAIN_SHARES.items() for _ in range(share)]
     else:
@@ -50,18 +68,30 @@ def split_members(split: str, count: int) -> list[tuple[str, int]]:
 
 def scene_of(family: str, seed: int) -> tuple[Scene, float]:
     """A product of a split in its studio, and the elevation of its photo in degrees."""
-    rng = np.random.default_rng([seed, 17])
     product = make_product(family, seed)
+    return _stand(product, ambient_occlusion(product), np.random.default_rng([seed, 17]))
+
+
+def _stand(subject: Subject, occlusion: Array, rng: np.random.Generator) -> tuple[Scene, float]:
+    """The subject turned a little, in a studio of its own; and the elevation of its photo."""
     elevation = float(rng.uniform(*PHOTO_ELEVATION))
-    return set_scene(
-        product, place(product, float(rng.uniform(*PHOTO_YAW)), elevation), Light.drawn(rng)
-    ), elevation
+    placement = place(subject, float(rng.uniform(*PHOTO_YAW)), elevation)
+    return Scene(subject, placement, Light.drawn(rng), occlusion), elevation
 
 
 def photograph_product(family: str, seed: int, views: int, resolution: int) -> ProductViews:
     """The photo and ``views - 1`` pictures from random places all round."""
-    scene, photo_elevation = scene_of(family, seed)
+    scene, elevation = scene_of(family, seed)
     rng = np.random.default_rng([seed, 23])
+    return ProductViews(
+        family, seed, scene.product.caption, *_all_round(scene, elevation, rng, views, resolution)
+    )
+
+
+def _all_round(
+    scene: Scene, photo_elevation: float, rng: np.random.Generator, views: int, resolution: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """Pictures, azimuths and elevations, of which the first is the photo's."""
     spread = (np.arange(views - 1) + rng.uniform(0, 1, views - 1)) * 360 / max(
         views - 1, 1
     ) - 180  # stratified
@@ -70,27 +100,77 @@ def photograph_product(family: str, seed: int, views: int, resolution: int) -> P
         np.float32
     )
     cameras = Cameras.at(azimuth.tolist(), elevation.tolist())
-    return ProductViews(
-        family, seed, scene.product.caption, scene.photograph(cameras, resolution), azimuth, elevation
-    )
+    return scene.photograph(cameras, resolution), azimuth, elevation
+
+
+class ModelSource(Protocol):
+    """A GLB and what is said of it; a call reads it, or raises ProductError. front, up: see `read_model`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def caption(self) -> str: ...
+
+    @property
+    def front(self) -> str: ...
+
+    @property
+    def up(self) -> str: ...
+
+    def __call__(self) -> bytes: ...
+
+
+def photograph_model(model: ModelSource, shots: int, views: int, resolution: int) -> list[ProductViews]:
+    """A model as `photograph_product` photographs products, in so many studios.
+
+    Raises ProductError for a model that cannot be read, or is much wider from another side than from its front.
+    """
+    subject = read_model(model(), model.caption, model.front, model.up)
+    if not fits(subject):
+        raise ProductError(
+            "Its photo would be of a narrow side: from others it reaches out of the picture. Say another front."
+        )
+    occlusion = ambient_occlusion(subject)
+    made = []
+    for shot in range(shots):
+        key = zlib.crc32(model.name.encode(errors="surrogateescape")), shot
+        scene, elevation = _stand(subject, occlusion, np.random.default_rng([*key, 17]))
+        taken = _all_round(scene, elevation, np.random.default_rng([*key, 23]), views, resolution)
+        made.append(ProductViews(model.name, shot, model.caption, *taken))
+    return made
 
 
 def photograph_many(
     members: Sequence[tuple[str, int]], views: int, resolution: int, workers: int
 ) -> Iterator[ProductViews]:
     """``photograph_product`` for many, in order, on several processes."""
-    families, seeds = [family for family, _ in members], [seed for _, seed in members]
+    yield from _by_several(partial(_product_views, views, resolution), members, workers, 8)
+
+
+def photograph_models(
+    models: Sequence[ModelSource], shots: int, views: int, resolution: int, workers: int
+) -> Iterator[list[ProductViews] | ProductError]:
+    """``photograph_model`` for many, in order, on several processes; of those that cannot be, why."""
+    yield from _by_several(partial(_model_views, shots, views, resolution), models, workers, 1)
+
+
+def _product_views(views: int, resolution: int, member: tuple[str, int]) -> ProductViews:
+    return photograph_product(*member, views, resolution)
+
+
+def _model_views(
+    shots: int, views: int, resolution: int, model: ModelSource
+) -> list[ProductViews] | ProductError:
+    try:
+        return photograph_model(model, shots, views, resolution)
+    except ProductError as error:
+        return error
+
+
+def _by_several(work: Callable[[T], R], things: Sequence[T], workers: int, chunk: int) -> Iterator[R]:
     if workers <= 1:
-        yield from map(
-            photograph_product, families, seeds, [views] * len(members), [resolution] * len(members)
-        )
+        yield from map(work, things)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(
-            photograph_product,
-            families,
-            seeds,
-            [views] * len(members),
-            [resolution] * len(members),
-            chunksize=8,
-        )
+        yield from pool.map(work, things, chunksize=chunk)

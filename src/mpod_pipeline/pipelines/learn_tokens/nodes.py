@@ -35,7 +35,7 @@ def learn_tokens(
         partial(_token_learner, text_to_image_prior),
         inputs={"cutout": cutouts},
         parameters=parameters,
-        weights=[text_to_image_prior.path],
+        weights=text_to_image_prior.places,
         batch=batch,
         history=history,
         product_settings=product_settings,
@@ -43,7 +43,9 @@ def learn_tokens(
 
 
 def _token_learner(weights: Weights) -> Work:
-    prior = load_text_to_image_prior(weights.path, device=weights.device, vae_slicing=weights.vae_slicing)
+    prior = load_text_to_image_prior(
+        weights.path, device=weights.device, vae_slicing=weights.vae_slicing, adapters=weights.adapters
+    )
     drawer = WordDrawer(prior, load_efficientnet_lite0())
 
     def work(

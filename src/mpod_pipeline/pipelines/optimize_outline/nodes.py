@@ -34,7 +34,7 @@ def optimize_outline(
         partial(_outliner, novel_view_prior, parameters),
         inputs={"cutout": cutouts},
         parameters=parameters,
-        weights=[novel_view_prior.path],
+        weights=novel_view_prior.places,
         batch=batch,
         history=history,
         product_settings=product_settings,
@@ -47,6 +47,7 @@ def _outliner(weights: Weights, parameters: OutlineParameters) -> Work:
         device=weights.device,
         absolute_elevation=parameters.absolute_elevation,
         vae_slicing=weights.vae_slicing,
+        adapters=weights.adapters,
     )
 
     def work(

@@ -43,7 +43,7 @@ def refine_detail(
         partial(_refiner, text_to_image_prior, parameters),
         inputs={"cutout": cutouts, "token": tokens, "field": outline_fields, "masks": outline_masks},
         parameters=parameters,
-        weights=[text_to_image_prior.path, *([parameters.controlnet] if parameters.controlnet else [])],
+        weights=[*text_to_image_prior.places, *([parameters.controlnet] if parameters.controlnet else [])],
         batch=batch,
         history=history,
         product_settings=product_settings,
@@ -51,7 +51,9 @@ def refine_detail(
 
 
 def _refiner(weights: Weights, parameters: DetailParameters) -> Work:
-    prior = load_text_to_image_prior(weights.path, device=weights.device, vae_slicing=weights.vae_slicing)
+    prior = load_text_to_image_prior(
+        weights.path, device=weights.device, vae_slicing=weights.vae_slicing, adapters=weights.adapters
+    )
     controlnet = load_mask_controlnet(parameters.controlnet, prior) if parameters.controlnet else None
 
     def work(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from mpod_pipeline.datasets import Weights
+from mpod_pipeline.datasets import ModelFile, Models, Weights
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.textual_inversion import learn_token
@@ -26,10 +26,16 @@ from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
 from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
 from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product, photo_of
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
+from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.studio import on_white
-from mpod_pipeline.synthesis.views import ProductViews, photograph_product, split_members
+from mpod_pipeline.synthesis.views import (
+    ProductViews,
+    photograph_model,
+    photograph_product,
+    split_members,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,8 @@ WHITE_PAPER = 0.93
 SHOWN_PRODUCTS = 8
 #: Pixels a side of the pictures that families are recognised in.
 CLASSIFIED_SIZE = 128
+KEPT_ASIDE = "models kept aside"
+NO_MODELS = Models()
 TRAINED_FAMILIES = tuple(f for f in FAMILIES if f not in (HELD_OUT_FAMILY, *NAMELESS))
 
 
@@ -49,39 +57,57 @@ def members_of(split: str, families: Sequence[str], count: int) -> list[tuple[st
 
 
 def score_novel_views(
-    novel_view_prior: Weights, parameters: ScorePriorsParameters
+    novel_view_prior: Weights, parameters: ScorePriorsParameters, models: Models = NO_MODELS
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.uint8]]]:
     """A row for each group of products: the autoencoder's PSNR; PSNR and silhouette IoU of sampled views, and of the
-    photo copied unchanged. And a picture for each group: the first products' true views above the sampled ones.
+    photo copied unchanged. And a picture for each group: the first products' true views above the sampled ones. The
+    models that were kept aside are a group.
     """
     p = parameters.novel_views
     prior = load_novel_view_prior(
         novel_view_prior.path,
         device=novel_view_prior.device,
         absolute_elevation=parameters.road.outline.absolute_elevation,
+        adapters=novel_view_prior.adapters,
     )
     autoencoder = AutoencoderKL.from_pretrained(novel_view_prior.path, subfolder="vae").float().eval()
-    groups = {
+    members = {
         "trained families": members_of(parameters.split, TRAINED_FAMILIES, p.objects),
         "held-out family": members_of(parameters.split, [HELD_OUT_FAMILY], p.held_out),
         "compounds": members_of(parameters.split, ["compound"], p.compounds),
     }
+    groups: dict[str, list[Callable[..., ProductViews]]] = {
+        group: [partial(photograph_product, family, seed) for family, seed in some]
+        for group, some in members.items()
+    }
+    if kept := models.of_split("validation"):
+        groups[KEPT_ASIDE] = [partial(_first_shot, model) for model in kept]
 
     rows, samples = [], {}
-    for group, members in groups.items():
+    for group, photographs in groups.items():
         scores: list[dict[str, float]] = []
         shown: list[NDArray[np.uint8]] = []
-        for family, seed in tqdm(members, desc=f"novel views, {group}"):
-            views = photograph_product(family, seed, p.views + 1, prior.image_size)
+        for photograph in tqdm(photographs, desc=f"novel views, {group}"):
+            views = photograph(views=p.views + 1, resolution=prior.image_size)
             sampled = sample_views(prior, views, p.steps, p.guidance_scale, parameters.seed)
             autoencoded = autoencoder_psnr(autoencoder, on_white(views.pictures))
             scores.append({"autoencoder_psnr": autoencoded, **score_product(sampled, views)})
             if len(shown) < SHOWN_PRODUCTS:
                 true = to_float(on_white(views.pictures))
                 shown.append(grid([true, torch.cat([true[:1], sampled])]))
-        rows.append({"group": group, "products": len(members), **pd.DataFrame(scores).mean().to_dict()})
+        rows.append({"group": group, "products": len(scores), **pd.DataFrame(scores).mean().to_dict()})
         samples[group.replace(" ", "_")] = np.concatenate(shown)
     return pd.DataFrame(rows), samples
+
+
+def _first_shot(model: ModelFile, views: int, resolution: int) -> ProductViews:
+    """Raises SetupError for a model that cannot be photographed: a mean without it would be of other models."""
+    try:
+        return photograph_model(model, 1, views, resolution)[0]
+    except ProductError as error:
+        raise SetupError(
+            f"The model {model.name}, which was kept aside, cannot be scored. {error}"
+        ) from error
 
 
 def sample_views(
@@ -192,7 +218,10 @@ def recognised(
 
 def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, seed: int) -> Tensor:
     """A picture [3, H, W] in [0, 1] for each caption, by diffusers' own pipeline."""
-    pipeline = StableDiffusionPipeline.from_pretrained(prior.path, safety_checker=None).to(prior.device)
+    pipeline = StableDiffusionPipeline.from_pretrained(prior.path, safety_checker=None)
+    for file in prior.adapters:
+        fuse_adapter(pipeline.unet, file)
+    pipeline = pipeline.to(prior.device)
     pipeline.set_progress_bar_config(disable=True)
     pictures: list[NDArray[Any]] = []
     batches = range(0, len(captions), 16)
@@ -274,7 +303,7 @@ def score_road(
     does not arrive is left out. Raises SetupError if none does.
     """
     p = parameters.road
-    road = Road.load(novel_view_prior.path, text_to_image_prior.path, p)
+    road = Road.load(novel_view_prior, text_to_image_prior, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
     for family, seed in tqdm(road_products(parameters.split, parameters.products), desc="whole road"):
@@ -323,6 +352,11 @@ def print_scores(
         *(
             (f"{name}, PSNR above copying", groups[name]["psnr"] - groups[name]["copied_psnr"], ">= 2")
             for name in ("held-out family", "compounds")
+        ),
+        *(
+            (f"{KEPT_ASIDE}, PSNR above copying", scores["psnr"] - scores["copied_psnr"], "")
+            for group, scores in groups.items()
+            if group == KEPT_ASIDE
         ),
         ("captions recognised", caption["samples"], ">= 0.85"),
         ("the same of true photos", caption["photos"], ""),

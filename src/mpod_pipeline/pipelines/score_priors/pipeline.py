@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 score_novel_views,
-                {"novel_view_prior": "novel_view_prior", "parameters": parameters},
+                {"novel_view_prior": "novel_view_prior", "parameters": parameters, "models": "models"},
                 ["novel_view_scores", "novel_view_samples"],
                 name="score_novel_views",
             ),

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mpod_pipeline.datasets import Weights
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.texture import draw
@@ -51,10 +51,14 @@ class Road:
     classifier: EfficientNetLite0
 
     @classmethod
-    def load(cls, novel_view: Path, text_to_image: Path, p: RoadParameters) -> Road:
+    def load(cls, novel_view: Weights, text_to_image: Weights, p: RoadParameters) -> Road:
         return cls(
-            load_novel_view_prior(novel_view, absolute_elevation=p.outline.absolute_elevation),
-            load_text_to_image_prior(text_to_image),
+            load_novel_view_prior(
+                novel_view.path,
+                absolute_elevation=p.outline.absolute_elevation,
+                adapters=novel_view.adapters,
+            ),
+            load_text_to_image_prior(text_to_image.path, adapters=text_to_image.adapters),
             load_encoders(p.evaluation),
             load_efficientnet_lite0(),
         )

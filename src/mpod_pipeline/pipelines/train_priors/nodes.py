@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, DDIMScheduler
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
-from mpod_pipeline.datasets import Partitions, Weights, WriteWeights
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.datasets import ModelFile, Models, Partitions, Weights, WriteWeights
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters, ViewsParameters
+from mpod_pipeline.priors.adapters import ADAPTER_FILE, add_adapter, fuse_adapter, save_adapter
+from mpod_pipeline.priors.architecture import make_scheduler
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
+from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.tokenizer import train_tokenizer
 from mpod_pipeline.priors.train_autoencoder import encode
 from mpod_pipeline.priors.train_autoencoder import train_autoencoder as fit_autoencoder
@@ -37,7 +42,7 @@ from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text
 from mpod_pipeline.priors.training import fingerprint
 from mpod_pipeline.report import Report
 from mpod_pipeline.synthesis.studio import on_white
-from mpod_pipeline.synthesis.views import photograph_many, split_members
+from mpod_pipeline.synthesis.views import ProductViews, photograph_many, photograph_models, split_members
 
 logger = logging.getLogger(__name__)
 
@@ -45,43 +50,85 @@ Arrays = dict[str, NDArray[Any]]
 #: (step, mean loss) of a training, once every so many steps; (timestep, error) of a denoiser.
 Curve = list[tuple[int, float]]
 CURVE_STEPS = 10
+SPLITS = ("train", "validation")
+VALIDATION = "validation products"
+NO_MODELS = Models()
+Denoiser = TextDenoiser | NovelViewDenoiser
+D = TypeVar("D", TextDenoiser, NovelViewDenoiser)
 VIEW_WORDS = ["front view", "side view", "back view", "view from above"]
 
 
-def photograph_products(parameters: TrainPriorsParameters, made: Partitions) -> Iterator[dict[str, Arrays]]:
-    """Pictures of the products of the training and validation splits, a file for some hundreds each. What is there
-    already is kept.
+def photograph_products(
+    parameters: TrainPriorsParameters, made: Partitions, models: Models = NO_MODELS
+) -> Iterator[dict[str, Arrays]]:
+    """Pictures of the products of the training and validation splits, a file for some hundreds each, and of models, a
+    file each. What is there already is kept; models that cannot be photographed are told and left out.
 
-    Raises SetupError where that was made by other settings.
+    Raises SetupError where what is there was made by other settings, and where models are not to be learnt.
     """
     p = parameters.views
+    _check_models(models, parameters)
     yield {}  # Kedro wants one, even when all is made
-    files = _all_files(p)
+    files = _generated(p)
     missing = {name: some for name, some in files.items() if name not in made}
     for name in files:
         if name in made:
             _check_made(name, made[name](), files[name], parameters)
+    yield from _photograph_models(parameters, made, models)
     members = [member for some in missing.values() for member in some]
     views = photograph_many(members, p.views, parameters.architecture.image_size, p.workers)
     views = iter(tqdm(views, total=len(members), desc="photograph"))
     for name, some in missing.items():
-        products = list(islice(views, len(some)))
-        yield {
-            name: {
-                "pictures": np.stack([v.pictures for v in products]),
-                "azimuth_deg": np.stack([v.azimuth_deg for v in products]),
-                "elevation_deg": np.stack([v.elevation_deg for v in products]),
-                "caption": np.array([v.caption for v in products]),
-                "family": np.array([v.family for v in products]),
-                "seed": np.array([v.seed for v in products]),
-            }
-        }
+        yield {name: _arrays(list(islice(views, len(some))))}
 
 
-def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> tuple[WriteWeights, Curve]:
-    """The autoencoder of both priors, and its losses."""
+def _photograph_models(
+    parameters: TrainPriorsParameters, made: Partitions, models: Models
+) -> Iterator[dict[str, Arrays]]:
+    p = parameters.views
+    missing = {
+        name: model
+        for split in SPLITS
+        for name, model in _modelled(models, split, parameters).items()
+        if name not in made
+    }
+    shots = photograph_models(
+        list(missing.values()), p.shots, p.views, parameters.architecture.image_size, p.workers
+    )
+    bar = tqdm(zip(missing.items(), shots, strict=True), total=len(missing), desc="photograph models")
+    for (name, model), views in bar:
+        if isinstance(views, ProductError):
+            logger.warning("The model %s is left out. %s", model.name, views)
+        else:
+            yield {name: _arrays(views)}
+    if models and not any(name in made for name in _modelled(models, "train", parameters)):
+        raise SetupError("Of the models for training none could be photographed; the warnings above say why.")
+
+
+def _arrays(products: list[ProductViews]) -> Arrays:
+    return {
+        "pictures": np.stack([v.pictures for v in products]),
+        "azimuth_deg": np.stack([v.azimuth_deg for v in products]),
+        "elevation_deg": np.stack([v.elevation_deg for v in products]),
+        "caption": np.array([v.caption for v in products]),
+        "family": np.array([v.family for v in products]),
+        "seed": np.array([v.seed for v in products]),
+    }
+
+
+def train_autoencoder(
+    views: Partitions, parameters: TrainPriorsParameters, models: Models = NO_MODELS
+) -> tuple[WriteWeights, Curve]:
+    """The autoencoder of both priors, and its losses; that of ``start_from``, if none is to be trained."""
+    start = _autoencoder(parameters.start_from / "novel_view", "vae") if parameters.start_from else None
+    if parameters.autoencoder is None:
+        assert start is not None  # as the parameters' own check says
+        return partial(start.save_pretrained, safe_serialization=True), []
     pictures = np.concatenate(
-        [_pictures(arrays).reshape(-1, *_size(parameters)) for arrays in _split(views, "train", parameters)]
+        [
+            _pictures(arrays).reshape(-1, *_size(parameters))
+            for arrays in _split(views, "train", parameters, models)
+        ]
     )
     report, curve = _watched("autoencoder")
     network = fit_autoencoder(
@@ -91,18 +138,19 @@ def train_autoencoder(views: Partitions, parameters: TrainPriorsParameters) -> t
         parameters.checkpoints / "autoencoder.pt",
         report,
         parameters.device,
-        _autoencoder(parameters.start_from / "novel_view", "vae") if parameters.start_from else None,
+        start,
     )
     return partial(network.save_pretrained, safe_serialization=True), curve
 
 
 def encode_views(
-    views: Partitions, autoencoder: Weights, parameters: TrainPriorsParameters
+    views: Partitions, autoencoder: Weights, parameters: TrainPriorsParameters, models: Models = NO_MODELS
 ) -> Iterator[dict[str, Arrays]]:
     """The latents of all pictures; only these and the photos are needed from here on."""
     network = _autoencoder(autoencoder.path).to(parameters.device)
     checksum = _checksum(network)
-    for name in tqdm(_all_files(parameters.views), desc="encode"):
+    modelled = [name for split in SPLITS for name in _modelled(models, split, parameters) if name in views]
+    for name in tqdm([*_generated(parameters.views), *modelled], desc="encode"):
         arrays = views[name]()
         pictures = _pictures(arrays)
         products, count = pictures.shape[:2]
@@ -120,11 +168,11 @@ def encode_views(
 
 
 def train_text_to_image(
-    latents: Partitions, autoencoder: Weights, parameters: TrainPriorsParameters
+    latents: Partitions, autoencoder: Weights, parameters: TrainPriorsParameters, models: Models = NO_MODELS
 ) -> tuple[WriteWeights, Curve]:
-    """The small Stable Diffusion, and its losses."""
+    """The small Stable Diffusion, or an adapter of one, and its losses."""
     network = _autoencoder(autoencoder.path)
-    data = _view_latents(latents, network, "train", parameters)
+    data = _view_latents(latents, network, "train", parameters, models)
     tokenizer = _tokenizer(data, parameters)
     p = parameters.text_to_image
     report, curve = _watched("text to image")
@@ -134,16 +182,23 @@ def train_text_to_image(
             start.take_layers(NovelViewDenoiser.of_folder(parameters.start_from / "novel_view").unet)
     else:
         start = TextDenoiser.new(parameters.architecture, tokenizer, p.seed)
+    _prepare(start, parameters, "text_to_image")
     denoiser = fit_text_to_image(
         start.to(parameters.device), data, tokenizer, p, parameters.checkpoints / "text_to_image.pt", report
-    )
-    return partial(save_text_to_image_prior, vae=network, tokenizer=tokenizer, network=denoiser.cpu()), curve
+    ).cpu()
+    if parameters.adapter:
+        return partial(save_adapter, unet=denoiser.unet), curve
+    return partial(save_text_to_image_prior, vae=network, tokenizer=tokenizer, network=denoiser), curve
 
 
 def train_novel_view(
-    latents: Partitions, autoencoder: Weights, text_to_image: Weights, parameters: TrainPriorsParameters
+    latents: Partitions,
+    autoencoder: Weights,
+    text_to_image: Weights,
+    parameters: TrainPriorsParameters,
+    models: Models = NO_MODELS,
 ) -> tuple[WriteWeights, Curve]:
-    """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net, and its losses."""
+    """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net, or an adapter of one, and its losses."""
     network = _autoencoder(autoencoder.path)
     p = parameters.novel_view
     report, curve = _watched("novel view")
@@ -154,46 +209,136 @@ def train_novel_view(
             parameters.architecture, TextDenoiser.of_folder(text_to_image.path).unet, p.seed
         )
     )
+    _prepare(start, parameters, "novel_view")
     denoiser = fit_novel_view(
         start.to(parameters.device),
-        _view_latents(latents, network, "train", parameters),
+        _view_latents(latents, network, "train", parameters, models),
         p,
         parameters.checkpoints / "novel_view.pt",
         report,
-    )
+    ).cpu()
+    if parameters.adapter:
+        return partial(save_adapter, unet=denoiser.unet), curve
     return partial(
-        save_novel_view_prior, vae=network, network=denoiser.cpu(), architecture=parameters.architecture
+        save_novel_view_prior, vae=network, network=denoiser, architecture=parameters.architecture
     ), curve
 
 
+def _prepare(network: Denoiser, parameters: TrainPriorsParameters, part: str) -> None:
+    """Let the adapter learn in place of the weights, if one is to.
+
+    Raises SetupError where the prior that it is for knows another noise than that of this training.
+    """
+    if parameters.adapter is None:
+        return
+    assert parameters.start_from is not None  # as the parameters' own check says
+    folder = parameters.start_from / part
+    known = NoiseSchedule.of(DDIMScheduler.from_pretrained(folder, subfolder="scheduler"))
+    own = NoiseSchedule.of(make_scheduler())
+    alike = torch.allclose(known.alphas_cumprod, own.alphas_cumprod, atol=1e-4)
+    if not alike or known.prediction_type != own.prediction_type:
+        raise SetupError(
+            f"The prior at {folder} is not of the small family: its noise is another, and an adapter of it has to be "
+            "learnt by diffusers' own training scripts. (Here it is read all the same.)"
+        )
+    network.requires_grad_(False)
+    add_adapter(network.unet, parameters.adapter, getattr(parameters, part).seed)
+
+
 def measure_text_to_image(
-    latents: Partitions, text_to_image: Weights, parameters: TrainPriorsParameters
+    latents: Partitions,
+    text_to_image: Weights,
+    parameters: TrainPriorsParameters,
+    models: Models = NO_MODELS,
 ) -> Curve:
-    """(timestep, error of the prediction) of the small Stable Diffusion, on the validation products."""
-    network = TextDenoiser.of_folder(text_to_image.path).eval().to(parameters.device)
-    tokenizer = CLIPTokenizer.from_pretrained(text_to_image.path, subfolder="tokenizer")
-    data = _view_latents(latents, _autoencoder(text_to_image.path, "vae"), "validation", parameters)
-    return _told("text to image", text_to_image_errors(network, data, tokenizer))
+    """(timestep, error of the prediction) of the small Stable Diffusion, on the validation products. That on the models
+    that were kept aside is told.
+    """
+    folder, network = _trained(TextDenoiser, text_to_image, "text_to_image", parameters)
+    tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
+    parts = _measured(latents, folder, parameters, models)
+    errors = {of: text_to_image_errors(network, data, tokenizer) for of, data in parts.items()}
+    return _told("text to image", errors)
 
 
-def measure_novel_view(latents: Partitions, novel_view: Weights, parameters: TrainPriorsParameters) -> Curve:
-    """(timestep, error of the prediction) of the small Zero-1-to-3, on the validation products."""
-    network = NovelViewDenoiser.of_folder(novel_view.path).eval().to(parameters.device)
-    data = _view_latents(latents, _autoencoder(novel_view.path, "vae"), "validation", parameters)
-    return _told("novel view", novel_view_errors(network, data))
+def measure_novel_view(
+    latents: Partitions, novel_view: Weights, parameters: TrainPriorsParameters, models: Models = NO_MODELS
+) -> Curve:
+    """(timestep, error of the prediction) of the small Zero-1-to-3, on the validation products. That on the models that
+    were kept aside is told.
+    """
+    folder, network = _trained(NovelViewDenoiser, novel_view, "novel_view", parameters)
+    parts = _measured(latents, folder, parameters, models)
+    return _told("novel view", {of: novel_view_errors(network, data) for of, data in parts.items()})
+
+
+def _trained(
+    denoiser: type[D], weights: Weights, part: str, parameters: TrainPriorsParameters
+) -> tuple[Path, D]:
+    """What a training made, and the folder of its other parts: with an adapter, those that it started from."""
+    folder = parameters.start_from / part if parameters.adapter and parameters.start_from else weights.path
+    network = denoiser.of_folder(folder)
+    if parameters.adapter:
+        fuse_adapter(network.unet, weights.path / ADAPTER_FILE)
+    return folder, network.eval().to(parameters.device)
+
+
+def _measured(
+    latents: Partitions, folder: Path, parameters: TrainPriorsParameters, models: Models
+) -> dict[str, ViewLatents]:
+    network = _autoencoder(folder, "vae")
+    parts = {VALIDATION: _view_latents(latents, network, "validation", parameters, NO_MODELS)}
+    if any(name in latents for name in _modelled(models, "validation", parameters)):
+        both = _view_latents(latents, network, "validation", parameters, models)
+        parts["models that were kept aside"] = both.only_models()
+    return parts
 
 
 def _files(split: str, p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
     """The files of a split by name, and the products (family, seed) of each."""
-    members = split_members(split, p.train_products if split == "train" else p.validation_products)
+    count = p.train_products if split == "train" else p.validation_products
+    members = split_members(split, count, p.more_kinds)
     starts = range(0, len(members), p.products_per_file)
     return {
         f"{split}-{k:04d}": members[start : start + p.products_per_file] for k, start in enumerate(starts)
     }
 
 
-def _all_files(p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
+def _generated(p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
     return _files("train", p) | _files("validation", p)
+
+
+def _modelled(models: Models, split: str, parameters: TrainPriorsParameters) -> dict[str, ModelFile]:
+    """The files of a split's models by name, which says what was photographed, and how."""
+    p = parameters.views
+    how = f"{p.shots}x{p.views}x{parameters.architecture.image_size}"
+    return {
+        f"model-{re.sub(r'[^a-zA-Z0-9_-]', '_', model.name)[:60]}-{_digest(model)}-{how}": model
+        for model in models.of_split(split)
+    }
+
+
+def _digest(model: ModelFile) -> str:
+    try:
+        return model.digest()
+    except ProductError:
+        return "unreadable"  # which will be told when it is to be photographed
+
+
+def _check_models(models: Models, parameters: TrainPriorsParameters) -> None:
+    """Raise SetupError unless there is something to learn, and something to learn it on top of."""
+    if models and parameters.start_from is None:
+        raise SetupError(
+            "Models are learnt on top of finished priors: say which by train_priors.start_from=FOLDER, or teach the "
+            "shipped ones by --params=preset=teach,models=FOLDER."
+        )
+    if models and not models.of_split("train"):
+        raise SetupError(
+            f"Of the folder's {len(models)} models all are kept aside; say in the column split of models.csv which are "
+            "for training (train)."
+        )
+    if parameters.adapter and not models:
+        raise SetupError("An adapter learns from a folder of models: say which by --params=models=FOLDER.")
 
 
 def _check_made(
@@ -211,11 +356,12 @@ def _check_made(
         )
 
 
-def _told(name: str, errors: Curve) -> Curve:
-    mean = np.mean([error for _, error in errors])
-    at = ", ".join(f"{error:.4f} at t = {timestep}" for timestep, error in errors)
-    logger.info("%s: error on validation products %.4f (%s)", name, mean, at)
-    return errors
+def _told(name: str, errors: Mapping[str, Curve]) -> Curve:
+    for of, curve in errors.items():
+        mean = np.mean([error for _, error in curve])
+        at = ", ".join(f"{error:.4f} at t = {timestep}" for timestep, error in curve)
+        logger.info("%s: error on %s %.4f (%s)", name, of, mean, at)
+    return errors[VALIDATION]
 
 
 def _autoencoder(folder: Path, part: str | None = None) -> AutoencoderKL:
@@ -228,9 +374,11 @@ def _checksum(autoencoder: AutoencoderKL) -> int:
 
 
 def _split(
-    files: Partitions, split: str, parameters: TrainPriorsParameters
+    files: Partitions, split: str, parameters: TrainPriorsParameters, models: Models
 ) -> Iterator[Mapping[str, NDArray[Any]]]:
-    return (files[name]() for name in _files(split, parameters.views))
+    """What there is of a split: of the generator's products, then of models."""
+    modelled = [name for name in _modelled(models, split, parameters) if name in files]
+    return (files[name]() for name in [*_files(split, parameters.views), *modelled])
 
 
 def _pictures(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
@@ -243,16 +391,17 @@ def _size(parameters: TrainPriorsParameters) -> tuple[int, int, int]:
 
 
 def _view_latents(
-    latents: Partitions, network: AutoencoderKL, split: str, parameters: TrainPriorsParameters
+    latents: Partitions, network: AutoencoderKL, split: str, parameters: TrainPriorsParameters, models: Models
 ) -> ViewLatents:
     """Raises SetupError where they are of another autoencoder than ``network``."""
-    parts = list(_split(latents, split, parameters))
+    parts = list(_split(latents, split, parameters, models))
     checksum = _checksum(network)
     if any(part.get("autoencoder") != checksum for part in parts):
         raise SetupError(
             "The latents in 05_model_input/prior_latents are not of this network's autoencoder. With that in "
             "06_models/autoencoder, make them anew by --nodes=encode_views."
         )
+    modelled = [name for name in _modelled(models, split, parameters) if name in latents]
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0] if key != "autoencoder"}
     return ViewLatents(
         torch.from_numpy(joined["latents"]),
@@ -261,7 +410,9 @@ def _view_latents(
         joined["elevation_deg"],
         [str(caption) for caption in joined["caption"]],
         float(network.config.scaling_factor),
-        checksum,
+        crc32("".join(modelled).encode(), checksum) if modelled else checksum,
+        parameters.views.shots * len(modelled),
+        parameters.known_share,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, PositiveInt, model_validator
 
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.priors.adapters import AdapterParameters
 from mpod_pipeline.priors.architecture import ArchitectureParameters
 from mpod_pipeline.priors.train_autoencoder import AutoencoderTraining
 from mpod_pipeline.priors.train_denoisers import DenoiserTraining
@@ -18,7 +19,9 @@ class ViewsParameters(Parameters):
     train_products: PositiveInt
     validation_products: PositiveInt
     views: PositiveInt = Field(12, ge=2, description="pictures of a product, the photo among them")
+    more_kinds: bool = Field(False, description="products of the kinds in synthesis/recipes.yml, too")
     products_per_file: PositiveInt = 240
+    shots: PositiveInt = Field(4, description="studios in which each model of a folder is photographed")
     workers: PositiveInt = 2
 
 
@@ -35,10 +38,16 @@ class TrainPriorsParameters(Parameters):
         description="with start_from: its text_to_image goes on with the layers of its novel_view's U-Net",
     )
     device: str = Field("cpu", description="where networks are trained, as PyTorch names it")
+    adapter: AdapterParameters | None = Field(
+        None, description="what learns on top of start_from; null: all weights"
+    )
+    known_share: float = Field(
+        0.5, gt=0, lt=1, description="of each batch, beside models: products of the generator"
+    )
     views: ViewsParameters
     architecture: ArchitectureParameters = ArchitectureParameters()
     vocabulary: PositiveInt = 1200
-    autoencoder: AutoencoderTraining
+    autoencoder: AutoencoderTraining | None = Field(description="null: that of start_from stays as it is")
     text_to_image: DenoiserTraining
     novel_view: DenoiserTraining
 
@@ -46,4 +55,14 @@ class TrainPriorsParameters(Parameters):
     def layers_are_taken_from_somewhere(self) -> TrainPriorsParameters:
         if self.take_novel_view_layers and self.start_from is None:
             raise ValueError("take_novel_view_layers needs start_from, the folder whose novel_view has them")
+        return self
+
+    @model_validator(mode="after")
+    def what_stays_comes_from_somewhere(self) -> TrainPriorsParameters:
+        if self.start_from is None and (self.adapter or self.autoencoder is None):
+            raise ValueError(
+                "adapter, and no autoencoder, need start_from, the folder of priors that they belong to"
+            )
+        if self.adapter and self.autoencoder is not None:
+            raise ValueError("with adapter the autoencoder has to stay as it is: set autoencoder to null")
         return self

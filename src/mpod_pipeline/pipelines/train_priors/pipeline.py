@@ -16,31 +16,31 @@ from mpod_pipeline.pipelines.train_priors.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    parameters = "params:train_priors"
+    common = {"parameters": "params:train_priors", "models": "models"}
     return Pipeline(
         [
             node(
                 photograph_products,
-                {"parameters": parameters, "made": "prior_views_made"},
+                {**common, "made": "prior_views_made"},
                 "prior_views",
                 name="photograph_products",
             ),
             node(
                 train_autoencoder,
-                {"views": "prior_views", "parameters": parameters},
+                {"views": "prior_views", **common},
                 ["autoencoder", "autoencoder_curve"],
                 name="train_autoencoder",
             ),
             node(
                 encode_views,
-                {"views": "prior_views", "autoencoder": "autoencoder", "parameters": parameters},
+                {"views": "prior_views", "autoencoder": "autoencoder", **common},
                 "prior_latents",
                 name="encode_views",
             ),
             node(
                 train_text_to_image,
-                {"latents": "prior_latents", "autoencoder": "autoencoder", "parameters": parameters},
-                ["text_to_image_prior", "text_to_image_curve"],
+                {"latents": "prior_latents", "autoencoder": "autoencoder", **common},
+                ["trained_text_to_image", "text_to_image_curve"],
                 name="train_text_to_image",
             ),
             node(
@@ -48,25 +48,25 @@ def create_pipeline() -> Pipeline:
                 {
                     "latents": "prior_latents",
                     "autoencoder": "autoencoder",
-                    "text_to_image": "text_to_image_prior",
-                    "parameters": parameters,
+                    "text_to_image": "trained_text_to_image",
+                    **common,
                 },
-                ["novel_view_prior", "novel_view_curve"],
+                ["trained_novel_view", "novel_view_curve"],
                 name="train_novel_view",
             ),
             node(
                 measure_text_to_image,
                 {
                     "latents": "prior_latents",
-                    "text_to_image": "text_to_image_prior",
-                    "parameters": parameters,
+                    "text_to_image": "trained_text_to_image",
+                    **common,
                 },
                 "text_to_image_error_curve",
                 name="measure_text_to_image",
             ),
             node(
                 measure_novel_view,
-                {"latents": "prior_latents", "novel_view": "novel_view_prior", "parameters": parameters},
+                {"latents": "prior_latents", "novel_view": "trained_novel_view", **common},
                 "novel_view_error_curve",
                 name="measure_novel_view",
             ),
