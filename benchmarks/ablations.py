@@ -29,13 +29,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
-from mpod_pipeline.datasets import Weights
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.pipelines.score_priors.nodes import road_products
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
-from mpod_pipeline.pipelines.score_priors.road import Outlined, Road, finish_product, outline_product
-from mpod_pipeline.synthesis.views import scene_of
+from mpod_pipeline.pipelines.score_priors.road import (
+    TO_THE_OUTLINE,
+    Road,
+    finish_product,
+    outline_product,
+    photo_of,
+)
+from mpod_pipeline.weights import Weights
 
 Choices = dict[str, dict[str, Any]]
 
@@ -97,9 +101,7 @@ DETAIL: Choices = {
 }
 
 #: Those of stage 1's that come close to the default or pass it, through both stages.
-ROAD: Choices = {
-    name: OUTLINE[name] for name in ("default", "two views, guidance 2.5, 320 steps, 12 levels")
-}
+ROAD: Choices = {name: OUTLINE[name] for name in ("default", "two views, guidance 2.5, 320 steps, 12 levels")}
 
 #: Whose denoisers lead; "untrained" has networks of the same shapes, drawn at random.
 UNTRAINED = "untrained"
@@ -156,14 +158,11 @@ def with_choices(choices: dict[str, Any]) -> RoadParameters:
 def forget(road: Road, seed: int) -> None:
     """Draw the denoisers' weights, and those of what conditions them, at random; the autoencoders stay."""
     torch.manual_seed(seed)
-    novel_view, text_to_image = road.novel_view, road.text_to_image
-    for network in (
-        novel_view.unet,
-        novel_view.image_encoder,
-        novel_view.camera_projection,
-        text_to_image.unet,
-        text_to_image.text_encoder,
-    ):
+    novel_view = road.models["optimize_outline"]
+    networks = [novel_view.unet, novel_view.image_encoder, novel_view.camera_projection]
+    for step in ("learn_tokens", "refine_detail"):
+        networks += [road.models[step].prior.unet, road.models[step].prior.text_encoder]
+    for network in networks:
         for layer in network.modules():
             if hasattr(layer, "reset_parameters"):
                 layer.reset_parameters()
@@ -177,10 +176,9 @@ def scores_of_product(
     """
     choices, always, _ = STAGES[stage]
     weights = {name: identity.sha256 for name, identity in identify_files(priors, {}).items()}
-    road = Road.load(
-        Weights(priors / "novel_view", "cpu"), Weights(priors / "text_to_image", "cpu"), RoadParameters()
-    )
-    outlined, outlined_by = None, None
+    folders = {f"{name}_prior": Weights(priors / name, "cpu") for name in ("novel_view", "text_to_image")}
+    road = Road.load(folders, RoadParameters())
+    photo = photo_of(*member)
     scores: list[dict[str, float]] = []
     for name in names:
         if name == UNTRAINED:
@@ -189,40 +187,27 @@ def scores_of_product(
         settings = {"trained": name != UNTRAINED, "weights": weights, "parameters": p.model_dump(mode="json")}
         file = results / f"{member[0]}-{fingerprint({'product': member, 'seed': seed, **settings})[:16]}.json"
         if not file.exists():
-            outline_of = {
-                **settings,
-                "parameters": p.model_dump(mode="json", include={"textual_inversion", "outline", "masks"}),
-            }
-            if outlined is None or outline_of != outlined_by:
-                key = fingerprint({"product": member, "seed": seed, **outline_of})[:16]
-                outlined_by = outline_of
-                make = partial(outline_product, *member, road, p, seed, no_report)
-                outlined = kept_outline(results / f"{member[0]}-{key}", make, *member)
-            made = finish_product(outlined, road, p, seed, no_report)
-            Image.fromarray(np.concatenate([made.pictures.sheet, made.pictures.normals])).save(
-                file.with_suffix(".png")
-            )
-            file.write_text(json.dumps({"choice": name, **made.scores}))
+            sections = {step.section for step in TO_THE_OUTLINE}
+            outline_of = {**settings, "parameters": p.model_dump(mode="json", include=sections)}
+            key = fingerprint({"product": member, "seed": seed, **outline_of})[:16]
+            make = partial(outline_product, photo, road, p, seed)
+            outlined = kept_outline(results / f"{member[0]}-{key}", make)
+            made = finish_product(member[0], photo, outlined, road, p, seed)
+            picture = np.concatenate([made["turntables"], made["normals"]])
+            Image.fromarray(picture).save(file.with_suffix(".png"))
+            file.write_text(json.dumps({"choice": name, **made["evaluations"]}))
         scores.append(json.loads(file.read_text()))
     return scores
 
 
-def no_report(step: int, steps: int, losses: dict[str, float]) -> None:
-    pass
-
-
-def kept_outline(place: Path, make: Callable[[], Outlined], family: str, product_seed: int) -> Outlined:
-    """What was kept at a place, or what ``make`` makes, kept."""
-    field, rest = place.with_suffix(".safetensors"), place.with_suffix(".pt")
-    if not rest.exists():
+def kept_outline(place: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The artifacts that were kept at a place, or those that ``make`` makes, kept."""
+    field, others = place.with_suffix(".safetensors"), place.with_suffix(".pt")
+    if not others.exists():
         made = make()
-        made.field.stored().save(field)
-        others = {name: getattr(made, name) for name in ("seen_from", "cutout", "token", "seconds")}
-        torch.save({**others, "masks": vars(made.masks)}, rest)
-    kept = torch.load(rest, weights_only=False)
-    masks = OutlineMasks(**kept.pop("masks"))
-    scene, _ = scene_of(family, product_seed)
-    return Outlined(family=family, scene=scene, field=OutlineField.load(field), masks=masks, **kept)
+        made.pop("outline_fields").stored().save(field)
+        torch.save(made, others)
+    return {**torch.load(others, weights_only=False), "outline_fields": OutlineField.load(field)}
 
 
 def main() -> None:

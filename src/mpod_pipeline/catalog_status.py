@@ -14,15 +14,16 @@ from mpod_pipeline.batch.lock import who_holds
 from mpod_pipeline.batch.stage import looking
 from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
 from mpod_pipeline.batch.under_way import UnderWay
-from mpod_pipeline.datasets import History, Photos
+from mpod_pipeline.datasets import History, Photos, connect_history
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.errors import SetupError
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.method.steps import STEP_BY_NAME, STEPS
 
 
 def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
     """Relative paths in settings are of the current folder. Raises SetupError where there is no photo."""
     catalog = DataCatalog.from_config(loader["catalog"])
+    connect_history(catalog)
     photos: Photos = load_from(catalog, "photos")
     history: History = catalog.load("history")
     workspace = history.folder.parents[1]  # of 08_reporting/records
@@ -35,19 +36,19 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
         remarks += untold
     run = who_holds(history.folder / ".lock")
     stages = {
-        stage: StageView(
-            history.records(stage),
-            stale.get(stage, set()),
-            UnderWay(history.folder, stage, run.run).read() if run else set(),
+        step.name: StageView(
+            history.records(step.name),
+            stale.get(step.name, set()),
+            UnderWay(history.folder, step.name, run.run).read() if run else set(),
         )
-        for stage in STAGES
+        for step in STEPS
     }
     return CatalogStatus(
         photos=str(Path(loader["catalog"]["photos"]["path"]).absolute()),
         workspace=str(workspace.absolute()),
         products=list(product_statuses(photos, stages, history.artifacts["cutout_checks"])),
         run=run,
-        gone=sum(product not in photos for product in stages[STAGES[0]].records),
+        gone=sum(product not in photos for product in stages[STEPS[0].name].records),
         remarks=remarks,
     )
 
@@ -67,7 +68,7 @@ def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str,
     }
     stale: dict[str, set[str]] = {}
     untold: list[str] = []
-    for node in pipeline.nodes:
+    for node in (node for node in pipeline.nodes if node.name in STEP_BY_NAME):
         names: Any = node._inputs  # by argument; `node.run` would log each stage as if it were run
         try:
             inputs = {

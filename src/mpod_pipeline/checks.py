@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, get_args
 
 from kedro.config import AbstractConfigLoader
@@ -19,11 +18,11 @@ from kedro.utils import load_obj
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mpod_pipeline import pipelines as package
 from mpod_pipeline.batch import BatchParameters, History
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.pipeline_registry import pipeline_names
 
 #: So many mistakes in settings are told at once.
 TOLD = 5
@@ -80,9 +79,8 @@ def check_runner(name: str | None, is_async: bool) -> None:
 
 def check_pipelines(names: Iterable[str]) -> None:
     """Is there a pipeline by each of the names? Nothing is imported for the answer."""
-    known = {"__default__", *(module.name for module in iter_modules(package.__path__) if module.ispkg)}
     for name in names:
-        _require("pipeline", name, known)
+        _require("pipeline", name, pipeline_names())
 
 
 def check_photos(loader: AbstractConfigLoader) -> None:

@@ -40,8 +40,9 @@ from mpod_pipeline.checks import (
 )
 from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.hooks import TooManyFailuresError
+from mpod_pipeline.method.steps import STEPS
 from mpod_pipeline.params import ParamsError, read_params
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.pipeline_registry import DEFAULT
 from mpod_pipeline.stopping import stop_heard, stop_in_good_order
 from mpod_pipeline.text import show_every_letter
 
@@ -204,7 +205,7 @@ def check_options(project: Path, options: dict[str, Any]) -> None:
 def begins_at_the_photos(options: dict[str, Any]) -> bool:
     """Whether a run surely needs photos: the whole road or its first step, and nothing chosen from it."""
     chosen = ("node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "tags", "namespaces")
-    roads = {"__default__", "catalog_to_3d", STAGES[0]}
+    roads = {"__default__", DEFAULT, STEPS[0].name}
     return roads.issuperset(options["pipelines"]) and not any(options[name] for name in chosen)
 
 

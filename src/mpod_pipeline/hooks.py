@@ -24,9 +24,9 @@ from mpod_pipeline.batch.processes import close_workers
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary, in_a_line
 from mpod_pipeline.checks import check_batch, check_names
-from mpod_pipeline.datasets import History
+from mpod_pipeline.datasets import History, connect_history
 from mpod_pipeline.datasets.tables import mean_scores
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.method.steps import STEPS
 from mpod_pipeline.stopping import stop_if_told, stopped_run
 from mpod_pipeline.text import readable, show_every_letter
 
@@ -63,6 +63,10 @@ class BatchHooks:
             LOGGING.configure(context.config_loader["logging"])
         check_names(context.config_loader)
 
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+        connect_history(catalog)
+
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
@@ -71,7 +75,7 @@ class BatchHooks:
         self._nodes = [node.name for node in pipeline.nodes]
         if not is_batch(pipeline):
             return
-        check_batch(pipeline, catalog, STAGES)
+        check_batch(pipeline, catalog, [step.name for step in STEPS])
         batch = catalog.load("params:batch")
         self.summary = RunSummary(run_params["run_id"], max_failed_fraction=batch.max_failed_fraction)
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
@@ -161,23 +165,12 @@ def _standing_failures(history: History) -> Iterator[Record]:
                 yield record
 
 
-#: Where people look, by the catalog's name.
-PLACES = {
-    "cutouts": "cutouts",
-    "words": "words",
-    "GLBs": "meshes",
-    "pictures": "turntables",
-    "normals": "normals",
-    "animations": "animations",
-    "scores": "scores",
-    "failures": "failures",
-    "runs": "runs",
-}
+#: Where people look besides what the steps show, by the catalog's names.
+TABLES = ("scores", "failures", "runs")
 
 
 def _places(catalog: CatalogProtocol) -> str:
-    """What is there of it, from this run or another."""
-    datasets = ((title, catalog.get(name)) for title, name in PLACES.items())
-    return "\n".join(
-        f"{title + ':':<11} {data.path}" for title, data in datasets if data and data.path.exists()
-    )
+    """Where people look, as far as something is there, from this run or another."""
+    names = [*(name for step in STEPS for name in step.shown), *TABLES]
+    datasets = ((name, catalog.get(name)) for name in names if name in catalog)
+    return "\n".join(f"{name + ':':<11} {data.path}" for name, data in datasets if data.path.exists())

@@ -4,3 +4,7 @@ from collections.abc import Callable
 
 #: Called after each step with (step, total steps, losses).
 Report = Callable[[int, int, dict[str, float]], None]
+
+
+def no_report(step: int, steps: int, losses: dict[str, float]) -> None:
+    """Where nobody looks."""

@@ -43,6 +43,7 @@ from mpod_pipeline.checks import check_values
 from mpod_pipeline.datasets.tables import as_csv, mean_scores
 from mpod_pipeline.folders import folder
 from mpod_pipeline.hooks import BatchHooks, is_batch
+from mpod_pipeline.method.steps import STEPS
 from mpod_pipeline.network import require_answer
 from mpod_pipeline.params import PLACES
 
@@ -51,17 +52,9 @@ logger = logging.getLogger(__name__)
 for _name in ("mlflow", "kedro_mlflow"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-#: Datasets whose files are kept with the run.
-FILES = (
-    "meshes",
-    "turntables",
-    "animations",
-    "words",
-    "road_turntables",
-    "novel_view_samples",
-    "caption_samples",
-    "word_samples",
-)
+#: Datasets whose files are kept with the run: what the steps show, and what the scores of the priors were taken of.
+FILES = frozenset(name for step in STEPS for name in step.shown)
+SAMPLES = ("_samples", "_turntables")
 #: A run follows so many products: their curves, models and pictures are in MLflow. Of thousands, nobody could open the
 #: run any more; the workspace has them all.
 FOLLOWED = 100
@@ -166,7 +159,7 @@ class TrackingHooks:
         elif dataset_name.endswith("_curve"):
             self._log((f"loss/{node.name}", value, step) for step, value in data)
             self._flush()
-        elif dataset_name in FILES:
+        elif dataset_name in FILES or dataset_name.endswith(SAMPLES):
             files = self._catalog.load(dataset_name)
             for product in data:
                 if self._follows(product):

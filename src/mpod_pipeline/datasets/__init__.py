@@ -2,7 +2,7 @@
 results.
 """
 
-from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords
+from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords, connect_history
 from mpod_pipeline.datasets.models import ModelFile, ModelFolder, Models
 from mpod_pipeline.datasets.partitions import (
     MeshPartitions,
@@ -11,7 +11,7 @@ from mpod_pipeline.datasets.partitions import (
     PicturePartitions,
     ProductPartitions,
 )
-from mpod_pipeline.datasets.photos import PhotoFolder, Photos, ProductSettings
+from mpod_pipeline.datasets.photos import PhotoFolder, PhotoMasks, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
 from mpod_pipeline.datasets.weights import Weights, WeightsFolder, WriteWeights
 
@@ -25,6 +25,7 @@ __all__ = [
     "Partition",
     "Partitions",
     "PhotoFolder",
+    "PhotoMasks",
     "Photos",
     "PicturePartitions",
     "ProductPartitions",
@@ -34,4 +35,5 @@ __all__ = [
     "Weights",
     "WeightsFolder",
     "WriteWeights",
+    "connect_history",
 ]

@@ -72,20 +72,6 @@ class Token:
         return embedding
 
 
-class Npz:
-    """Named arrays."""
-
-    suffixes = (".npz",)
-
-    def write(self, value: dict[str, NDArray], path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez_compressed(file, **value)  # type: ignore[arg-type]
-
-    def read(self, path: Path) -> dict[str, NDArray]:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-
-
 class Glb:
     """A binary glTF file, as bytes that show themselves."""
 
@@ -150,14 +136,12 @@ class Traceback:
 
 
 class Field:
-    """An outline field (stage 1), in safetensors, with all that is needed to render it again. Written as it is stored,
-    read as what renders.
-    """
+    """An `OutlineField` (stage 1), or what its ``stored`` gives, in safetensors: all that is needed to render it."""
 
     suffixes = (".safetensors",)
 
     def write(self, value: Any, path: Path) -> None:
-        value.save(path)
+        _stored(value).save(path)
 
     def read(self, path: Path) -> Any:
         # Imported when a field is read: the catalog is also opened by commands that never touch one.
@@ -167,12 +151,12 @@ class Field:
 
 
 class Surface:
-    """What stage 2 made of a product, in safetensors. Written as it is stored, read as a `PaintedSurface`."""
+    """A `PaintedSurface` (stage 2), or what its ``stored`` gives, in safetensors."""
 
     suffixes = (".safetensors",)
 
     def write(self, value: Any, path: Path) -> None:
-        value.save(path)
+        _stored(value).save(path)
 
     def read(self, path: Path) -> Any:
         from mpod_pipeline.fields.painted_surface import PaintedSurface  # as in `Field`
@@ -180,10 +164,41 @@ class Surface:
         return PaintedSurface.load(path)
 
 
+def _stored(value: Any) -> Any:
+    return value.stored() if hasattr(value, "stored") else value
+
+
+class Npz:
+    """Named arrays."""
+
+    suffixes = (".npz",)
+
+    def write(self, value: dict[str, NDArray], path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **value)  # type: ignore[arg-type]
+
+    def read(self, path: Path) -> dict[str, NDArray]:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+
+class Masks(Npz):
+    """`OutlineMasks`."""
+
+    def write(self, value: Any, path: Path) -> None:
+        super().write(vars(value), path)
+
+    def read(self, path: Path) -> Any:
+        from mpod_pipeline.method.masks import OutlineMasks  # as in `Field`
+
+        return OutlineMasks(**super().read(path))
+
+
 CODECS: dict[str, Codec] = {
     "png": Png(),
     "token": Token(),
     "npz": Npz(),
+    "outline_masks": Masks(),
     "glb": Glb(),
     "animation": Animation(),
     "json": Json(),

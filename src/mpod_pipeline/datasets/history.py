@@ -6,12 +6,12 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, CatalogProtocol
 
 from mpod_pipeline.datasets.codecs import CODECS
 from mpod_pipeline.datasets.partitions import Partitions, ProductPartitions
@@ -75,34 +75,56 @@ class StageRecords(AbstractDataset[dict[str, dict[str, Any]], Partitions]):
 
 
 class HistoryDataset(AbstractDataset[None, History]):
-    """Records and artifacts of all stages, read only.
+    """Records and artifacts of all steps, read only.
 
-    path: the folder of records, with one folder a stage. artifacts: the catalog's own entries, by name.
-    checkpoints: the folder of checkpoints, with one folder a stage.
+    path: the folder of records, with one folder per step. checkpoints: the folder of checkpoints, likewise. The
+    artifacts are the catalog's own entries: whoever makes the catalog sets ``catalog``.
     """
+
+    catalog: CatalogProtocol
 
     def __init__(
         self,
         *,
         path: str,
-        artifacts: dict[str, dict[str, Any]],
         checkpoints: str,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self.checkpoints = Path(checkpoints)
         self.metadata = metadata
-        self._artifacts = {
-            name: AbstractDataset.from_config(f"history of {name}", config)
-            for name, config in artifacts.items()
-        }
 
     def load(self) -> History:
-        artifacts = {name: dataset.load() for name, dataset in self._artifacts.items()}
-        return History(self.path, artifacts, self.checkpoints)
+        return History(self.path, _Artifacts(self.catalog), self.checkpoints)
 
     def save(self, data: None) -> None:
         raise NotImplementedError("the history is written by the stages' own outputs")
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path), "artifacts": list(self._artifacts)}
+        return {"path": str(self.path)}
+
+
+class _Artifacts(Mapping[str, Partitions]):
+    """What a catalog's entries of artifacts hold, by their names."""
+
+    def __init__(self, catalog: CatalogProtocol) -> None:
+        self._catalog = catalog
+
+    def __getitem__(self, name: str) -> Partitions:
+        dataset = self._catalog.get(name)
+        if not isinstance(dataset, ProductPartitions):
+            raise KeyError(name)
+        return dataset.load()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._catalog if isinstance(self._catalog.get(name), ProductPartitions))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def connect_history(catalog: CatalogProtocol) -> None:
+    """Let the catalog's history, where it has one, see the catalog's artifacts."""
+    history = catalog.get("history") if "history" in catalog else None
+    if isinstance(history, HistoryDataset):
+        history.catalog = catalog

@@ -169,6 +169,23 @@ class PhotoFolder(AbstractDataset[None, Photos]):
         return {"path": str(self.path)}
 
 
+class PhotoMasks(AbstractDataset[None, dict[str, Photo]]):
+    """The masks that somebody drew beside a folder's photos, by product: ``ID.mask.png``, white is the product."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.metadata = metadata
+        self._photos = PhotoFolder(path=path)
+
+    def load(self) -> dict[str, Photo]:
+        return self._photos.load().masks()
+
+    def save(self, data: None) -> None:
+        raise SetupError("The folder of photos is only read.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._photos.path)}
+
+
 def _thumbnails(photos: Photos) -> Iterator[Image.Image]:
     for product in photos:
         with suppress(ProductError, OSError, ValueError, Image.DecompressionBombError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
 
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.weights import Weights
 
 #: What a prior consists of, out of all that a repository on the Hugging Face hub may hold besides. (Pickles too: some
 #: hold nothing else.)
@@ -18,37 +18,6 @@ DOWNLOAD = (
     "hf download {hub}{revision} --include '*/*' --exclude '*.fp16.*' "
     "--exclude '*.non_ema.*' --exclude 'safety_checker/*'{folder}"
 )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it.
-
-    sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
-    vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time. adapters: files of
-    what its U-Net has learnt besides.
-    """
-
-    path: Path
-    device: str
-    vae_slicing: bool = False
-    sha256: Mapping[str, str] = field(default_factory=dict)
-    adapters: tuple[Path, ...] = ()
-
-    @property
-    def places(self) -> list[Path]:
-        """All that its answers depend on: the folder and the adapters."""
-        return [self.path, *self.adapters]
-
-    def verify(self) -> None:
-        """Compare the named files with their hashes. Raises SetupError where one is missing or another."""
-        # Imported here, as the catalog is also opened by commands that compute nothing.
-        from mpod_pipeline.weights_files import check_sha256
-
-        for name, expected in self.sha256.items():
-            if not (self.path / name).is_file():
-                raise SetupError(f"The weights at {self.path} lack {name}, whose SHA-256 the catalog names.")
-            check_sha256(self.path / name, expected)
 
 
 #: Writes a network's files into a folder.

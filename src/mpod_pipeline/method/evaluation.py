@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torchvision.ops import box_iou, masks_to_boxes
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
@@ -74,15 +75,28 @@ class Encoders:
 
 
 def load_encoders(parameters: EvaluationParameters) -> Encoders:
-    """The embedded encoder, and those that the parameters name. Raises SetupError where weights are missing."""
+    """The embedded encoder, and those that the parameters name. Raises SetupError naming all that is missing."""
     embedded = load_efficientnet_lite0()
     images: list[ImageEncoder] = [embedded]
     features: list[FeatureExtractor] = [embedded]
+    lacks: list[str] = []
     if parameters.open_clip:
-        images.append(load_open_clip(parameters.open_clip, parameters.device))
+        with _noted(lacks):
+            images.append(load_open_clip(parameters.open_clip, parameters.device))
     if parameters.vgg19_weights:
-        features.append(load_vgg19(parameters.vgg19_weights, parameters.device))
+        with _noted(lacks):
+            features.append(load_vgg19(parameters.vgg19_weights, parameters.device))
+    if lacks:
+        raise SetupError("\n".join(lacks))
     return Encoders(images, features, [embedded])
+
+
+@contextmanager
+def _noted(lacks: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except SetupError as error:
+        lacks.append(str(error))
 
 
 @dataclass(frozen=True)

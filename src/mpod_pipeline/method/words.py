@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,12 +44,15 @@ class WordDrawer:
 
     def __init__(self, prior: TextToImagePrior, encoder: ImageEncoder) -> None:
         self.prior, self.encoder = prior, encoder
-        nouns = nouns_of(prior.tokenizer)
+
+    @cached_property
+    def _others(self) -> Tensor:
+        """The embeddings of what other products' words draw, [N, D]."""
+        nouns = nouns_of(self.prior.tokenizer)
         count = min(OTHER_WORDS, len(nouns))
         others = [nouns[i * len(nouns) // count] for i in range(count)]
-        self._others = encoder.embed(
-            self.samples([prior.word_embedding(word) for word in others], SENTENCES[:1])
-        )
+        words = [self.prior.word_embedding(word) for word in others]
+        return self.encoder.embed(self.samples(words, SENTENCES[:1]))
 
     @torch.no_grad()
     def samples(self, tokens: Sequence[Tensor], sentences: Sequence[str]) -> Tensor:

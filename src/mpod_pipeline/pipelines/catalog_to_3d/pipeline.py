@@ -1,14 +1,12 @@
-"""Wiring: the stages in a row."""
+"""Wiring: the method's steps in a row."""
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from kedro.pipeline import Pipeline
 
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.method.steps import STEPS
+from mpod_pipeline.pipelines.steps import step_pipeline
 
 
 def create_pipeline() -> Pipeline:
-    stages = (import_module(f"mpod_pipeline.pipelines.{stage}") for stage in STAGES)
-    return sum((stage.create_pipeline() for stage in stages), Pipeline([]))
+    return sum((step_pipeline(step) for step in STEPS), Pipeline([]))

@@ -28,6 +28,7 @@ from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outl
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
+from mpod_pipeline.report import no_report
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import (
@@ -257,9 +258,7 @@ def score_words(
     rows, shown, seen = [], [], []
     for family, seed in tqdm(members, desc="words"):
         cutout = photo_of(family, seed).cutout
-        token = learn_token(
-            cutout, prior, parameters.road.textual_inversion, parameters.seed, lambda *_: None
-        )
+        token = learn_token(cutout, prior, parameters.road.textual_inversion, parameters.seed, no_report)
         samples = drawer.samples([token], SENTENCES * TIMES)
         photo = reference_view(cutout, prior.image_size)
         seen.append(encoder.embed(torch.cat([photo.picture[None], samples])))
@@ -303,20 +302,22 @@ def score_road(
     does not arrive is left out. Raises SetupError if none does.
     """
     p = parameters.road
-    road = Road.load(novel_view_prior, text_to_image_prior, p)
+    priors = {"novel_view_prior": novel_view_prior, "text_to_image_prior": text_to_image_prior}
+    road = Road.load(priors, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
     for family, seed in tqdm(road_products(parameters.split, parameters.products), desc="whole road"):
         try:
-            outlined = outline_product(family, seed, road, p, parameters.seed, lambda *_: None)
-            made = finish_product(outlined, road, p, parameters.seed, lambda *_: None)
+            photo = photo_of(family, seed)
+            outlined = outline_product(photo, road, p, parameters.seed)
+            made = finish_product(family, photo, outlined, road, p, parameters.seed)
         except ProductError as error:
             logger.warning("whole road: %s-%d failed. %s", family, seed, error)
             continue
-        rows.append({"product": f"{family}-{seed}", **made.scores})
+        rows.append({"product": f"{family}-{seed}", **made["evaluations"]})
         yield {
             "scores": with_mean(pd.DataFrame(rows)),
-            "turntables": {f"{family}-{seed}": np.concatenate([made.pictures.sheet, made.pictures.normals])},
+            "turntables": {f"{family}-{seed}": np.concatenate([made["turntables"], made["normals"]])},
         }
     if not rows:
         raise SetupError(

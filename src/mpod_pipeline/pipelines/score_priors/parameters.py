@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, create_model
 
-from mpod_pipeline.method.detail import DetailParameters
-from mpod_pipeline.method.evaluation import EvaluationParameters
-from mpod_pipeline.method.export import ExportParameters
-from mpod_pipeline.method.masks import MaskParameters
-from mpod_pipeline.method.outline import OutlineParameters
-from mpod_pipeline.method.textual_inversion import TextualInversionParameters
+from mpod_pipeline.method.steps import STEPS
 from mpod_pipeline.parameters import Parameters
 
 
@@ -45,15 +40,12 @@ class WordScoring(Parameters):
     products: PositiveInt = Field(1, description="of each family, whose words are learnt")
 
 
-class RoadParameters(Parameters):
-    """The settings of the method's stages."""
-
-    textual_inversion: TextualInversionParameters = TextualInversionParameters()
-    outline: OutlineParameters = OutlineParameters()
-    masks: MaskParameters = MaskParameters()
-    detail: DetailParameters = DetailParameters()
-    export: ExportParameters = ExportParameters()
-    evaluation: EvaluationParameters = EvaluationParameters()
+#: The settings of the method's steps, by section.
+RoadParameters: Any = create_model(
+    "RoadParameters",
+    __base__=Parameters,
+    **{step.section: (step.settings, step.settings()) for step in STEPS if step.section != "segmentation"},
+)
 
 
 class ScorePriorsParameters(Parameters):

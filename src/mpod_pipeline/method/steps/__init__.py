@@ -1,0 +1,238 @@
+"""The method's steps, in order. Each is declared here, once.
+
+A step knows neither Kedro nor catalogs. The module of its name beside this file has ``Settings``, the class of its
+settings; ``load``, which loads its models, once per worker; and ``make``, which makes one product's artifacts. All
+other lists of steps follow from `STEPS`: Kedro's nodes and pipelines, the check before a run, ``kedro status``, the
+scores of the priors, and the ablations.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mpod_pipeline.checkpoint import Checkpoint
+from mpod_pipeline.report import Report, no_report
+
+if TYPE_CHECKING:  # commands that compute nothing shall not wait for PyTorch
+    from mpod_pipeline.parameters import Parameters
+    from mpod_pipeline.weights import Weights
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a step gets to make one product's artifacts.
+
+    product: its id, as the catalog writes it. inputs: by the names in `Step.needs`; None for an optional one that is
+    absent. settings: the step's, with the product's own in their places. checkpoint: where long work keeps its state.
+    fingerprint: of all that the result depends on.
+    """
+
+    product: str
+    inputs: Mapping[str, Any]
+    settings: Any
+    seed: int = 0
+    report: Report = no_report
+    checkpoint: Checkpoint | None = None
+    fingerprint: str = ""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.inputs[name]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a step takes of a GPU, worked out by ``benchmarks/gpu_memory.py``.
+
+    pictures: the setting that says how many pictures go through the prior at a time. gib_per_megapixel: of each, at the
+    prior's own size. sliced_gib_per_megapixel: of each after the first, where the autoencoder works picture by picture.
+    rendering_gib: of drawing one at conf/gpu's resolution: about 30 samples per ray of 0.8 KB at 128², or 30 faces per
+    pixel of 13 bytes at 1024².
+    """
+
+    pictures: str
+    gib_per_megapixel: float
+    sliced_gib_per_megapixel: float
+    rendering_gib: float = 0.0
+
+    def gib(self, pictures: int, size: int, vae_slicing: bool) -> float:
+        """Of so many pictures of ``size`` pixels square."""
+        further = self.sliced_gib_per_megapixel if vae_slicing else self.gib_per_megapixel
+        prior = (self.gib_per_megapixel + (pictures - 1) * further) * (size / 1024) ** 2
+        return prior + pictures * self.rendering_gib
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the method.
+
+    name: of its module, its node, its pipeline and its records. section: of the settings. needs: for each name under
+    which `make` gets an input, the artifact, or the catalog's file, that it is. The first one says which products there
+    are. optional: inputs that a product may lack. makes: its artifacts. shown: those that people look at. prior: the
+    weights that it loads. code_version: to be raised when a change of the code changes what the step makes, so that it
+    is made again.
+    """
+
+    name: str
+    section: str
+    needs: Mapping[str, str]
+    makes: tuple[str, ...]
+    code_version: int
+    prior: str | None = None
+    optional: frozenset[str] = frozenset()
+    shown: tuple[str, ...] = ()
+    memory: Memory | None = field(default=None, compare=False)
+
+    @property
+    def settings(self) -> type[Parameters]:
+        settings: type[Parameters] = self._module.Settings
+        return settings
+
+    @property
+    def purpose(self) -> str:
+        """The first line of its module's docstring."""
+        return (self._module.__doc__ or "").splitlines()[0]
+
+    def load(self, settings: Parameters, weights: Weights | None = None) -> Any:
+        """Its models. Raises SetupError naming what is missing."""
+        return self._module.load(settings, weights) if self.prior else self._module.load(settings)
+
+    def make(self, models: Any, given: Given) -> dict[str, Any]:
+        """One product's artifacts, by name. Raises ProductError where the product is at fault."""
+        made: dict[str, Any] = self._module.make(models, given)
+        return made
+
+    def check(self, models: Any, settings: Parameters) -> None:
+        """Look further than `load` does, before any product is touched. Raises SetupError."""
+        check: Callable[[Any, Parameters], None] | None = getattr(self._module, "check", None)
+        if check:
+            check(models, settings)
+
+    @property
+    def _module(self) -> Any:
+        return import_module(f"{__name__}.{self.name}")
+
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        "segment",
+        section="segmentation",
+        needs={"photo": "photos", "mask": "photo_masks"},
+        optional=frozenset({"mask"}),
+        makes=("cutouts", "cutout_checks"),
+        shown=("cutouts",),
+        code_version=4,
+    ),
+    Step(
+        "learn_tokens",
+        section="textual_inversion",
+        needs={"cutout": "cutouts"},
+        prior="text_to_image_prior",
+        makes=("tokens", "word_checks", "words"),
+        shown=("words",),
+        code_version=3,
+        memory=Memory("batch_size", 3.0, 3.0),
+    ),
+    Step(
+        "optimize_outline",
+        section="outline",
+        needs={"cutout": "cutouts"},
+        prior="novel_view_prior",
+        makes=("outline_fields",),
+        code_version=7,
+        memory=Memory("novel_views", 6.4, 0.5, 0.4),
+    ),
+    Step(
+        "export_masks",
+        section="masks",
+        needs={"field": "outline_fields"},
+        makes=("outline_masks",),
+        code_version=1,
+    ),
+    Step(
+        "refine_detail",
+        section="detail",
+        needs={
+            "cutout": "cutouts",
+            "token": "tokens",
+            "field": "outline_fields",
+            "masks": "outline_masks",
+        },
+        prior="text_to_image_prior",
+        makes=("detail_models",),
+        code_version=7,
+        memory=Memory("novel_views", 6.4, 0.5, 0.4),
+    ),
+    Step(
+        "export_models",
+        section="export",
+        needs={"detail": "detail_models", "cutout": "cutouts"},
+        makes=("meshes",),
+        shown=("meshes",),
+        code_version=1,
+    ),
+    Step(
+        "evaluate",
+        section="evaluation",
+        needs={
+            "mesh": "meshes",
+            "cutout": "cutouts",
+            "cutout_check": "cutout_checks",
+            "word_check": "word_checks",
+            "field": "outline_fields",
+            "ground_truth": "ground_truth",
+        },
+        optional=frozenset({"ground_truth"}),
+        makes=("evaluations", "turntables", "normals", "animations"),
+        shown=("turntables", "normals", "animations"),
+        code_version=6,
+    ),
+)
+
+STEP_BY_NAME = {step.name: step for step in STEPS}
+#: The step that makes each artifact.
+MAKER_OF = {artifact: step for step in STEPS for artifact in step.makes}
+
+
+def default_settings() -> dict[str, Parameters]:
+    """Every step's settings as they are where nobody sets any, by section."""
+    return {step.section: step.settings() for step in STEPS}
+
+
+def load_models(
+    steps: Iterable[Step], settings: Mapping[str, Parameters], priors: Mapping[str, Weights]
+) -> dict[str, Any]:
+    """Every step's models, by its name. settings: by section. Raises SetupError naming what is missing."""
+    return {
+        step.name: step.load(settings[step.section], priors[step.prior] if step.prior else None)
+        for step in steps
+    }
+
+
+def run_steps(
+    steps: Iterable[Step],
+    models: Mapping[str, Any],
+    settings: Mapping[str, Parameters],
+    artifacts: Mapping[str, Any],
+    *,
+    product: str = "product",
+    seed: int = 0,
+    report: Report = no_report,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Take one product through steps: all its artifacts by name, those given among them; and each step's seconds.
+
+    Raises ProductError where the product is at fault.
+    """
+    known, seconds = dict(artifacts), {}
+    for step in steps:
+        started = time.perf_counter()
+        inputs = {
+            name: known.get(artifact) if name in step.optional else known[artifact]
+            for name, artifact in step.needs.items()
+        }
+        known |= step.make(models[step.name], Given(product, inputs, settings[step.section], seed, report))
+        seconds[step.name] = time.perf_counter() - started
+    return known, seconds

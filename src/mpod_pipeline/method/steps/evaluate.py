@@ -1,0 +1,40 @@
+"""Score every mesh, and draw its turntable and normals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpod_pipeline.errors import ProductError
+from mpod_pipeline.geometry.foreign_glb import from_any_glb
+from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
+from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, evaluate, load_encoders
+from mpod_pipeline.method.steps import Given
+
+Settings = EvaluationParameters
+load = load_encoders
+
+
+def make(encoders: Encoders, given: Given) -> dict[str, Any]:
+    truth, flags = read_truth(given["ground_truth"])
+    checks = [given["cutout_check"], given["word_check"]]
+    checked = {name: value for check in checks for name, value in check.items() if name != "flags"}
+    result = evaluate(
+        given["cutout"], given["field"], from_glb(given["mesh"]), truth, encoders, given.settings
+    )
+    told = [*(check["flags"] for check in checks), *result.flags, *flags]
+    return {
+        "evaluations": {**result.scores, **checked, "flags": "; ".join(filter(None, told))},
+        "turntables": result.pictures.sheet,
+        "normals": result.pictures.normals,
+        "animations": result.pictures.turn,
+    }
+
+
+def read_truth(given: bytes | TexturedMesh | None) -> tuple[TexturedMesh | None, list[str]]:
+    """The true model, and what there is to say of a file that holds none: it costs the scores against it alone."""
+    if given is None or isinstance(given, TexturedMesh):
+        return given, []
+    try:
+        return from_any_glb(given), []
+    except ProductError as error:
+        return None, [f"ground truth not used: {error}"]

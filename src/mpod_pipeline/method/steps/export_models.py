@@ -1,0 +1,21 @@
+"""Give every refined surface its triangles, UVs, texture and size: one GLB per product, the file that shops take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpod_pipeline.geometry.glb import to_glb
+from mpod_pipeline.method.export import ExportParameters, export_model
+from mpod_pipeline.method.steps import Given
+
+Settings = ExportParameters
+
+
+def load(settings: ExportParameters) -> None:
+    """Nothing: the surface is all it takes."""
+
+
+def make(models: None, given: Given) -> dict[str, Any]:
+    mesh = export_model(given["detail"], given["cutout"], given.settings)
+    made_by = {"fingerprint": given.fingerprint, "settings": given.settings.model_dump(mode="json")}
+    return {"meshes": to_glb(mesh, given.settings.long_side_m, name=given.product, made_by=made_by)}

@@ -1,0 +1,28 @@
+"""Optimise every product's outline as a radiance field (stage 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
+from mpod_pipeline.method.steps import Given
+from mpod_pipeline.method.trial import try_backend, try_volumes
+from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior
+from mpod_pipeline.weights import Weights
+
+Settings = OutlineParameters
+
+
+def load(settings: OutlineParameters, weights: Weights) -> NovelViewPrior:
+    return weights.open(load_novel_view_prior, absolute_elevation=settings.absolute_elevation)
+
+
+def check(prior: NovelViewPrior, settings: OutlineParameters) -> None:
+    try_backend(try_volumes, settings.backend, prior.device)
+
+
+def make(prior: NovelViewPrior, given: Given) -> dict[str, Any]:
+    field = optimize_outline(
+        given["cutout"], prior, given.settings, given.seed, given.report, given.checkpoint
+    )
+    return {"outline_fields": field}

@@ -1,5 +1,0 @@
-"""Mesh to scores and pictures."""
-
-from mpod_pipeline.pipelines.evaluate.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

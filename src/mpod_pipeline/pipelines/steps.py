@@ -1,0 +1,138 @@
+"""The method's steps as Kedro's nodes, and each as a pipeline of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from inspect import Parameter, Signature
+from typing import Any
+
+import pandas as pd
+from kedro.pipeline import Node, Pipeline, node
+
+from mpod_pipeline.batch import BatchParameters, Checkpoint, History, Report, Stage, Work, run_stage
+from mpod_pipeline.batch.records import read_record
+from mpod_pipeline.datasets.products_csv import SETTINGS
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.fields.painted_surface import PaintedSurface
+from mpod_pipeline.method.steps import MAKER_OF, STEPS, Given, Step
+from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.weights import Weights
+
+logger = logging.getLogger(__name__)
+
+#: The step whose artifacts are the rows of the table of scores.
+SCORED_BY = "evaluate"
+
+
+def step_pipeline(step: Step) -> Pipeline:
+    """The step's node; with the scores, the table of them."""
+    return Pipeline([step_node(step), *([scores_node()] if step.name == SCORED_BY else [])])
+
+
+def step_node(step: Step) -> Node:
+    """The node of a step: its inputs, settings and weights, and what every node of a step reads and writes.
+
+    Artifacts have the same name in the step and in the catalog.
+    """
+    inputs = {
+        **step.needs,
+        **({"weights": step.prior} if step.prior else {}),
+        "parameters": f"params:{step.section}",
+        **({"product_settings": "product_settings"} if _may_differ_per_product(step) else {}),
+        "batch": "params:batch",
+        "history": "history",
+    }
+    outputs = {**{name: name for name in step.makes}, "records": f"{step.name}_records"}
+    return node(node_function(step, inputs), inputs, outputs, name=step.name, tags=[step.name])
+
+
+def _may_differ_per_product(step: Step) -> bool:
+    return bool(set(SETTINGS) & step.settings.model_fields.keys())
+
+
+def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterator[dict[str, Any]]]:
+    """What Kedro calls. Its annotations let Kedro validate the settings."""
+
+    def run(**given: Any) -> Iterator[dict[str, Any]]:
+        needs = {name: given[name] for name in step.needs}
+        products = next(iter(needs.values()))
+        weights: Weights | None = given.get("weights")
+        yield from run_stage(
+            stage_of(step),
+            partial(open_step, step, given["parameters"], weights),
+            inputs=needs,
+            parameters=given["parameters"],
+            batch=given["batch"],
+            history=given["history"],
+            weights=weights.places if weights else (),
+            written_as=getattr(products, "written_as", str),
+            product_settings=given.get("product_settings"),
+        )
+
+    types: dict[str, Any] = {"parameters": step.settings, "batch": BatchParameters}
+    annotations = {name: types.get(name, Any) for name in inputs}
+    run.__name__ = run.__qualname__ = step.name
+    run.__doc__ = step.purpose
+    run.__annotations__ = {**annotations, "return": Iterator[dict[str, Any]]}
+    signature = Signature(
+        [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in annotations.items()]
+    )
+    vars(run)["__signature__"] = signature
+    return run
+
+
+def stage_of(step: Step) -> Stage:
+    """The step as the batch sees it."""
+    makers = {name: MAKER_OF[need].name for name, need in step.needs.items() if need in MAKER_OF}
+    return Stage(step.name, step.makes, step.code_version, made_by=makers, optional=step.optional)
+
+
+def open_step(step: Step, settings: Parameters, weights: Weights | None) -> Work:
+    """Load the step's models, once per worker; what is given back makes one product's artifacts."""
+    models = step.load(settings, weights)
+
+    def work(
+        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
+        own, product, fingerprint = (inputs[name] for name in ("parameters", "product", "fingerprint"))
+        made = step.make(models, Given(product, inputs, own, seed, report, checkpoint, fingerprint))
+        return {name: _handed_over(artifact) for name, artifact in made.items()}
+
+    return work
+
+
+def _handed_over(artifact: Any) -> Any:
+    """The artifact as another process may take it, which may have no GPU."""
+    return artifact.stored() if isinstance(artifact, OutlineField | PaintedSurface) else artifact
+
+
+def scores_node() -> Node:
+    return node(
+        tabulate_scores,
+        {"evaluations": "evaluations", "records": f"{SCORED_BY}_records", "history": "history"},
+        "scores",
+        name="tabulate_scores",
+        tags=[SCORED_BY],
+    )
+
+
+def tabulate_scores(evaluations: Any, records: Any, history: History) -> pd.DataFrame:
+    """One row per product whose evaluation stands, with its scores and the seconds of each step."""
+    rows = []
+    for product in evaluations:
+        record = read_record(records, product)
+        if record and record.state == "made":
+            try:
+                scores = evaluations[product]()
+            except (OSError, ValueError) as error:  # of a product that this run did not look at
+                logger.warning("The scores of %s cannot be read and are left out: %s", product, error)
+                continue
+            rows.append({"product": product, **scores, **_seconds(history, product)})
+    return pd.DataFrame(rows, columns=None if rows else ["product"])
+
+
+def _seconds(history: History, product: str) -> dict[str, float]:
+    records = {step.name: read_record(history.records(step.name), product) for step in STEPS}
+    return {f"seconds_{step}": record.seconds for step, record in records.items() if record}

@@ -1,0 +1,52 @@
+"""Where a prior's weights are, and how they are to be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mpod_pipeline.errors import SetupError
+
+Prior = TypeVar("Prior")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it.
+
+    sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
+    vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time. adapters: files of
+    what its U-Net has learnt besides.
+    """
+
+    path: Path
+    device: str
+    vae_slicing: bool = False
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    adapters: tuple[Path, ...] = ()
+
+    @property
+    def places(self) -> list[Path]:
+        """All that its answers depend on: the folder and the adapters."""
+        return [self.path, *self.adapters]
+
+    def verify(self) -> None:
+        """Compare the named files with their hashes. Raises SetupError where one is missing or another."""
+        from mpod_pipeline.weights_files import check_sha256  # with PyTorch, which the catalog does without
+
+        for name, expected in self.sha256.items():
+            if not (self.path / name).is_file():
+                raise SetupError(f"The weights at {self.path} lack {name}, whose SHA-256 the catalog names.")
+            check_sha256(self.path / name, expected)
+
+    def open(self, load: Callable[..., Prior], **options: Any) -> Prior:
+        """The prior, by one of the loaders in `priors.loading`. Raises SetupError naming what is missing."""
+        return load(
+            self.path,
+            device=self.device,
+            vae_slicing=self.vae_slicing,
+            adapters=self.adapters,
+            **options,
+        )
