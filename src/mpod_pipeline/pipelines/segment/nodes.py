@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
+from mpod_pipeline.cutout.photos import decode_mask, decode_photo
 from mpod_pipeline.datasets import History, Photos
 from mpod_pipeline.method import segmentation
-from mpod_pipeline.method.photos import decode_mask, decode_photo
 from mpod_pipeline.method.segmentation import SegmentationParameters, load_segmentation_models
 
-STAGE = Stage("segment", artifacts=("cutouts", "cutout_checks"), code_version=4, optional=frozenset({"mask"}))
+STAGE = Stage("segment", artifacts=("cutouts", "cutout_checks"), code_version=5, optional=frozenset({"mask"}))
 #: What is said of a product whose cutout somebody should look at.
 CHECK = "check the cutout"
 
