@@ -52,6 +52,7 @@ HEAVY = ("torch", "diffusers", "transformers", "numba", "onnxruntime")
         "run --env=nightli",
         "run --async",
         "status --params=photo={here}",
+        "status --params=photos={here}/absent",
     ],
 )
 def test_cheap_mistakes_are_told_without_importing_what_computes(command: str, tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from kedro.pipeline import Pipeline, node
 
 from mpod_pipeline import preflight
 from mpod_pipeline.batch.parameters import BatchParameters, ExecutorParameters
+from mpod_pipeline.cutout.sam import SamParameters
 from mpod_pipeline.datasets import WeightsFolder
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.evaluation import EvaluationParameters
 from mpod_pipeline.method.export import ExportParameters
 from mpod_pipeline.method.outline import OutlineParameters
-from mpod_pipeline.method.sam import SamParameters
 from mpod_pipeline.method.segmentation import SegmentationParameters
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
 from mpod_pipeline.metrics.encoders import OpenClipParameters

@@ -13,21 +13,23 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.method import saliency
-from mpod_pipeline.method.foreground import (
+from mpod_pipeline.cutout import saliency
+from mpod_pipeline.cutout.foreground import (
+    ROOM,
     confidence,
+    departure_from_page,
     find_foreground,
     find_picture,
     is_the_whole,
     middle_pieces,
     without_holes,
 )
-from mpod_pipeline.method.matting import bounding_box, extend_colours, frame, matte
-from mpod_pipeline.method.own_alpha import at_full_opacity, on_page, sure_to_cut_out
-from mpod_pipeline.method.photos import decode_photo
-from mpod_pipeline.method.saliency import IMAGENET, SaliencyNetwork
-from mpod_pipeline.method.sam import SamParameters, find_foreground_with_sam, load_sam, prompts_from, sense
+from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, matte
+from mpod_pipeline.cutout.own_alpha import at_full_opacity, on_page, sure_to_cut_out
+from mpod_pipeline.cutout.photos import decode_photo
+from mpod_pipeline.cutout.saliency import IMAGENET, SaliencyNetwork
+from mpod_pipeline.cutout.sam import SamParameters, find_foreground_with_sam, load_sam, prompts_from, sense
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.segmentation import (
     SegmentationModels,
     SegmentationParameters,
@@ -215,6 +217,15 @@ def test_alpha_of_a_known_mixture() -> None:
     np.testing.assert_allclose(cutout[alpha > 0][:, :3], np.tile(product, (22 * 40, 1)), atol=12)
 
 
+def test_cords_and_gaps_thinner_than_the_band_stay() -> None:
+    y, x = np.mgrid[:120, :160]
+    mask = ((np.abs(x - 40) < 30) & (np.abs((y % 20) - 10) < 8)) | (
+        (np.abs(x - 120) < 2) & (np.abs(y - 60) < 50)
+    )
+    photo = np.where(mask[..., None], (90, 70, 60), (200, 205, 210)).astype(np.uint8)
+    assert iou(matte(photo, mask)[..., 3] > 127, mask) > 0.99
+
+
 def test_transparent_pixels_bear_the_nearest_colour() -> None:
     cutout = np.zeros((9, 9, 4), np.uint8)
     cutout[2:7, 1:4] = (250, 10, 10, 255)
@@ -383,15 +394,19 @@ def test_which_look_is_believed() -> None:
     photo[table] = (190, 180, 160)
     with_page = table.copy()
     with_page[90:230, 90:310] = True
-    assert not is_the_whole(photo, with_page, table)  # the page between the legs
-    assert is_the_whole(photo, table, table & (y < 110))  # the legs
-    assert is_the_whole(photo, table, table & (x < 200))
-    assert not is_the_whole(photo, table, table)  # the closer look is the sharper one
-    assert not is_the_whole(photo, np.ones(SHAPE, bool), table)  # nothing was told from anything
+
+    def whole(roomy: NDArray[np.bool_], close: NDArray[np.bool_]) -> bool:
+        return is_the_whole(roomy, close, departure_from_page(photo, roomy | close))
+
+    assert not whole(with_page, table)  # the page between the legs
+    assert whole(table, table & (y < 110))  # the legs
+    assert whole(table, table & (x < 200))
+    assert not whole(table, table)  # the closer look is the sharper one
+    assert not whole(np.ones(SHAPE, bool), table)  # nothing was told from anything
     photo[200:, 150:250] = (60, 60, 160)
     cut_off = np.zeros(SHAPE, bool)
     cut_off[200:, 150:250] = True
-    assert is_the_whole(photo, cut_off, cut_off & (y < 280))
+    assert whole(cut_off, cut_off & (y < 280))
 
 
 def test_a_white_part_within_the_product_is_no_hole() -> None:
@@ -401,9 +416,35 @@ def test_a_white_part_within_the_product_is_no_hole() -> None:
     photo[mask] = (40, 90, 170)
     label = np.hypot(y - 150, x - 200) < 50
     photo[label] = (250 - 25 * (1 + np.cos((x - 200) / 50 * 2)) / 2)[label][:, None]  # rounded, so shaded
-    assert without_holes(photo.round().astype(np.uint8), mask)[label].mean() > 0.9
+
+    def cut() -> NDArray[np.bool_]:
+        return without_holes(mask, departure_from_page(photo.round().astype(np.uint8), mask))
+
+    assert cut()[label].mean() > 0.9
     photo[label] = 250
-    assert not without_holes(photo.round().astype(np.uint8), mask)[150, 200]
+    assert not cut()[150, 200]
+
+
+def test_what_one_look_finds_and_stands_out_from_a_plain_page_is_product() -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    photo = np.dstack([246 - 6.0 * y / 300] * 3).astype(np.uint8)
+    chair = np.zeros(SHAPE, bool)
+    chair[60:180, 60:310] = chair[180:260, 60:85] = chair[180:260, 285:310] = True
+    photo[chair] = (150, 152, 155)
+    shadow = (y > 240) & (y < 256) & (x >= 85) & (x < 285)
+    photo[shadow] -= 25
+    looks = [chair & (x < 285), chair | shadow]  # without the right leg; and with the shadow
+    answers = iter(look.astype(np.float32) for look in looks)
+    size = round(400 * (1 + 2 * ROOM))
+
+    def network(square: Image) -> NDArray[np.float32]:
+        answer, side = next(answers), len(square)
+        assert side in (400, size)
+        top, left = (side - 300) // 2, (side - 400) // 2
+        return np.pad(answer, ((top, side - 300 - top), (left, side - 400 - left)))
+
+    found = find_foreground(photo, network)  # type: ignore[arg-type]  # two answers are all that is asked
+    assert iou(found.mask, chair) > 0.98
 
 
 def test_confidence_by_hand() -> None:

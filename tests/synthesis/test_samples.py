@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from mpod_pipeline.cutout.photos import decode_photo
 from mpod_pipeline.datasets import PhotoFolder, ProductSettings
 from mpod_pipeline.geometry.glb import from_glb
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import reference_view
-from mpod_pipeline.method.photos import decode_photo
 from mpod_pipeline.method.segmentation import SegmentationParameters, load_segmentation_models, segment
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh

@@ -108,8 +108,8 @@ def score_lines(means: Mapping[str, float]) -> Iterator[str]:
     """Mean scores, one a row, those of stage 1 beside those of stage 2 by the same name."""
     rows = [("mean score", "model", "stage 1")]
     for name in dict.fromkeys(name.removeprefix(STAGE_1) for name in means):
-        shown = (f"{means[each]:.4g}" if each in means else "" for each in (name, STAGE_1 + name))
-        rows.append((name, *shown))
+        model, stage_1 = (f"{means[each]:.4g}" if each in means else "" for each in (name, STAGE_1 + name))
+        rows.append((name, model, stage_1))
     yield from table_lines(rows)
 
 

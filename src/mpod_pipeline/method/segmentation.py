@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.method.foreground import Found, find_foreground, overlap
-from mpod_pipeline.method.matting import bounding_box, extend_colours, frame, matte
-from mpod_pipeline.method.own_alpha import (
+from mpod_pipeline.cutout.foreground import Found, find_foreground, overlap
+from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, matte
+from mpod_pipeline.cutout.own_alpha import (
     at_full_opacity,
     has_alpha,
     on_page,
     sure_to_cut_out,
     without_veils,
 )
-from mpod_pipeline.method.saliency import SaliencyNetwork, load_saliency_network
-from mpod_pipeline.method.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
+from mpod_pipeline.cutout.saliency import SaliencyNetwork, load_saliency_network
+from mpod_pipeline.cutout.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
+from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.parameters import Parameters
 
 Maker = Literal["auto", "alpha", "embedded", "sam"]

@@ -124,7 +124,7 @@ STEPS: tuple[Step, ...] = (
         optional=frozenset({"mask"}),
         makes=("cutouts", "cutout_checks"),
         shown=("cutouts",),
-        code_version=4,
+        code_version=5,
     ),
     Step(
         "learn_tokens",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mpod_pipeline.method.photos import decode_mask, decode_photo
+from mpod_pipeline.cutout.photos import decode_mask, decode_photo
 from mpod_pipeline.method.segmentation import (
     SegmentationModels,
     SegmentationParameters,

@@ -10,7 +10,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mpod_pipeline.errors import SetupError
@@ -69,6 +68,7 @@ def load_saliency_network(path: Path | None = None) -> SaliencyNetwork:
 
 def _open(path: Path) -> Any:
     import onnxruntime
+    import torch
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from mpod_pipeline.method.foreground import FloatArray, look, overlap
-from mpod_pipeline.method.saliency import SaliencyNetwork
+from mpod_pipeline.cutout.foreground import FloatArray, look, overlap
+from mpod_pipeline.cutout.saliency import SaliencyNetwork
 
 #: Smaller shares of a picture are no product, and no transparency that anybody meant.
 SMALLEST_SHARE = 0.002

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from mpod_pipeline.cutout.photos import MAX_SIDE, decode_mask, decode_photo
 from mpod_pipeline.errors import ProductError
-from mpod_pipeline.method.photos import MAX_SIDE, decode_mask, decode_photo
 
 RED, GREEN = (200, 30, 40), (30, 160, 60)
 

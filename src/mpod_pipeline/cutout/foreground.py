@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mpod_pipeline.cutout.matting import bounding_box
+from mpod_pipeline.cutout.saliency import SaliencyNetwork
 from mpod_pipeline.errors import ProductError
-from mpod_pipeline.method.matting import bounding_box
-from mpod_pipeline.method.saliency import SaliencyNetwork
 
 FloatArray = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
+#: Photos are looked at with this long side at most, pixels: more than the network sees of them.
+LONG_SIDE = 1024
 #: Room round the photo in the second look, a share of its long side.
 ROOM = 0.12
 #: Shares of the photo's border that a product covers: one that is cut off by it, and one that nothing was found of.
@@ -34,6 +36,9 @@ MIDDLE, SMALLEST_PIECE = 0.5, 0.02
 #: Lab units: how even a page is, and how near to it the colour in a hole; the smallest hole, a share of the product;
 #: how much of its edge is sharp.
 PAGE_NOISE, HOLE, SMALLEST_HOLE, SHARP = 3.0, 4.0, 0.002, 0.9
+#: Lab units: what departs so far from a plain page and is found by one of the looks is product, such as a chair's leg.
+#: Contact shadows depart less.
+STANDS_OUT = 25.0
 #: Colours (levels of 255) that nobody can tell from the page's.
 SAME_COLOUR = 4
 #: Smaller departures from an even backdrop (Lab units) are paper, noise and compression.
@@ -50,11 +55,18 @@ class Found:
 
 def find_foreground(photo: NDArray[np.uint8], network: SaliencyNetwork) -> Found:
     """The product in a photo [H, W, 3], sRGB. Raises ProductError where none can be told from its background."""
-    rows, columns = find_picture(photo)
-    found = _find_in_picture(photo[rows, columns], network)
-    mask = np.zeros(photo.shape[:2], bool)
+    small = reduced(photo, LONG_SIDE)
+    rows, columns = find_picture(small)
+    found = _find_in_picture(small[rows, columns], network)
+    mask = np.zeros(small.shape[:2], bool)
     mask[rows, columns] = found.mask
-    return Found(mask, found.confidence)
+    return Found(_enlarged(mask, photo.shape), found.confidence)
+
+
+def reduced(photo: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
+    """The photo [H, W, 3] with a long side of so many pixels at most."""
+    scale = min(1.0, long_side / max(photo.shape[:2]))
+    return cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def find_picture(photo: NDArray[np.uint8]) -> tuple[slice, slice]:
@@ -84,9 +96,12 @@ def _bar(photo: NDArray[np.uint8]) -> int:
 def _find_in_picture(picture: NDArray[np.uint8], network: SaliencyNetwork) -> Found:
     _require_contrast(picture)
     close, roomy = look(picture, network, room=0.0), look(picture, network, room=ROOM)
-    likely = roomy if is_the_whole(picture, roomy > 0.5, close > 0.5) else close
+    either = np.maximum(close, roomy) > 0.5
+    departure = departure_from_page(picture, either)
+    likely = roomy if is_the_whole(roomy > 0.5, close > 0.5, departure) else close
     likely = _look_nearer(picture, likely, network)
-    mask = without_holes(picture, middle_pieces(likely > 0.5))
+    found = (likely > 0.5) | (either & _enlarged(departure > STANDS_OUT, either.shape))
+    mask = without_holes(middle_pieces(found), departure)
     _require_sense(mask)
     beside = (likely > 0.5) & ~mask  # told by other means
     sure = confidence(picture, mask, np.where(beside, 0, likely))
@@ -106,15 +121,16 @@ def look(photo: NDArray[np.uint8], network: SaliencyNetwork, room: float) -> Flo
     return network(square.astype(np.uint8))[top : top + height, left : left + width]
 
 
-def is_the_whole(picture: NDArray[np.uint8], roomy: Mask, close: Mask) -> bool:
+def is_the_whole(roomy: Mask, close: Mask, departure: FloatArray) -> bool:
     """Whether the look with room is to be believed: a product that the photo's border cuts off is found as a whole
     only with room round it. A whole photo that is found is none, nor is the page between a table's legs a part.
+
+    departure: see `departure_from_page`.
     """
     touched = _border(roomy).mean()
     everything = touched > FILLED or roomy.mean() > 0.9
     if everything or not (touched > CUT_OFF or roomy.sum() > WHOLE * close.sum()):
         return False
-    departure = departure_from_page(picture, roomy | close)
     gained = _reduced(roomy & ~close, departure.shape)
     return not gained.any() or bool((departure[gained] < HOLE).mean() < 0.5)
 
@@ -149,12 +165,11 @@ def middle_pieces(mask: Mask) -> Mask:
     return np.isin(pieces, middle[areas[middle] >= SMALLEST_PIECE * areas[middle].max()])
 
 
-def without_holes(photo: NDArray[np.uint8], mask: Mask) -> Mask:
-    """The mask [H, W] without holes that show the plain page of the photo [H, W, 3], such as a handle's.
+def without_holes(mask: Mask, departure: FloatArray) -> Mask:
+    """The mask [H, W] without holes that show a plain page, such as a handle's. departure: see `departure_from_page`.
 
     A hole has the page's colour and noise, and sharp edges all round, unlike the lit side of something white.
     """
-    departure = departure_from_page(photo, mask)
     inside = _reduced(mask, departure.shape)
     alike, count = ndimage.label(ndimage.binary_opening(departure < HOLE))
     areas = np.bincount(alike[inside], minlength=count + 1)
@@ -165,13 +180,12 @@ def without_holes(photo: NDArray[np.uint8], mask: Mask) -> Mask:
         edge = ndimage.binary_dilation(hole, iterations=3) & ~ndimage.binary_dilation(hole)
         if (departure[edge] > 2 * HOLE).mean() > SHARP:
             holes |= ndimage.binary_dilation(hole, iterations=2)
-    enlarged = cv2.resize(holes.astype(np.float32), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return mask & (enlarged < 0.5)
+    return mask & ~_enlarged(holes, mask.shape)
 
 
 def departure_from_page(photo: NDArray[np.uint8], mask: Mask) -> FloatArray:
     """How far a photo's colours are from those of the page on which a mask's product lies, Lab units, [h, w] with 640
-    pixels at most; infinite where there is no plain page.
+    pixels at most; not a number where there is no plain page.
     """
     lab = _to_lab(photo, long_side=640)
     outside = ~ndimage.binary_dilation(_reduced(mask, lab.shape[:2]), iterations=6)
@@ -179,11 +193,16 @@ def departure_from_page(photo: NDArray[np.uint8], mask: Mask) -> FloatArray:
         departure = _departure_from_surface(lab, outside)
         if np.median(departure[outside]) < PAGE_NOISE:
             return departure
-    return np.full(lab.shape[:2], np.inf, np.float32)
+    return np.full(lab.shape[:2], np.nan, np.float32)
 
 
 def _reduced(mask: Mask, shape: tuple[int, ...]) -> Mask:
     return cv2.resize(mask.astype(np.uint8), shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+
+
+def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """The mask with so many rows and columns."""
+    return cv2.resize(mask.astype(np.float32), shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5
 
 
 def confidence(photo: NDArray[np.uint8], mask: Mask, likely: FloatArray) -> float:
@@ -223,9 +242,8 @@ def _require_contrast(photo: NDArray[np.uint8]) -> None:
 
 def _to_lab(photo: NDArray[np.uint8], long_side: int) -> FloatArray:
     """The photo [H, W, 3] in CIE Lab, slightly blurred, with a long side of so many pixels at most."""
-    scale = min(1.0, long_side / max(photo.shape[:2]))
-    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    small = cv2.GaussianBlur(reduced(photo, long_side), (0, 0), 1)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return lab.astype(np.float32)
 
 

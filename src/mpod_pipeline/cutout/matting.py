@@ -1,0 +1,153 @@
+"""From a mask to a cutout: soft alpha, the product's own colours at its edge, and the frame of the paper's photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.sparse import csr_matrix, diags
+from scipy.sparse.linalg import cg
+
+from mpod_pipeline.errors import ProductError
+
+#: Half the width of the band round a mask's border in which pixels may be partly covered, pixels.
+BAND = 4
+#: What closed-form matting adds to the colours' variance: far less, and it follows the noise where product and backdrop
+#: are alike.
+SMOOTHNESS = 1e-5
+#: Sides of the boxes that colours are averaged over, first far and then near, pixels.
+FAR, NEAR = 90, 6
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def matte(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A mask's cutout [H, W, 4], straight alpha, from a photo [H, W, 3] and a mask [H, W] right to a few pixels.
+
+    Alpha is found in a band round the mask's border; then what the backdrop added to the colours is taken off.
+    """
+    colours = photo / 255
+    trimap = np.where(_deep(mask), 1.0, np.where(_deep(~mask), 0.0, 0.5))
+    alpha = closed_form_alpha(colours, trimap)
+    return extend_colours(_to_rgba(own_colours(colours, alpha) * 255, alpha))
+
+
+def _deep(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What of a part [H, W] lies behind the band round its border, and the middle of what is thinner than the band: a
+    cord would vanish, and a gap between slats close, if nothing of it were sure.
+    """
+    depth = ndimage.distance_transform_edt(part)
+    deep: NDArray[np.bool_] = part & ((depth > BAND) | (depth == ndimage.maximum_filter(depth, 3)))
+    return deep
+
+
+def closed_form_alpha(colours: FloatArray, trimap: FloatArray) -> FloatArray:
+    """Alpha [H, W] in [0, 1] of colours [H, W, 3] by closed-form matting (Levin, Lischinski and Weiss, 2008), where the
+    trimap [H, W] is neither 0 nor 1.
+
+    Within a window of 3 x 3 pixels alpha is taken for a linear function of colour. What is left over, summed over all
+    windows with a pixel that is sought, is a quadratic form in alpha: their matting Laplacian, Eq. 12.
+    """
+    colours, trimap = np.pad(colours, ((1, 1), (1, 1), (0, 0)), "edge"), np.pad(trimap, 1, "edge")
+    sought = (trimap > 0) & (trimap < 1)
+    numbers = np.arange(trimap.size).reshape(trimap.shape)
+    centres = ndimage.binary_dilation(sought, np.ones((3, 3)))[1:-1, 1:-1]
+    windows = sliding_window_view(numbers, (3, 3))[centres].reshape(-1, 9)  # [N, 9] pixels
+    within = colours.reshape(-1, 3)[windows]
+    within -= within.mean(axis=1, keepdims=True)
+    across = within.swapaxes(1, 2)
+    variance = across @ within / 9 + SMOOTHNESS / 9 * np.eye(3)
+    likeness = np.eye(9) - (1 + within @ np.linalg.solve(variance, across)) / 9
+    rows, columns = np.repeat(windows, 9, axis=1), np.tile(windows, (1, 9))
+    laplacian = csr_matrix((likeness.ravel(), (rows.ravel(), columns.ravel())), (trimap.size, trimap.size))
+    unknown, known = np.flatnonzero(sought), np.flatnonzero(~sought)
+    system, alpha = laplacian[unknown], trimap.ravel()
+    matrix = system[:, unknown]
+    scale = diags(1 / matrix.diagonal())
+    alpha[unknown], _ = cg(matrix, -system[:, known] @ alpha[known], M=scale, rtol=1e-5, maxiter=1000)
+    return alpha.reshape(trimap.shape)[1:-1, 1:-1].clip(0, 1)
+
+
+def own_colours(colours: FloatArray, alpha: FloatArray) -> FloatArray:
+    """The product's own part [H, W, 3] of colours [H, W, 3], by its alpha [H, W]: blur fusion (Forte, 2021).
+
+    Product's and backdrop's colours are averaged nearby, and the product's then changed so that both together make what
+    was photographed: twice, from far and from near.
+    """
+    share = alpha[..., None]
+    product = backdrop = colours
+    for side in (FAR, NEAR):
+        mean_share = _mean(share, side)
+        product = _mean(product * share, side) / (mean_share + 1e-5)
+        backdrop = _mean(backdrop * (1 - share), side) / (1 - mean_share + 1e-5)
+        rest = colours - share * product - (1 - share) * backdrop
+        product = (product + share * rest).clip(0, 1)
+    return product
+
+
+def _mean(picture: FloatArray, side: int) -> FloatArray:
+    """The mean [H, W, C] over a box round each pixel."""
+    return np.reshape(cv2.blur(picture, (side, side)), picture.shape)  # it takes a single channel off
+
+
+def _to_rgba(colours: FloatArray, alpha: FloatArray) -> NDArray[np.uint8]:
+    """Colours [H, W, 3] in [0, 255] and alpha [H, W] in [0, 1] as uint8 [H, W, 4]."""
+    return np.dstack([colours, alpha * 255]).round().clip(0, 255).astype(np.uint8)
+
+
+def extend_colours(cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The cutout [H, W, 4] with its nearest solid colours where it is transparent: resampling bleeds nothing."""
+    solid = cutout[..., 3] >= 128
+    nearest = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
+    extended = cutout.copy()
+    faint = cutout[..., 3] < 16
+    extended[faint, :3] = cutout[..., :3][tuple(nearest)][faint]
+    return extended
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """First row, first column, and one past the last row and column of a product's mask.
+
+    Raises ProductError where it is empty: of a line nothing is left when its picture is made smaller.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        raise ProductError("The product in the photo is too thin to be made into a model.")
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def frame(cutout: NDArray[np.uint8], *, size: int, share: float) -> NDArray[np.uint8]:
+    """A cutout [H, W, 4] in a square of `size` pixels, [size, size, 4].
+
+    The product's bounding box (alpha at least a half) is centred, its long side `share` of the frame. Resampled with
+    premultiplied alpha. Raises ProductError where it is too thin for that.
+    """
+    top, left, bottom, right = bounding_box(cutout[..., 3] >= 128)
+    scale = share * size / max(bottom - top, right - left)
+    if scale < 1:  # shrink by areas first: the warp below samples points
+        height, width = cutout.shape[:2]
+        smaller = max(1, round(width * scale)), max(1, round(height * scale))
+        cutout = _resample(cutout, lambda image: cv2.resize(image, smaller, interpolation=cv2.INTER_AREA))
+        top, left, bottom, right = bounding_box(cutout[..., 3] >= 128)
+        scale = share * size / max(bottom - top, right - left)
+    # cv2 puts pixel centres at whole numbers.
+    row, column = (top + bottom - 1) / 2, (left + right - 1) / 2
+    middle = (size - 1) / 2
+    into_frame = np.array([[scale, 0, middle - scale * column], [0, scale, middle - scale * row]])
+    framed = _resample(
+        cutout, lambda image: cv2.warpAffine(image, into_frame, (size, size), flags=cv2.INTER_CUBIC)
+    )
+    return extend_colours(framed)
+
+
+def _resample(cutout: NDArray[np.uint8], how: Callable[[FloatArray], NDArray[Any]]) -> NDArray[np.uint8]:
+    """The cutout resampled with premultiplied alpha."""
+    alpha = cutout[..., 3:].astype(np.float32) / 255
+    resampled = how(np.dstack([cutout[..., :3] * alpha, alpha]))
+    coverage = resampled[..., 3].clip(0, 1)
+    return _to_rgba(resampled[..., :3] / np.maximum(coverage[..., None], 1 / 255), coverage)
