@@ -32,9 +32,10 @@ from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, re
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
-#: What lies on a GPU beside weights and activations: CUDA's context, field, grid and their optimiser's state, the two
-#: states that an optimisation keeps to go back to.
-BESIDE_GIB = 2.5
+#: What lies on a GPU beside weights and activations: CUDA's context (0.5), field, texture and grid with their gradients
+#: and optimiser's state (0.9), the two states that an optimisation keeps to go back to and the one that it is making
+#: (1.2), and what the allocator cannot use.
+BESIDE_GIB = 3.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Demand:
 
     gib_per_megapixel: of each picture that a step takes through the prior, of the prior's own size; worked out by
     ``benchmarks/gpu_memory.py``. sliced_gib_per_megapixel: of each after the first, where the autoencoder works picture
-    by picture. rendering_gib: of drawing one picture at conf/gpu's resolution: about 30 samples a ray of 0.8 KB at
-    128², or 30 faces a pixel of 13 bytes at 1024².
+    by picture. rendering_gib: of drawing one picture at conf/gpu's resolution, with its gradient and by the backend
+    ``torch``: 400,000 samples at 128², or 260,000 triangles at 1024². Worked out in the same way.
     pictures: the setting that says how many these are.
     """
 
@@ -64,7 +65,7 @@ class Demand:
 
 DEMANDS = {
     "learn_tokens": Demand("text_to_image_prior", "params:textual_inversion", 3.0, 3.0, 0.0, "batch_size"),
-    "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, 0.5, 0.4, "novel_views"),
+    "optimize_outline": Demand("novel_view_prior", "params:outline", 6.4, 0.5, 0.7, "novel_views"),
     "refine_detail": Demand("text_to_image_prior", "params:detail", 6.4, 0.5, 0.4, "novel_views"),
 }
 PRIORS: dict[str, Callable[..., Any]] = {
