@@ -12,10 +12,10 @@ from collections.abc import Callable
 from time import perf_counter
 
 import torch
-from mpod_pipeline.fields.hash_encoding.torch_ import TorchHashEncoding
 
 from mpod_pipeline.fields.hash_encoding.interface import HashEncoding, HashGridParameters
 from mpod_pipeline.fields.hash_encoding.numba_ import NumbaHashEncoding
+from mpod_pipeline.fields.hash_encoding.torch_ import TorchHashEncoding
 
 
 def fastest(work: Callable[[], object], repeats: int) -> float:

@@ -14,12 +14,12 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from mpod_pipeline.rendering.volume.torch_ import TorchRenderer
 from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import RaySamples, VolumeRenderer, make_volume_renderer
+from mpod_pipeline.rendering.volume.torch_ import TorchRenderer
 
 STEP_SIZE = 0.02
 
