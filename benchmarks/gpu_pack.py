@@ -37,8 +37,8 @@ NEEDED = (
         "safetensors",
         "pytest",
     ),
-    *("diffusers", "transformers", "accelerate", "opencv-python-headless", "pymatting", "onnxruntime"),
-    *("xatlas", "pygltflib", "fast-simplification", "pi-heif", "nerfacc"),
+    *("diffusers", "transformers", "accelerate", "opencv-python-headless", "onnxruntime"),
+    *("xatlas", "pygltflib", "fast-simplification", "nerfacc"),
 )
 LARGEST = 60_000_000
 #: glibc's versions, newest first, of the wheels that a machine of today takes.
