@@ -24,7 +24,7 @@ from mpod_pipeline.method.evaluation import load_encoders
 from mpod_pipeline.method.segmentation import load_segmentation_models
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors import load_mask_controlnet, load_novel_view_prior, load_text_to_image_prior
-from mpod_pipeline.rendering.backend import Backend, choose_backend
+from mpod_pipeline.rendering.backend import Backend, choose_backend, require_device
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, render_rays
@@ -96,16 +96,16 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         photos: Photos = load_from(catalog, "photos")
         for remark in photos.remarks:
             logger.warning("%s", remark)
-    lacks = []
+    lacks: dict[str, None] = {}  # each once, in order
     for check in _checks(pipeline, catalog):
         try:
             check()
         except SetupError as error:
-            lacks.append(str(error))
+            lacks[str(error)] = None
     if len(lacks) == 1:
-        raise SetupError(lacks[0])
+        raise SetupError(next(iter(lacks)))
     if lacks:
-        raise SetupError("This run cannot start.\n" + "\n".join(f"- {lack}" for lack in dict.fromkeys(lacks)))
+        raise SetupError("This run cannot start.\n" + "\n".join(f"- {lack}" for lack in lacks))
 
 
 def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[], object]]:
@@ -167,13 +167,8 @@ def _check_prior(name: str, load: Callable[..., Any], pipeline: Pipeline, catalo
 
 def free_memory(device: str) -> int | None:
     """Free bytes of a GPU; None for another device. Raises SetupError where there is no GPU."""
-    if not device.startswith("cuda"):
+    if require_device(device).type != "cuda":
         return None
-    if not torch.cuda.is_available():
-        raise SetupError(
-            f"The catalog puts a prior on the device '{device}', but PyTorch sees no CUDA device here: see "
-            "docs/gpu.md, or run without --env=gpu."
-        )
     return torch.cuda.mem_get_info(torch.device(device))[0]
 
 
