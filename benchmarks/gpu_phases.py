@@ -36,7 +36,12 @@ GIB = 2**30
 CUDA_PACKAGES = ("nerfacc", "tinycudann", "kaolin")
 PACKAGES = ("torch", "numba", "diffusers", "transformers", "xatlas", *CUDA_PACKAGES)
 #: The tests of all that renders and of the priors on a device.
-TESTS = ("tests/rendering", "tests/fields", "tests/geometry", "tests/priors/test_device.py")
+TESTS = (
+    "tests/rendering",
+    "tests/fields",
+    *(f"tests/geometry/test_{name}.py" for name in ("marching_tetrahedra", "mesh", "regularisers", "dmtet")),
+    "tests/priors/test_device.py",
+)
 #: GiB at the worst moment of a step of one picture (of the word: four), by benchmarks/gpu_memory.py (docs/gpu.md).
 EXPECTED_GIB = {"optimize_outline": 2.7, "refine_detail": 3.8, "learn_tokens": 5.2}
 #: Steps of a stage, of which the share that asks a prior.

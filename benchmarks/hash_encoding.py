@@ -12,10 +12,10 @@ from collections.abc import Callable
 from time import perf_counter
 
 import torch
-from mpod_pipeline.fields.hash_encoding.reference import ReferenceHashEncoding
 
 from mpod_pipeline.fields.hash_encoding.interface import HashEncoding, HashGridParameters
 from mpod_pipeline.fields.hash_encoding.numba_ import NumbaHashEncoding
+from mpod_pipeline.fields.hash_encoding.torch_ import TorchHashEncoding
 
 
 def fastest(work: Callable[[], object], repeats: int) -> float:
@@ -48,7 +48,7 @@ def main() -> None:
     torch.manual_seed(0)
     points = torch.rand(arguments.points, 3)
     ours = forward_and_backward(NumbaHashEncoding(parameters), points, repeats=20)
-    theirs = forward_and_backward(ReferenceHashEncoding(parameters), points, repeats=2)
+    theirs = forward_and_backward(TorchHashEncoding(parameters), points, repeats=2)
     print(f"{arguments.points:,} points, {torch.get_num_threads()} threads; milliseconds, fastest run")
     print(f"{'':12}{'forward':>10}{'backward':>10}{'both':>10}")
     for name, times in (("PyTorch", theirs), ("Numba", ours)):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from time import perf_counter
 
 import torch
-from mpod_pipeline.rendering.volume.reference import ReferenceRenderer
 from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import RaySamples, VolumeRenderer, make_volume_renderer
+from mpod_pipeline.rendering.volume.torch_ import TorchRenderer
 
 STEP_SIZE = 0.02
 
@@ -48,7 +49,7 @@ def main() -> None:
     rays_o, rays_d = (
         rays.reshape(-1, 3) for rays in Cameras.at([0.0, 120.0], [0.0, 30.0]).rays(resolution, resolution)
     )
-    numba, reference = make_volume_renderer(), ReferenceRenderer()
+    numba, pytorch = make_volume_renderer(), TorchRenderer()
     samples = numba.march(rays_o, rays_d, field.occupancy, STEP_SIZE)
     points = samples.points(rays_o, rays_d)
     density, colour = (tensor.detach().requires_grad_() for tensor in field(points))
@@ -60,10 +61,10 @@ def main() -> None:
     print(f"{len(rays_o):,} rays, {len(samples):,} samples, {torch.get_num_threads()} threads; median ms")
     print(f"{'':24}{'Numba':>10}{'PyTorch':>10}")
     for name, work in {
-        "march": lambda maker: maker.march(rays_o, rays_d, field.occupancy, STEP_SIZE),
-        "composite, gradient": lambda maker: composite(maker, density, colour, samples),
+        "march": lambda backend: backend.march(rays_o, rays_d, field.occupancy, STEP_SIZE),
+        "composite, gradient": lambda backend: composite(backend, density, colour, samples),
     }.items():
-        ours, theirs = (middle(lambda work=work, maker=maker: work(maker)) for maker in (numba, reference))
+        ours, theirs = (middle(partial(work, backend)) for backend in (numba, pytorch))
         print(f"{name:24}{ours:10.1f}{theirs:10.1f}")
     print(f"{'field, gradient':24}{middle(field_step):10.1f}")
     print(f"{'occupancy update':24}{middle(lambda: field.occupancy.update(0, field.density)):10.1f}")

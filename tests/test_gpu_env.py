@@ -49,6 +49,25 @@ def test_everything_that_has_a_choice_is_on_the_gpu(gpu: KedroContext) -> None:
         assert len(catalog[prior].revision) == 40  # a commit, not a branch that moves
 
 
+@pytest.mark.parametrize(("env", "device"), [("local", "cuda"), ("gpu", "cpu")])
+def test_one_setting_moves_everything(
+    env: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The priors, what scores and trains with them, Segment Anything; and one names the backend of both stages."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    bootstrap_project(ROOT)
+    given = {"workspace": str(tmp_path), "device": device, "backend": "torch"}
+    with KedroSession.create(ROOT, env=env, runtime_params=given) as session:
+        catalog = session.load_context().catalog
+        for prior in ("text_to_image_prior", "novel_view_prior"):
+            assert catalog[prior].device == device
+        assert catalog.load("params:evaluation").device == device
+        assert catalog.load("params:train_priors").device == device
+        if env == "gpu":
+            assert catalog.load("params:segmentation").sam.device == device
+        assert catalog.load("params:outline").backend == catalog.load("params:detail").backend == "torch"
+
+
 def test_what_is_not_overridden_is_the_bases(gpu: KedroContext) -> None:
     assert gpu.catalog.load("params:detail").mask_guidance == "mrca"
     assert gpu.catalog.load("params:outline").photo_elevation_deg == 10.0

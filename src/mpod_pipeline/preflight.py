@@ -18,14 +18,16 @@ from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.steps import STEP_BY_NAME, Step
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.rendering.backend import require_device
 from mpod_pipeline.weights import Weights
 
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
-#: What lies on a GPU beside weights and activations: CUDA's context, field, grid and their optimiser's state, the two
-#: states that an optimisation keeps to go back to.
-BESIDE_GIB = 2.5
+#: What lies on a GPU beside weights and activations: CUDA's context (0.5), field, texture and grid with their gradients
+#: and optimiser's state (0.9), the two states that an optimisation keeps to go back to and the one that it is making
+#: (1.2), and what the allocator cannot use.
+BESIDE_GIB = 3.0
 
 
 def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -48,7 +50,7 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
             lacks += str(error).splitlines()
     lacks = list(dict.fromkeys(lacks))
     if len(lacks) == 1:
-        raise SetupError(lacks[0])
+        raise SetupError(next(iter(lacks)))
     if lacks:
         raise SetupError("This run cannot start.\n" + "\n".join(f"- {lack}" for lack in lacks))
 
@@ -96,13 +98,6 @@ def on_cpu(parameters: Parameters) -> Parameters:
     return parameters.model_copy(update=changed)
 
 
-def require_device(device: str) -> None:
-    """Raises SetupError where a GPU is asked for and there is none."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SetupError(
-            f"The catalog puts a prior on the device '{device}', but PyTorch sees no CUDA device here: see "
-            "docs/gpu.md, or run without --env=gpu."
-        )
 
 
 def check_memory(step: Step, settings: Any, size: int, vae_slicing: bool, free: int) -> None:

@@ -215,7 +215,7 @@ def test_a_field_by_pytorch_is_the_same_and_comes_back_by_pytorch(tmp_path: Path
     [
         ("abacus", "cpu", "'abacus'"),
         ("cuda_packages", "cpu", "needs a CUDA device.*choose the backend 'torch'"),
-        (None, "cuda", "needs a CUDA device"),
+        (None, "cuda", "sees no CUDA device.*device=cpu"),
         (None, "gpu", "is cpu or cuda, not 'gpu'"),
         ("numba", "meta", "needs the CPU"),
     ],

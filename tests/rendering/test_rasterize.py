@@ -372,3 +372,21 @@ def test_pytorch_draws_what_the_kernels_draw(
     # relative to the largest: the kernels read barycentrics off float32 pictures
     for actual, expected in zip(*reversed(gradients), strict=True):
         assert (actual - expected).abs().max() < 5e-5 * expected.abs().max()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_a_gpu_pytorch_draws_what_the_kernels_draw() -> None:
+    """But for a projected point that is rounded otherwise, and moves a pixel at an edge to the next face."""
+    vertices, faces = fine_ball()
+    cameras = Cameras.at([0.0, 200.0], [0.0, 35.0])
+    results = []
+    for backend, device in ((numba_, "cpu"), (torch_, "cuda")):
+        v = vertices.to(device).requires_grad_()
+        raster = backend.rasterize(v, faces.to(device), v, cameras.to(device), 256)
+        (raster.attributes.square().mean() + raster.opacity.square().mean()).backward()
+        assert v.grad is not None
+        results.append((raster.face_index.cpu(), raster.opacity.detach().cpu(), v.grad.cpu()))
+    kernels, pytorch = results
+    assert (kernels[0] == pytorch[0]).float().mean() > 0.9999
+    assert ((kernels[1] - pytorch[1]).abs() > 1e-3).float().mean() < 1e-4
+    assert (kernels[2] - pytorch[2]).norm() < 0.01 * kernels[2].norm()

@@ -21,20 +21,26 @@ Backend = Literal["numba", "torch", "cuda_packages"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
+def require_device(name: torch.device | str) -> torch.device:
+    """The device of a name. Raises SetupError where there is none."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SetupError(f"The device is cpu or cuda, not {str(name)!r}.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SetupError(
+            f"The device '{device}' is asked for, but PyTorch sees no CUDA device here: see docs/gpu.md, or run with "
+            "--params=device=cpu."
+        )
+    return device
+
+
 def choose_backend(backend: Backend | None, device: torch.device | str) -> Backend:
     """The backend for a device; where none is named, ``numba`` on the CPU and ``torch`` on any other device.
 
     Raises SetupError for a backend that is unknown or does not work on the device, and where the device is absent.
     """
-    try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise SetupError(f"The device is cpu or cuda, not {str(device)!r}.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SetupError(
-            f"The device '{device}' needs a CUDA device, and PyTorch sees none here: see docs/gpu.md, or run with "
-            "device=cpu."
-        )
+    device = require_device(device)
     if backend is None:
         return "numba" if device.type == "cpu" else "torch"
     if backend not in BACKENDS:

@@ -91,7 +91,8 @@ def _nearest(points: Tensor, faces: Tensor, planes: Tensor, orientation: Tensor,
     rank = torch.where(orientation > 0, index, 2 * count - 1 - index)
     best = torch.zeros(size * size, dtype=torch.long, device=faces.device)
     total = int(ends[-1]) if count else 0
-    for pair in torch.arange(total, device=faces.device).split(PAIRS_AT_ONCE):
+    for start in range(0, total, PAIRS_AT_ONCE):
+        pair = torch.arange(start, min(total, start + PAIRS_AT_ONCE), device=faces.device)
         face = torch.searchsorted(ends, pair, right=True)
         place = pair - (ends - area)[face]
         column, row = low[face, 0] + place % sides[face, 0], low[face, 1] + place // sides[face, 0]

@@ -42,23 +42,22 @@ class OccupancyGrid(nn.Module):
         """Look at the density (points [K, 3] -> [K]) again, at a random point of each cell looked at.
 
         Does something at every `every`-th step: for all cells during the first `warmup` steps, for a random
-        half after.
+        half after. Random numbers are drawn on the grid's device, where there are millions of them.
         """
         if step % every:
             return
-        n_cells = self.resolution**3
-        cells = torch.arange(n_cells, device=self.density.device)
+        n_cells, device = self.resolution**3, self.density.device
+        generator = _on(device, generator)
+        cells = torch.arange(n_cells, device=device)
         if step >= warmup:
-            chosen = torch.randperm(n_cells, generator=generator)[: n_cells // 2]
-            cells = chosen.to(self.density.device)
+            cells = torch.randperm(n_cells, generator=generator, device=device)[: n_cells // 2]
         seen = density(self._random_points(cells, generator))
         flat = self.density.view(-1)
         flat[cells] = torch.maximum(flat[cells] * self.decay, seen.to(flat.dtype))
         self.occupied.copy_(self.density > self.density.mean().clamp_max(self.threshold))
 
     def _random_points(self, cells: Tensor, generator: torch.Generator | None) -> Tensor:  # [K] -> [K, 3]
-        # Drawn on the CPU, whose generators are the same everywhere.
-        offset = torch.rand(len(cells), 3, generator=generator).to(cells.device)
+        offset = torch.rand(len(cells), 3, generator=generator, device=cells.device)
         corner = torch.stack(torch.unravel_index(cells, (self.resolution,) * 3), dim=-1)
         return ((corner + offset) / self.resolution * 2 - 1) * self.bound
 
@@ -68,3 +67,11 @@ class OccupancyGrid(nn.Module):
         inside = ((cell >= 0) & (cell < self.resolution)).all(dim=-1)
         x, y, z = cell.clamp(0, self.resolution - 1).unbind(-1)
         return self.occupied[x, y, z] & inside
+
+
+def _on(device: torch.device, generator: torch.Generator | None) -> torch.Generator | None:
+    """A generator of the device, seeded by one of the CPU's; on the CPU that one itself."""
+    if generator is None or generator.device.type == device.type:
+        return generator
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.Generator(device).manual_seed(seed)
