@@ -48,7 +48,7 @@ LEAST_GAIN = 0.002
 class TextualInversionParameters(Parameters):
     """Everything but one embedding is frozen."""
 
-    steps: PositiveInt = Field(40, description="at most")
+    steps: PositiveInt = Field(32, description="at most")
     batch_size: PositiveInt = 4
     looks: PositiveInt = Field(32, description="at the photo, each with its own noise; again and again")
     learning_rate: PositiveFloat = Field(0.3, description="as a share of the initial word's spread")
@@ -59,7 +59,10 @@ class TextualInversionParameters(Parameters):
         "vocabulary, or else the noun under which the photo is denoised best",
     )
     category: str = Field("", description="what the product is, as the table's column of this name says it")
-    noise: NoiseRange = Field((0.4, 1.0), description="noise levels, fractions of the schedule")
+    noise: NoiseRange = Field(
+        (0.5, 1.0),
+        description="noise levels, fractions of the schedule; below, the picture says more than any word",
+    )
 
 
 @dataclass(frozen=True)

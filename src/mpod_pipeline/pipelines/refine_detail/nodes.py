@@ -16,7 +16,7 @@ from mpod_pipeline.priors import load_mask_controlnet, load_text_to_image_prior
 STAGE = Stage(
     "refine_detail",
     artifacts=("detail_models",),
-    code_version=7,
+    code_version=8,
     made_by={
         "cutout": "segment",
         "token": "learn_tokens",
