@@ -39,8 +39,8 @@ TEMPLATES = tuple(
 #: of them at the others. Where so little of the picture is left, the word has most to say.
 SEARCH_LEVELS, SHORT_LIST = (0.9, 0.8, 0.8, 0.9), 8
 SEARCH_SENTENCE = f"a photo of a {PLACEHOLDER}, {view_words(0, 0)}"
-#: Passes of the U-Net without gradients at a time.
-CHUNK = 32
+#: Pictures at a time where no gradient is kept: they take no more memory than a few with gradients.
+CHUNK = 16
 #: Learning ends when the loss over all looks has not fallen by this share since they were gone through before.
 LEAST_GAIN = 0.002
 
