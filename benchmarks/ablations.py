@@ -75,6 +75,26 @@ OUTLINE: Choices = {
     },
 }
 
+#: Score distillation so loud that it is heard, at noise levels at which the word says something, and stage 1's colours
+#: held less firmly.
+HEARD = {
+    "detail.sds.weight": 50.0,
+    "detail.sds.start": (0.2, 0.7),
+    "detail.sds.end": (0.02, 0.4),
+    "detail.weights.outline_colour": 20.0,
+}
+#: Samples in place of the mean, at so little noise that they stay near the render.
+PAINTED = {
+    "detail.sds.weight": 0.0,
+    "detail.inpainting.colour": 100.0,
+    "detail.inpainting.features": 2.0,
+    "detail.inpainting.noise": 0.3,
+    "detail.weights.outline_colour": 20.0,
+}
+NO_SDS = {"detail.sds.weight": 0.0}
+NO_MRCA = {"detail.mask_guidance": "none"}
+NO_NVM = {"detail.weights.novel_view_mask": 0.0}
+
 DETAIL: Choices = {
     "default": {},
     "no MRCA (plain Stable Diffusion)": {"detail.mask_guidance": "none"},
@@ -82,18 +102,26 @@ DETAIL: Choices = {
     "no L_nvm": {"detail.weights.novel_view_mask": 0.0},
     "no L_nvm, no MRCA": {"detail.weights.novel_view_mask": 0.0, "detail.mask_guidance": "none"},
     "no SDS": {"detail.sds.weight": 0.0},
-    "noise 0.2-0.7 to 0.02-0.5": {"detail.sds.start": (0.2, 0.7), "detail.sds.end": (0.02, 0.5)},
-    "SDS weight 10": {"detail.sds.weight": 10.0},
-    "SDS weight 50": {"detail.sds.weight": 50.0},
-    "SDS weight 500": {"detail.sds.weight": 500.0},
-    "SDS weight 500, no MRCA": {"detail.sds.weight": 500.0, "detail.mask_guidance": "none"},
-    "SDS weight 500, no L_nvm": {"detail.sds.weight": 500.0, "detail.weights.novel_view_mask": 0.0},
-    "SDS weight 500, no L_nvm, no MRCA": {
-        "detail.sds.weight": 500.0,
-        "detail.weights.novel_view_mask": 0.0,
-        "detail.mask_guidance": "none",
-    },
-    "guidance 15": {"detail.sds.guidance_scale": 15.0},
+    "no SDS, outline's colours held less": NO_SDS | {"detail.weights.outline_colour": 20.0},
+    "no SDS, outline's colours in 192 pixels": NO_SDS | {"detail.outline_resolution": 192},
+    "no SDS, rougher colours": NO_SDS | {"detail.weights.colour_smoothness": 0.5},
+    "heard": HEARD,
+    "heard, no MRCA": HEARD | NO_MRCA,
+    "heard, no L_nvm": HEARD | NO_NVM,
+    "heard, no L_nvm, no MRCA": HEARD | NO_NVM | NO_MRCA,
+    "louder (200)": HEARD | {"detail.sds.weight": 200.0},
+    "louder (200), no MRCA": HEARD | NO_MRCA | {"detail.sds.weight": 200.0},
+    "louder (200), no L_nvm": HEARD | NO_NVM | {"detail.sds.weight": 200.0},
+    "louder (200), no L_nvm, no MRCA": HEARD | NO_NVM | NO_MRCA | {"detail.sds.weight": 200.0},
+    "heard, guidance 15": HEARD | {"detail.sds.guidance_scale": 15.0},
+    "heard, guidance 30": HEARD | {"detail.sds.guidance_scale": 30.0},
+    "heard, two views": HEARD | {"detail.novel_views": 2},
+    "heard, 320 steps": HEARD | {"detail.steps": 320},
+    "heard, half the views shaded": HEARD | {"detail.shaded_probability": 0.5},
+    "heard, colours move the surface": HEARD | {"detail.colours_move_surface": True},
+    "painted over, noise 0.3": PAINTED,
+    "painted over, noise 0.5": PAINTED | {"detail.inpainting.noise": 0.5},
+    "painted over, noise 0.3, guidance 15": PAINTED | {"detail.inpainting.guidance_scale": 15.0},
     "40 steps": {"detail.steps": 40},
     "no Laplacian": {"detail.weights.laplacian": 0.0},
     # Last, as it does stage 1 again.
@@ -117,6 +145,7 @@ SCORES = [
     "similarity_efficientnet_lite0",
     "mvc_efficientnet_lite0",
     "cx_efficientnet_lite0",
+    "janus_efficientnet_lite0",
 ]
 
 STAGES = {

@@ -50,7 +50,7 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
             lacks += str(error).splitlines()
     lacks = list(dict.fromkeys(lacks))
     if len(lacks) == 1:
-        raise SetupError(next(iter(lacks)))
+        raise SetupError(lacks[0])
     if lacks:
         raise SetupError("This run cannot start.\n" + "\n".join(f"- {lack}" for lack in lacks))
 

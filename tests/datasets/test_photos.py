@@ -221,6 +221,7 @@ def test_a_table_may_say_more_of_single_products(tmp_path: Path) -> None:
         ("long_side", "long_side_m"),
         ("Long_Sides_M", "long_side_m"),
         ("photo_elevation", "photo_elevation_deg"),
+        ("categorie", "category"),
     ],
 )
 def test_a_column_that_is_nearly_a_setting_is_warned_of(tmp_path: Path, column: str, meant: str) -> None:

@@ -35,6 +35,8 @@ PLACES = {
     "cutouts": "02_intermediate/cutouts/mug.png",
     "cutout_checks": "02_intermediate/cutout_checks/mug.json",
     "tokens": "04_feature/tokens/mug.safetensors",
+    "word_checks": "04_feature/word_checks/mug.json",
+    "words": "08_reporting/words/mug.png",
     "outline_fields": "06_models/outline_fields/mug.safetensors",
     "outline_masks": "05_model_input/outline_masks/mug.npz",
     "detail_models": "06_models/detail_models/mug.safetensors",

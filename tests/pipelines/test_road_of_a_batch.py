@@ -199,7 +199,11 @@ def test_each_stage_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Ro
 
 def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> None:
     road.run()
-    said = {"photo_elevation_deg": "optimize_outline", "long_side_m": "export_models"}
+    said = {
+        "photo_elevation_deg": "optimize_outline",
+        "long_side_m": "export_models",
+        "category": "learn_tokens",
+    }
     for column, stage in said.items():
         rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
         table = road.photos / "products.csv"

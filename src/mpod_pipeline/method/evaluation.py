@@ -47,6 +47,8 @@ LEAST_PHOTO_IOU = 0.8
 HIGHEST_PSNR = 60.0
 #: A view turned further than this from the photo's is unseen, degrees.
 UNSEEN_DEG = 45.0
+#: And one turned further than this shows the back.
+BACK_DEG = 135.0
 
 
 class EvaluationParameters(Parameters):
@@ -124,7 +126,8 @@ def evaluate(
     p = parameters
     azimuths = torch.arange(p.azimuths).float() * 360 / p.azimuths
     cameras = Cameras.at(azimuths, p.elevation_deg)
-    unseen = (azimuths - 180).abs() < 180 - UNSEEN_DEG
+    from_behind = (azimuths - 180).abs()
+    unseen, back = from_behind < 180 - UNSEEN_DEG, from_behind < 180 - BACK_DEG
     photo_camera = Cameras.at(0.0, p.photo_elevation_deg)
     photo = reference_view(cutout, p.resolution)
     flags = []
@@ -155,6 +158,7 @@ def evaluate(
             named |= detail_scores(
                 (made[0][unseen], made[1][unseen]), (true[0][unseen], true[1][unseen]), encoders.layered
             )
+            named |= janus_scores(photo.picture, made[0][back], true[0][back], encoders.images)
         scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
     if scores["photo_iou"] < LEAST_PHOTO_IOU:
         flags.append(f"photo_iou below {LEAST_PHOTO_IOU}")
@@ -223,6 +227,23 @@ def detail_scores(
         for extractor in extractors:
             distance = feature_distance(extractor.layers(made[0]), extractor.layers(true[0]))
             scores[score_name("feature_distance", extractor)] = float(distance.mean())
+    return scores
+
+
+def janus_scores(
+    photo: Tensor, backs: Tensor, true_backs: Tensor, encoders: Sequence[ImageEncoder]
+) -> dict[str, float]:
+    """How much more backs [N, 3, H, W] look like the photo [3, H, W] than the true ones do: well above 0 where a second
+    front was painted there. None for a product without a view of its back.
+    """
+    scores: dict[str, float] = {}
+    with torch.no_grad():
+        for encoder in encoders if len(backs) else ():
+            front, *others = encoder.embed(torch.cat([photo[None], backs, true_backs])).split(
+                [1, len(backs), len(backs)]
+            )
+            made, true = (float(semantic_similarity(front[0], other)) for other in others)
+            scores[score_name("janus", encoder)] = made - true
     return scores
 
 

@@ -39,8 +39,8 @@ TEMPLATES = tuple(
 #: of them at the others. Where so little of the picture is left, the word has most to say.
 SEARCH_LEVELS, SHORT_LIST = (0.9, 0.8, 0.8, 0.9), 8
 SEARCH_SENTENCE = f"a photo of a {PLACEHOLDER}, {view_words(0, 0)}"
-#: Passes of the U-Net without gradients at a time.
-CHUNK = 32
+#: Pictures at a time where no gradient is kept: they take no more memory than a few with gradients.
+CHUNK = 16
 #: Learning ends when the loss over all looks has not fallen by this share since they were gone through before.
 LEAST_GAIN = 0.002
 
@@ -48,7 +48,7 @@ LEAST_GAIN = 0.002
 class TextualInversionParameters(Parameters):
     """Everything but one embedding is frozen."""
 
-    steps: PositiveInt = Field(40, description="at most")
+    steps: PositiveInt = Field(32, description="at most")
     batch_size: PositiveInt = 4
     looks: PositiveInt = Field(32, description="at the photo, each with its own noise; again and again")
     learning_rate: PositiveFloat = Field(0.3, description="as a share of the initial word's spread")
@@ -59,7 +59,10 @@ class TextualInversionParameters(Parameters):
         "vocabulary, or else the noun under which the photo is denoised best",
     )
     category: str = Field("", description="what the product is, as the table's column of this name says it")
-    noise: NoiseRange = Field((0.4, 1.0), description="noise levels, fractions of the schedule")
+    noise: NoiseRange = Field(
+        (0.5, 1.0),
+        description="noise levels, fractions of the schedule; below, the picture says more than any word",
+    )
 
 
 @dataclass(frozen=True)

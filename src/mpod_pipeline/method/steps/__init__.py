@@ -163,7 +163,7 @@ STEPS: tuple[Step, ...] = (
         },
         prior="text_to_image_prior",
         makes=("detail_models",),
-        code_version=7,
+        code_version=8,
         memory=Memory("novel_views", 6.4, 0.5, 0.4),
     ),
     Step(
