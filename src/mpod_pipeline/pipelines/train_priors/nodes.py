@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPTokenizer
@@ -29,6 +29,7 @@ from mpod_pipeline.pipelines.train_priors.models import (
     photograph_missing,
 )
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters, ViewsParameters
+from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import ADAPTER_FILE, add_adapter, fuse_adapter, save_adapter
 from mpod_pipeline.priors.architecture import make_scheduler
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
@@ -70,10 +71,13 @@ def photograph_products(
     """Pictures of the products of the training and validation splits, a file for some hundreds each, and of models, a
     file each. What is there already is kept; models that cannot be photographed are told and left out.
 
-    Raises SetupError where what is there was made by other settings, and where models are not to be learnt.
+    Raises SetupError where what is there was made by other settings, where there are no models to learn from or no
+    priors to learn on top of.
     """
     p = parameters.views
     check_models(models, parameters)
+    if parameters.adapter and parameters.start_from:
+        _check_start(parameters.start_from)
     yield {}  # Kedro wants one, even when all is made
     files = _generated(p)
     missing = {name: members for name, members in files.items() if name not in made}
@@ -199,26 +203,27 @@ def train_novel_view(
 
 
 def _prepare(network: Denoiser, parameters: TrainPriorsParameters, part: str, models: Models) -> None:
-    """Let the adapter learn in place of the weights, if one is to.
-
-    Raises SetupError where the prior that it is for knows another noise than that of this training, and as
-    `check_models`.
-    """
+    """Let the adapter learn in place of the weights, if one is to. Raises SetupError as `check_models`."""
     check_models(models, parameters)
-    if parameters.adapter is None:
-        return
-    assert parameters.start_from is not None  # as the parameters' own check says
-    folder = parameters.start_from / part
-    known = NoiseSchedule.of(DDIMScheduler.from_pretrained(folder, subfolder="scheduler"))
+    if parameters.adapter:
+        network.requires_grad_(False)
+        add_adapter(network.unet, parameters.adapter, getattr(parameters, part).seed)
+
+
+def _check_start(folder: Path) -> None:
+    """Raise SetupError unless these are priors that an adapter of this training can be added to."""
     own = NoiseSchedule.of(make_scheduler())
-    alike = torch.allclose(known.alphas_cumprod, own.alphas_cumprod, atol=1e-4)
-    if not alike or known.prediction_type != own.prediction_type:
-        raise SetupError(
-            f"The prior at {folder} is not of the small family: its noise is another, and an adapter of it has to be "
-            "learnt by diffusers' own training scripts. (Here it is read all the same.)"
-        )
-    network.requires_grad_(False)
-    add_adapter(network.unet, parameters.adapter, getattr(parameters, part).seed)
+    for prior in (
+        load_novel_view_prior(folder / "novel_view"),
+        load_text_to_image_prior(folder / "text_to_image"),
+    ):
+        known = prior.schedule
+        alike = torch.allclose(known.alphas_cumprod, own.alphas_cumprod, atol=1e-4)
+        if not alike or known.prediction_type != own.prediction_type:
+            raise SetupError(
+                f"The priors at {folder} are not of the small family: their noise is another. Adapters of them are "
+                "learnt by diffusers' own training scripts, and named in the catalog as those of the small ones."
+            )
 
 
 def measure_text_to_image(
