@@ -220,7 +220,7 @@ def test_a_training_that_is_killed_ends_like_an_undisturbed_one_and_no_other_goe
     changed = Workspace(workspace.folder, priors, workspace.folder / "models")
     changed.photograph()
     vae = changed.encode()
-    with pytest.raises(ValueError, match=r"novel_view\.pt is of a training on .* other models"):
+    with pytest.raises(SetupError, match=r"novel_view\.pt is of a training on .* other models"):
         changed.teach("novel_view", vae)
 
 
