@@ -126,6 +126,13 @@ def test_a_hash_that_the_catalog_names_is_compared(priors: Path) -> None:
                 check_run(pipeline_of("optimize_outline"), catalog)
 
 
+def test_an_adapter_that_the_catalog_names_is_opened(priors: Path, tmp_path: Path) -> None:
+    adapters = [str(tmp_path / "absent.safetensors")]
+    weights = WeightsFolder(path=str(priors / "novel_view"), adapters=adapters)
+    with pytest.raises(SetupError, match=r"no adapter at .*absent\.safetensors"):
+        check_run(pipeline_of("optimize_outline"), catalog_of(priors, novel_view_prior=weights))
+
+
 @pytest.mark.skipif(preflight.torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_gpu_the_gpus_environment_is_refused_never_moved_to_the_cpu(priors: Path) -> None:
     catalog = catalog_of(

@@ -57,6 +57,12 @@ WRONG = (
     Wrong("run --params=photos={here}/photos,workspace='D:\\out'", ("a path of Windows", "/mnt/d/out")),
     Wrong("run --params='photos={here}/photos,workspace={here}/{{x}}'", ("braces",)),
     Wrong(RUN + "{here}/photos,priors={here}/absent", ("{here}/absent", "train_priors")),
+    # models
+    Wrong(
+        "run --pipeline=train_priors --params=preset=teach,models={here}/absent,workspace={here}/workspace",
+        ("The folder of models {here}/absent does not exist", "--params=models="),
+    ),
+    Wrong("run --pipeline=train_priors --params=models=https://example.com/a", ("an address",)),
     # --params as such
     Wrong("run --params=photos", ("`photos` in --params is not of the form key=value",), 2),
     Wrong("run --params=products=[mug,force=true", ("`[` is never closed",), 2),

@@ -25,6 +25,7 @@ from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary, in_a_line
 from mpod_pipeline.checks import check_batch, check_names
 from mpod_pipeline.datasets import History, connect_history
+from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.method.steps import STEPS
 from mpod_pipeline.stopping import stop_if_told, stopped_run
@@ -73,6 +74,8 @@ class BatchHooks:
     ) -> None:
         """Lock the workspace, then open what the stages need, before any product is touched."""
         self._nodes = [node.name for node in pipeline.nodes]
+        if "models" in pipeline.inputs():
+            load_from(catalog, "models")
         if not is_batch(pipeline):
             return
         check_batch(pipeline, catalog, [step.name for step in STEPS])

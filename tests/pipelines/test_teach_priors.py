@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
-import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,14 @@ from safetensors.torch import load_file
 from mpod_pipeline.datasets import Models, ProductPartitions, Weights
 from mpod_pipeline.datasets.models import ModelFolder
 from mpod_pipeline.errors import SetupError
+from mpod_pipeline.method.detail import DetailParameters
+from mpod_pipeline.method.outline import OutlineParameters
+from mpod_pipeline.pipelines.learn_tokens import nodes as learn_tokens
+from mpod_pipeline.pipelines.optimize_outline import nodes as optimize_outline
+from mpod_pipeline.pipelines.refine_detail import nodes as refine_detail
 from mpod_pipeline.pipelines.score_priors.nodes import KEPT_ASIDE, score_novel_views
 from mpod_pipeline.pipelines.score_priors.parameters import ScorePriorsParameters
+from mpod_pipeline.pipelines.train_priors import nodes
 from mpod_pipeline.pipelines.train_priors.nodes import (
     encode_views,
     measure_novel_view,
@@ -61,20 +68,14 @@ def load(folder: Path) -> Models:
     return models
 
 
-def teach(workspace: Path, models: Path, *options: str) -> subprocess.Popen[bytes]:
-    params = f"--params=preset=teach_two_minutes,models={models},workspace={workspace}"
-    command = [sys.executable, "-m", "kedro", "run", "--pipeline=train_priors", params, *options]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment(workspace), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-
-
 @pytest.mark.slow
 def test_shipped_priors_are_taught_and_stay_as_they_are(tmp_path: Path) -> None:
-    """The real command; then one training again, through a kill, to the very same weights."""
+    """The real command, in its two-minute preset."""
     models, shipped = models_in(tmp_path / "models"), ROOT / "data/06_models/priors"
     before = {path: path.stat().st_mtime_ns for path in shipped.rglob("*")}
-    assert teach(tmp_path, models).wait() == 0
+    params = f"--params=preset=teach_two_minutes,models={models},workspace={tmp_path}"
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline=train_priors", params]
+    assert subprocess.run(command, cwd=ROOT, env=environment(tmp_path)).returncode == 0
     assert before == {path: path.stat().st_mtime_ns for path in shipped.rglob("*")}
     taught = tmp_path / "06_models/taught"
     for part, load_prior in (
@@ -84,20 +85,6 @@ def test_shipped_priors_are_taught_and_stay_as_they_are(tmp_path: Path) -> None:
         file = taught / part / ADAPTER_FILE
         assert file.stat().st_size < 2_000_000
         load_prior(shipped / part, adapters=[file])
-
-    file, checkpoint = taught / "novel_view" / ADAPTER_FILE, tmp_path / "06_models/checkpoints/novel_view.pt"
-    undisturbed = load_file(file)
-    file.unlink()
-    checkpoint.unlink()
-    killed = teach(tmp_path, models, "--nodes=train_novel_view")
-    while not checkpoint.exists():
-        assert killed.poll() is None, "it ended before its first checkpoint"
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert teach(tmp_path, models, "--nodes=train_novel_view").wait() == 0
-    again = load_file(file)
-    assert all(torch.equal(again[name], value) for name, value in undisturbed.items())
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +100,13 @@ class Workspace:
 
     def __init__(self, folder: Path, priors: Path, models: Path, **settings: Any) -> None:
         self.folder, self.models = folder, load(models)
-        training = {"steps": 3, "batch_size": 4, "warmup_steps": 0, "learning_rate": 0.05}
+        training = {
+            "steps": 3,
+            "checkpoint_every": 1,
+            "batch_size": 4,
+            "warmup_steps": 0,
+            "learning_rate": 0.05,
+        }
         self.parameters = TrainPriorsParameters.model_validate(
             {
                 "checkpoints": folder / "checkpoints",
@@ -188,8 +181,22 @@ def test_only_models_that_came_or_changed_are_photographed(
     assert again not in first and again.split("-")[1] == "red_block"
 
 
-def test_an_adapter_is_learnt_alike_each_time_and_not_from_another_trainings_checkpoint(
-    workspace: Workspace, priors: Path
+class KilledError(Exception):
+    pass
+
+
+def dying(name: str) -> Any:
+    """In place of what watches a training: it dies after its second step."""
+
+    def report(step: int, total: int, losses: dict[str, float]) -> None:
+        if step == 2:
+            raise KilledError
+
+    return report, []
+
+
+def test_a_training_that_is_killed_ends_like_an_undisturbed_one_and_no_other_goes_on_with_it(
+    workspace: Workspace, priors: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.photograph()
     vae = workspace.encode()
@@ -198,6 +205,10 @@ def test_an_adapter_is_learnt_alike_each_time_and_not_from_another_trainings_che
         learnt = load_file(taught)
         assert any(weight.abs().max() > 0 for name, weight in learnt.items() if ".lora_B." in name)
         (workspace.folder / f"checkpoints/{part}.pt").unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr(nodes, "_watched", dying)
+            with pytest.raises(KilledError):
+                workspace.teach(part, vae)
         again = load_file(workspace.teach(part, vae).path / ADAPTER_FILE)
         assert all(torch.equal(again[name], weight) for name, weight in learnt.items())
     adapter = Weights(taught.parent, "cpu")
@@ -209,7 +220,7 @@ def test_an_adapter_is_learnt_alike_each_time_and_not_from_another_trainings_che
     changed = Workspace(workspace.folder, priors, workspace.folder / "models")
     changed.photograph()
     vae = changed.encode()
-    with pytest.raises(ValueError, match=r"novel_view\.pt is of a training on .* other models"):
+    with pytest.raises(SetupError, match=r"novel_view\.pt is of a training on .* other models"):
         changed.teach("novel_view", vae)
 
 
@@ -302,7 +313,37 @@ def test_a_prior_of_other_noise_is_not_taught(tmp_path: Path, priors: Path) -> N
     other = shutil.copytree(priors, tmp_path / "priors")
     for config in other.rglob("scheduler_config.json"):
         config.write_text(config.read_text().replace("v_prediction", "epsilon"))
-    workspace = Workspace(tmp_path, other, models_in(tmp_path / "models"))
-    workspace.photograph()
+    models = models_in(tmp_path / "models")
     with pytest.raises(SetupError, match="not of the small family"):
-        workspace.teach("novel_view", workspace.encode())
+        Workspace(tmp_path, other, models).photograph()
+    with pytest.raises(SetupError, match=r"no prior at .*absent"):
+        Workspace(tmp_path, tmp_path / "absent", models).photograph()
+
+
+@pytest.mark.parametrize(
+    ("stage", "prior"),
+    [(learn_tokens, "text_to_image"), (optimize_outline, "novel_view"), (refine_detail, "text_to_image")],
+)
+def test_a_stage_loads_its_priors_adapters_and_depends_on_them(
+    stage: ModuleType, prior: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fingerprints are of all ``weights``."""
+    started: dict[str, Any] = {}
+
+    def run_stage(_: Any, open_work: Callable[[], Any], **given: Any) -> Iterator[dict[str, Any]]:
+        started.update(given)
+        open_work()
+        yield {}
+
+    def load(path: Path, **given: Any) -> None:
+        started.update(given, path=path)
+
+    monkeypatch.setattr(stage, "run_stage", run_stage)
+    monkeypatch.setattr(stage, f"load_{prior}_prior", load)
+    weights = Weights(tmp_path, "cpu", adapters=(tmp_path / "jars.safetensors",))
+    run = getattr(stage, stage.STAGE.name)
+    inputs = dict.fromkeys(list(inspect.signature(run).parameters), None)
+    settings = OutlineParameters() if prior == "novel_view" else DetailParameters()
+    list(run(**{**inputs, f"{prior}_prior": weights, "parameters": settings}))
+    assert started["weights"] == [tmp_path, tmp_path / "jars.safetensors"]
+    assert started["path"] == tmp_path and started["adapters"] == weights.adapters

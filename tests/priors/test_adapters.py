@@ -141,3 +141,7 @@ def test_adapters_that_do_not_belong_are_refused(priors: Path, tmp_path: Path) -
         save_file({**layers, **more}, tmp_path / "more.safetensors")
         with pytest.raises(SetupError, match=told):
             load_text_to_image_prior(priors / "text_to_image", adapters=[tmp_path / "more.safetensors"])
+    spoilt = {name: torch.full_like(layer, torch.nan) for name, layer in layers.items()}
+    save_file(spoilt, tmp_path / "spoilt.safetensors")
+    with pytest.raises(SetupError, match="cannot be loaded"):
+        load_text_to_image_prior(priors / "text_to_image", adapters=[tmp_path / "spoilt.safetensors"])

@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
+from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors.architecture import POSE_DIM, make_autoencoder, make_unet
 from mpod_pipeline.priors.attention import Float32Attention
 from mpod_pipeline.priors.muon import Muon, orthogonalize
@@ -73,9 +74,9 @@ def test_a_checkpoint_of_another_start_is_refused_and_kept(tmp_path: Path) -> No
     ended = fit(_net(), _loss, p, tmp_path / "d.pt", lambda *_: None)
     kept = (tmp_path / "d.pt").read_bytes()
     for start, seed in ((ended, p.seed), (_net(), p.seed + 1)):
-        with pytest.raises(ValueError, match="other weights or with another seed; delete it"):
+        with pytest.raises(SetupError, match="other weights or with another seed; delete it"):
             fit(start, _loss, p.model_copy(update={"seed": seed}), tmp_path / "d.pt", lambda *_: None)
-    with pytest.raises(ValueError, match="latents of another autoencoder"):
+    with pytest.raises(SetupError, match="latents of another autoencoder"):
         fit(_net(), _loss, p, tmp_path / "d.pt", lambda *_: None, data=1)
     assert (tmp_path / "d.pt").read_bytes() == kept
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro.utils import find_kedro_project
 
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.weights import Weights
@@ -18,6 +19,11 @@ DOWNLOAD = (
     "hf download {hub}{revision} --include '*/*' --exclude '*.fp16.*' "
     "--exclude '*.non_ema.*' --exclude 'safety_checker/*'{folder}"
 )
+
+
+def _in_project(file: str) -> Path:
+    """As Kedro reads a ``path``: from the project's folder, wherever the run is started."""
+    return (find_kedro_project(Path.cwd()) or Path.cwd()) / Path(file).expanduser()
 
 
 #: Writes a network's files into a folder.
@@ -53,7 +59,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         self.sha256 = sha256 or {}
         self.device = device
         self.vae_slicing = vae_slicing
-        self.adapters = tuple(Path(file).expanduser() for file in adapters)
+        self.adapters = tuple(map(_in_project, adapters))
         self.metadata = metadata
 
     @property

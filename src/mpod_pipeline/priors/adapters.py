@@ -54,29 +54,34 @@ def fuse_adapter(unet: UNet2DConditionModel, file: Path) -> None:
     Files of diffusers, PEFT and kohya's scripts are read. Raises SetupError for another file, one of another U-Net,
     and one that would change more than the U-Net.
     """
-    from diffusers.loaders import StableDiffusionLoraLoaderMixin
-    from peft import get_peft_model_state_dict
-
     if not file.is_file() or file.suffix != ".safetensors":
         raise SetupError(
             f"There is no adapter at {file}: name a file *.safetensors, as train_priors makes it."
         )
     try:
-        layers, alphas, said = StableDiffusionLoraLoaderMixin.lora_state_dict(
-            str(file), local_files_only=True, return_lora_metadata=True
-        )
-        others = sorted({name.split(".")[0] for name in layers if not name.startswith("unet.")})
-        if others or not layers:
-            raise SetupError(
-                f"The adapter {file} has layers for {', '.join(others) or 'nothing'}, and only a U-Net can take some."
-            )
-        StableDiffusionLoraLoaderMixin.load_lora_into_unet(layers, alphas, unet, NAME, metadata=said)
+        _load(unet, file)
+        unet.fuse_lora(safe_fusing=True)  # which looks for numbers that are none
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise SetupError(f"The adapter {file} cannot be loaded into this U-Net: {error}") from error
+    unet.unload_lora()
+
+
+def _load(unet: UNet2DConditionModel, file: Path) -> None:
+    """Put all layers of an adapter beside those of the U-Net; diffusers itself only warns of what fits nowhere."""
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin
+    from peft import get_peft_model_state_dict
+
+    layers, alphas, said = StableDiffusionLoraLoaderMixin.lora_state_dict(
+        str(file), local_files_only=True, return_lora_metadata=True
+    )
+    others = sorted({name.split(".")[0] for name in layers if not name.startswith("unet.")})
+    if others or not layers:
+        raise SetupError(
+            f"The adapter {file} has layers for {', '.join(others) or 'nothing'}, and only a U-Net can take some."
+        )
+    StableDiffusionLoraLoaderMixin.load_lora_into_unet(layers, alphas, unet, NAME, metadata=said)
     taken = len(get_peft_model_state_dict(unet, adapter_name=NAME))
     if taken != len(layers):
         raise SetupError(
             f"The adapter {file} is of another network: of its {len(layers)} layers {taken} fit this U-Net."
         )
-    unet.fuse_lora()
-    unet.unload_lora()

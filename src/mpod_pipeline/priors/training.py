@@ -18,6 +18,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from mpod_pipeline.atomic import whole_file
+from mpod_pipeline.errors import SetupError
 from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.loading import cpu_has_bfloat16
 from mpod_pipeline.priors.muon import Muon
@@ -103,7 +104,7 @@ def fit(
     Goes on from ``checkpoint`` where that exists, telling ``report`` of the steps behind it, and leaves one there.
     data: a checksum of what must be the same for that.
     Raises FloatingPointError on a loss that is not finite: the checkpoint is then still the last good one.
-    Raises ValueError where the checkpoint is of a training on other data, from other weights or with another seed.
+    Raises SetupError where the checkpoint is of a training on other data, from other weights or with another seed.
     """
     start = {"seed": p.seed, "weights": fingerprint(network), "data": data}
     trained = [q for q in network.parameters() if q.requires_grad]
@@ -113,7 +114,7 @@ def fit(
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device_of(network), weights_only=True)
         if {**start, **state["start"]} != start:
-            raise ValueError(
+            raise SetupError(
                 f"{checkpoint} is of a training on the latents of another autoencoder or on other models, or one that "
                 "started from other weights or with another seed; delete it to train from these, or start from those "
                 "to go on with it"

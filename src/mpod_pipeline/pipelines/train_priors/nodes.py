@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
@@ -14,14 +13,23 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
-from mpod_pipeline.datasets import ModelFile, Models, Partitions, Weights, WriteWeights
-from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.datasets import Models, Partitions, Weights, WriteWeights
+from mpod_pipeline.errors import SetupError
+from mpod_pipeline.pipelines.train_priors.models import (
+    SPLITS,
+    Arrays,
+    as_arrays,
+    check_models,
+    files_of,
+    photograph_missing,
+)
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters, ViewsParameters
+from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import ADAPTER_FILE, add_adapter, fuse_adapter, save_adapter
 from mpod_pipeline.priors.architecture import make_scheduler
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
@@ -42,15 +50,14 @@ from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text
 from mpod_pipeline.priors.training import fingerprint
 from mpod_pipeline.report import Report
 from mpod_pipeline.synthesis.studio import on_white
-from mpod_pipeline.synthesis.views import ProductViews, photograph_many, photograph_models, split_members
+from mpod_pipeline.synthesis.views import photograph_many, split_members
+from mpod_pipeline.text import some
 
 logger = logging.getLogger(__name__)
 
-Arrays = dict[str, NDArray[Any]]
 #: (step, mean loss) of a training, once every so many steps; (timestep, error) of a denoiser.
 Curve = list[tuple[int, float]]
 CURVE_STEPS = 10
-SPLITS = ("train", "validation")
 VALIDATION = "validation products"
 NO_MODELS = Models()
 Denoiser = TextDenoiser | NovelViewDenoiser
@@ -64,56 +71,25 @@ def photograph_products(
     """Pictures of the products of the training and validation splits, a file for some hundreds each, and of models, a
     file each. What is there already is kept; models that cannot be photographed are told and left out.
 
-    Raises SetupError where what is there was made by other settings, and where models are not to be learnt.
+    Raises SetupError where what is there was made by other settings, where there are no models to learn from or no
+    priors to learn on top of.
     """
     p = parameters.views
-    _check_models(models, parameters)
+    check_models(models, parameters)
+    if parameters.adapter and parameters.start_from:
+        _check_start(parameters.start_from)
     yield {}  # Kedro wants one, even when all is made
     files = _generated(p)
-    missing = {name: some for name, some in files.items() if name not in made}
+    missing = {name: members for name, members in files.items() if name not in made}
     for name in files:
         if name in made:
             _check_made(name, made[name](), files[name], parameters)
-    yield from _photograph_models(parameters, made, models)
-    members = [member for some in missing.values() for member in some]
-    views = photograph_many(members, p.views, parameters.architecture.image_size, p.workers)
-    views = iter(tqdm(views, total=len(members), desc="photograph"))
-    for name, some in missing.items():
-        yield {name: _arrays(list(islice(views, len(some))))}
-
-
-def _photograph_models(
-    parameters: TrainPriorsParameters, made: Partitions, models: Models
-) -> Iterator[dict[str, Arrays]]:
-    p = parameters.views
-    missing = {
-        name: model
-        for split in SPLITS
-        for name, model in _modelled(models, split, parameters).items()
-        if name not in made
-    }
-    shots = photograph_models(
-        list(missing.values()), p.shots, p.views, parameters.architecture.image_size, p.workers
-    )
-    bar = tqdm(zip(missing.items(), shots, strict=True), total=len(missing), desc="photograph models")
-    for (name, model), views in bar:
-        if isinstance(views, ProductError):
-            logger.warning("The model %s is left out. %s", model.name, views)
-        else:
-            yield {name: _arrays(views)}
-    if models and not any(name in made for name in _modelled(models, "train", parameters)):
-        raise SetupError("Of the models for training none could be photographed; the warnings above say why.")
-
-
-def _arrays(products: list[ProductViews]) -> Arrays:
-    return {
-        "pictures": np.stack([v.pictures for v in products]),
-        "azimuth_deg": np.stack([v.azimuth_deg for v in products]),
-        "elevation_deg": np.stack([v.elevation_deg for v in products]),
-        "caption": np.array([v.caption for v in products]),
-        "family": np.array([v.family for v in products]),
-        "seed": np.array([v.seed for v in products]),
-    }
+    yield from photograph_missing(parameters, made, models)
+    everyone = [member for members in missing.values() for member in members]
+    views = photograph_many(everyone, p.views, parameters.architecture.image_size, p.workers)
+    views = iter(tqdm(views, total=len(everyone), desc="photograph"))
+    for name, members in missing.items():
+        yield {name: as_arrays(list(islice(views, len(members))))}
 
 
 def train_autoencoder(
@@ -149,8 +125,10 @@ def encode_views(
     """The latents of all pictures; only these and the photos are needed from here on."""
     network = _autoencoder(autoencoder.path).to(parameters.device)
     checksum = _checksum(network)
-    modelled = [name for split in SPLITS for name in _modelled(models, split, parameters) if name in views]
-    for name in tqdm([*_generated(parameters.views), *modelled], desc="encode"):
+    modelled = [name for split in SPLITS for name in files_of(models, split, parameters)]
+    if lacking := [name for name in modelled if name not in views]:
+        logger.warning("Models that were not photographed are left out: %s", some(lacking, len(lacking)))
+    for name in tqdm([*_generated(parameters.views), *filter(views.__contains__, modelled)], desc="encode"):
         arrays = views[name]()
         pictures = _pictures(arrays)
         products, count = pictures.shape[:2]
@@ -182,7 +160,7 @@ def train_text_to_image(
             start.take_layers(NovelViewDenoiser.of_folder(parameters.start_from / "novel_view").unet)
     else:
         start = TextDenoiser.new(parameters.architecture, tokenizer, p.seed)
-    _prepare(start, parameters, "text_to_image")
+    _prepare(start, parameters, "text_to_image", models)
     denoiser = fit_text_to_image(
         start.to(parameters.device), data, tokenizer, p, parameters.checkpoints / "text_to_image.pt", report
     ).cpu()
@@ -209,7 +187,7 @@ def train_novel_view(
             parameters.architecture, TextDenoiser.of_folder(text_to_image.path).unet, p.seed
         )
     )
-    _prepare(start, parameters, "novel_view")
+    _prepare(start, parameters, "novel_view", models)
     denoiser = fit_novel_view(
         start.to(parameters.device),
         _view_latents(latents, network, "train", parameters, models),
@@ -224,25 +202,28 @@ def train_novel_view(
     ), curve
 
 
-def _prepare(network: Denoiser, parameters: TrainPriorsParameters, part: str) -> None:
-    """Let the adapter learn in place of the weights, if one is to.
+def _prepare(network: Denoiser, parameters: TrainPriorsParameters, part: str, models: Models) -> None:
+    """Let the adapter learn in place of the weights, if one is to. Raises SetupError as `check_models`."""
+    check_models(models, parameters)
+    if parameters.adapter:
+        network.requires_grad_(False)
+        add_adapter(network.unet, parameters.adapter, getattr(parameters, part).seed)
 
-    Raises SetupError where the prior that it is for knows another noise than that of this training.
-    """
-    if parameters.adapter is None:
-        return
-    assert parameters.start_from is not None  # as the parameters' own check says
-    folder = parameters.start_from / part
-    known = NoiseSchedule.of(DDIMScheduler.from_pretrained(folder, subfolder="scheduler"))
+
+def _check_start(folder: Path) -> None:
+    """Raise SetupError unless these are priors that an adapter of this training can be added to."""
     own = NoiseSchedule.of(make_scheduler())
-    alike = torch.allclose(known.alphas_cumprod, own.alphas_cumprod, atol=1e-4)
-    if not alike or known.prediction_type != own.prediction_type:
-        raise SetupError(
-            f"The prior at {folder} is not of the small family: its noise is another, and an adapter of it has to be "
-            "learnt by diffusers' own training scripts. (Here it is read all the same.)"
-        )
-    network.requires_grad_(False)
-    add_adapter(network.unet, parameters.adapter, getattr(parameters, part).seed)
+    for prior in (
+        load_novel_view_prior(folder / "novel_view"),
+        load_text_to_image_prior(folder / "text_to_image"),
+    ):
+        known = prior.schedule
+        alike = torch.allclose(known.alphas_cumprod, own.alphas_cumprod, atol=1e-4)
+        if not alike or known.prediction_type != own.prediction_type:
+            raise SetupError(
+                f"The priors at {folder} are not of the small family: their noise is another. Adapters of them are "
+                "learnt by diffusers' own training scripts, and named in the catalog as those of the small ones."
+            )
 
 
 def measure_text_to_image(
@@ -288,7 +269,7 @@ def _measured(
 ) -> dict[str, ViewLatents]:
     network = _autoencoder(folder, "vae")
     parts = {VALIDATION: _view_latents(latents, network, "validation", parameters, NO_MODELS)}
-    if any(name in latents for name in _modelled(models, "validation", parameters)):
+    if any(name in latents for name in files_of(models, "validation", parameters)):
         both = _view_latents(latents, network, "validation", parameters, models)
         parts["models that were kept aside"] = both.only_models()
     return parts
@@ -306,39 +287,6 @@ def _files(split: str, p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
 
 def _generated(p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
     return _files("train", p) | _files("validation", p)
-
-
-def _modelled(models: Models, split: str, parameters: TrainPriorsParameters) -> dict[str, ModelFile]:
-    """The files of a split's models by name, which says what was photographed, and how."""
-    p = parameters.views
-    how = f"{p.shots}x{p.views}x{parameters.architecture.image_size}"
-    return {
-        f"model-{re.sub(r'[^a-zA-Z0-9_-]', '_', model.name)[:60]}-{_digest(model)}-{how}": model
-        for model in models.of_split(split)
-    }
-
-
-def _digest(model: ModelFile) -> str:
-    try:
-        return model.digest()
-    except ProductError:
-        return "unreadable"  # which will be told when it is to be photographed
-
-
-def _check_models(models: Models, parameters: TrainPriorsParameters) -> None:
-    """Raise SetupError unless there is something to learn, and something to learn it on top of."""
-    if models and parameters.start_from is None:
-        raise SetupError(
-            "Models are learnt on top of finished priors: say which by train_priors.start_from=FOLDER, or teach the "
-            "shipped ones by --params=preset=teach,models=FOLDER."
-        )
-    if models and not models.of_split("train"):
-        raise SetupError(
-            f"Of the folder's {len(models)} models all are kept aside; say in the column split of models.csv which are "
-            "for training (train)."
-        )
-    if parameters.adapter and not models:
-        raise SetupError("An adapter learns from a folder of models: say which by --params=models=FOLDER.")
 
 
 def _check_made(
@@ -377,7 +325,7 @@ def _split(
     files: Partitions, split: str, parameters: TrainPriorsParameters, models: Models
 ) -> Iterator[Mapping[str, NDArray[Any]]]:
     """What there is of a split: of the generator's products, then of models."""
-    modelled = [name for name in _modelled(models, split, parameters) if name in files]
+    modelled = [name for name in files_of(models, split, parameters) if name in files]
     return (files[name]() for name in [*_files(split, parameters.views), *modelled])
 
 
@@ -401,7 +349,9 @@ def _view_latents(
             "The latents in 05_model_input/prior_latents are not of this network's autoencoder. With that in "
             "06_models/autoencoder, make them anew by --nodes=encode_views."
         )
-    modelled = [name for name in _modelled(models, split, parameters) if name in latents]
+    modelled = [name for name in files_of(models, split, parameters) if name in latents]
+    if models.of_split(split) and not modelled:
+        raise SetupError(f"None of the models ({split}) is photographed and encoded: run without --nodes.")
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0] if key != "autoencoder"}
     return ViewLatents(
         torch.from_numpy(joined["latents"]),
