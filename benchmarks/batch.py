@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -71,12 +70,12 @@ def measure(folder: Path) -> None:
 
     from mpod_pipeline.batch import run_stage
     from mpod_pipeline.datasets.codecs import CODECS
-    from mpod_pipeline.pipelines import STAGES
+    from mpod_pipeline.method.steps import STEPS
+    from mpod_pipeline.pipelines import steps
     from mpod_pipeline.settings import HOOKS
 
     bootstrap_project(ROOT)
-    for stage in STAGES:
-        import_module(f"mpod_pipeline.pipelines.{stage}.nodes").run_stage = partial(free_stage, run_stage)
+    vars(steps)["run_stage"] = partial(free_stage, run_stage)
     CODECS["outline_field"] = CODECS["painted_surface"] = CODECS["json"]
     batch = {"executor": {"kind": "in_process"}}
     params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace"), "batch": batch}
@@ -86,7 +85,7 @@ def measure(folder: Path) -> None:
         with KedroSession.create(ROOT, env="nightly", runtime_params=params) as session:
             session.run(pipeline_names=["catalog_to_3d"])
         stages = HOOKS[0].summary.stages
-        assert [*stages] == [*STAGES]
+        assert [*stages] == [step.name for step in STEPS]
         return {"run": perf_counter() - started, "stages": sum(row["seconds"] for row in stages.values())}
 
     first = run()

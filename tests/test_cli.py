@@ -25,7 +25,7 @@ from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 from mpod_pipeline.errors import SetupError, StoppedError
 from mpod_pipeline.folders import folder
 from mpod_pipeline.hooks import TooManyFailuresError
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.method.steps import STEPS
 from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
 from tests.command import environment
 
@@ -270,5 +270,6 @@ def test_what_ends_a_run_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
             signal.signal(kind, handler)
 
 
-def test_the_road_has_the_stages_that_its_name_list_says() -> None:
-    assert [node.name for node in create_pipeline().nodes] == list(STAGES)
+def test_the_pipeline_has_the_methods_steps_in_their_order() -> None:
+    names = [step.name for step in STEPS]
+    assert [node.name for node in create_pipeline().nodes] == [*names, "tabulate_scores"]

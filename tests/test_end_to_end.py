@@ -22,7 +22,7 @@ from pygltflib import GLTF2
 from safetensors import safe_open
 
 from mpod_pipeline.geometry.glb import from_glb
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.method.steps import STEPS
 from tests.command import ROOT, environment
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
@@ -102,7 +102,7 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert list(scores.index) == ["mug"]
     assert scores.loc["mug"].drop("flags").notna().all()  # it may have nothing to flag
     measures = ("cx", "similarity", "mvc")
-    columns = [f"seconds_{stage}" for stage in STAGES]
+    columns = [f"seconds_{step.name}" for step in STEPS]
     columns += [f"{of}{name}_efficientnet_lite0" for of in ("", "outline_") for name in measures]
     assert set(columns) <= set(scores.columns)
     assert scores.loc["mug", ["pieces", "watertight"]].tolist() == [1, 1]
@@ -112,8 +112,8 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
         ["letter", "segment", "ProductError"]
     ]
     for place in (
-        "GLBs:",
-        "pictures:",
+        "meshes:",
+        "turntables:",
         "normals:",
         "scores:",
         "MLflow run: http://127.0.0.1:5000/#/experiments/",

@@ -21,16 +21,9 @@ from mpod_pipeline.method.export import ExportParameters
 from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.method.segmentation import SegmentationParameters
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
+from mpod_pipeline.method.trial import try_backend, try_meshes, try_volumes
 from mpod_pipeline.metrics.encoders import OpenClipParameters
-from mpod_pipeline.preflight import (
-    DEMANDS,
-    check_memory,
-    check_run,
-    on_cpu,
-    try_backend,
-    try_meshes,
-    try_volumes,
-)
+from mpod_pipeline.preflight import check_memory, check_run, on_cpu
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 INPUTS = {
@@ -181,12 +174,12 @@ def test_backend_and_device_have_to_agree(priors: Path) -> None:
 
 
 def test_memory_is_counted_before_it_runs_out() -> None:
-    demand, weighs = DEMANDS["refine_detail"], int(2.2 * preflight.GIB)
-    enough = 12 * preflight.GIB
-    check_memory("refine_detail", demand, weighs, 1, demand.step_gib(1, 512, vae_slicing=False), enough)
-    with pytest.raises(SetupError, match=r"needs about 21.2 GiB.*12.0 GiB are free.*detail.novel_views"):
-        check_memory("refine_detail", demand, weighs, 8, demand.step_gib(8, 512, vae_slicing=False), enough)
-    check_memory("refine_detail", demand, weighs, 8, demand.step_gib(8, 512, vae_slicing=True), enough)
+    step, free = STEP_BY_NAME["refine_detail"], int(9.8 * preflight.GIB)  # of 12, beside 2.2 of weights
+    one, eight = DetailParameters(novel_views=1), DetailParameters(novel_views=8)
+    check_memory(step, one, 512, False, free)
+    with pytest.raises(SetupError, match=r"needs about 19.0 GiB.*9.8 GiB are free.*detail.novel_views"):
+        check_memory(step, eight, 512, False, free)
+    check_memory(step, eight, 512, True, free)
 
 
 def test_the_small_pieces_of_work_are_work() -> None:

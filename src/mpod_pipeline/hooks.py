@@ -175,5 +175,5 @@ TABLES = ("scores", "failures", "runs")
 def _places(catalog: CatalogProtocol) -> str:
     """Where people look, as far as something is there, from this run or another."""
     names = [*(name for step in STEPS for name in step.shown), *TABLES]
-    datasets = ((name, catalog.get(name)) for name in names if name in catalog)
-    return "\n".join(f"{name + ':':<11} {data.path}" for name, data in datasets if data.path.exists())
+    paths = {name: getattr(catalog.get(name), "path", None) for name in names}
+    return "\n".join(f"{name + ':':<11} {path}" for name, path in paths.items() if path and path.exists())

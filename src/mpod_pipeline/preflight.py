@@ -98,8 +98,6 @@ def on_cpu(parameters: Parameters) -> Parameters:
     return parameters.model_copy(update=changed)
 
 
-
-
 def check_memory(step: Step, settings: Any, size: int, vae_slicing: bool, free: int) -> None:
     """Raise SetupError unless what a step does at a time fits beside its models into a GPU, of which so many bytes are
     free. size: pixels of the prior's pictures.

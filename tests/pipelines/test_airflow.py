@@ -17,7 +17,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro_airflow.plugin import create
 
 from mpod_pipeline.cli import TooManyFailed
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.method.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 FILE = "mpod_pipeline_nightly_catalog_to_3d_dag.py"
@@ -91,7 +91,7 @@ def test_the_dag_needs_nothing_but_airflow(dags: Path) -> None:
         imported |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
         assert imported - set(sys.stdlib_module_names) == {"airflow"}
     documentation = ast.get_docstring(ast.parse((dags / FILE).read_text()))
-    assert documentation and all(f". {stage}" in documentation for stage in STAGES)
+    assert documentation and all(f". {step.name}" in documentation for step in STEPS)
 
 
 def test_each_pipeline_has_a_dag_of_its_own(dags: Path, airflow: Airflow) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,10 +26,13 @@ from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.fields.stored import Stored
-from mpod_pipeline.pipelines import STAGES
+from mpod_pipeline.method.masks import OutlineMasks
+from mpod_pipeline.method.steps import STEPS, Step
+from mpod_pipeline.pipelines import steps
 
 ROOT = Path(__file__).parents[2]
 PRODUCTS = tuple("abcdefgh")
+STAGES = tuple(step.name for step in STEPS)
 #: Each stage with those that need what it makes.
 NEEDING = {
     "segment": set(STAGES),
@@ -46,16 +48,6 @@ TINY = OutlineFieldParameters(
     mlp_width=4,
     occupancy_resolution=2,
 )
-#: What opens each stage's models.
-OPENERS = {
-    "segment": "_segmenter",
-    "learn_tokens": "_token_learner",
-    "optimize_outline": "_outliner",
-    "export_masks": "_mask_exporter",
-    "refine_detail": "_refiner",
-    "export_models": "_exporter",
-    "evaluate": "_evaluator",
-}
 
 
 def picture(text: str) -> np.ndarray:
@@ -90,7 +82,7 @@ CARRIERS: dict[str, Callable[[str], Any]] = {
     "word_checks": lambda text: {"word_similarity": float(len(text)), "flags": ""},
     "words": picture,
     "outline_fields": field,
-    "outline_masks": lambda text: {"text": np.array(text)},
+    "outline_masks": lambda text: OutlineMasks(*[np.array(number(text))] * 4),
     "detail_models": surface,
     "meshes": str.encode,
     "evaluations": lambda text: {"likeness": float(len(text))},
@@ -106,6 +98,8 @@ def told(value: Any) -> str:
         return str(value.network["density"].output[0, 0].tolist())
     if isinstance(value, PaintedSurface):
         return str(value.vertices.tolist())
+    if isinstance(value, OutlineMasks):
+        return str(value.opacity)
     if isinstance(value, bytes):
         return value.hex()
     return str(value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value)
@@ -126,20 +120,17 @@ class Road:
         (self.photos / f"{product}.jpg").write_text(f"{product} {fails_in}")
         self._troubles[product] = fails_in
 
-    def opener(self, stage: str, artifacts: tuple[str, ...]) -> Callable[..., Work]:
-        def opener(*settings: Any) -> Work:
-            def work(inputs: Mapping[str, Any], seed: int, *_: object) -> dict[str, Any]:
-                product = self._products[(stage, seed)]
-                self.worked.append((stage, product))
-                if self._troubles[product] == stage:
-                    raise ProductError(f"It fails in {stage}.")
-                parts = [stage, str(settings[-1:]), *(told(value) for value in inputs.values())]
-                digest = hashlib.sha256("/".join(parts).encode()).hexdigest()
-                return {name: CARRIERS[name](digest) for name in artifacts}
+    def open_step(self, step: Step, *_: object) -> Work:
+        def work(inputs: Mapping[str, Any], seed: int, *_: object) -> dict[str, Any]:
+            product = self._products[(step.name, seed)]
+            self.worked.append((step.name, product))
+            if self._troubles[product] == step.name:
+                raise ProductError(f"It fails in {step.name}.")
+            parts = [step.name, *(told(value) for value in inputs.values())]
+            digest = hashlib.sha256("/".join(parts).encode()).hexdigest()
+            return {name: CARRIERS[name](digest) for name in step.makes}
 
-            return work
-
-        return opener
+        return work
 
     @property
     def _products(self) -> dict[tuple[str, int], str]:
@@ -169,9 +160,7 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
     road = Road(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent/mlflow.db")  # not what is tested
     monkeypatch.setattr(preflight, "check_run", lambda *_: None)  # no model is opened
-    for stage, opener in OPENERS.items():
-        nodes = importlib.import_module(f"mpod_pipeline.pipelines.{stage}.nodes")
-        monkeypatch.setattr(nodes, opener, road.opener(stage, nodes.STAGE.artifacts))
+    monkeypatch.setattr(steps, "open_step", road.open_step)
     bootstrap_project(ROOT)
     yield road
 

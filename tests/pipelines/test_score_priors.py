@@ -16,8 +16,6 @@ from torch import Tensor
 from mpod_pipeline.datasets import Weights
 from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.cutouts import Reference
-from mpod_pipeline.method.evaluation import Evaluation
-from mpod_pipeline.method.turntable import Turntable
 from mpod_pipeline.pipelines.score_priors import nodes
 from mpod_pipeline.pipelines.score_priors.nodes import (
     TRAINED_FAMILIES,
@@ -132,8 +130,9 @@ def test_a_product_that_does_not_arrive_is_left_out_of_the_road(
             raise ProductError("The outline is empty from some side.")
         return family
 
+    monkeypatch.setattr(nodes, "photo_of", lambda family, _: family)
     monkeypatch.setattr(nodes, "outline_product", outline)
-    made = Evaluation({"psnr": 20.0}, [], Turntable(picture, picture, picture[None]))
+    made = {"evaluations": {"psnr": 20.0}, "turntables": picture, "normals": picture}
     monkeypatch.setattr(nodes, "finish_product", lambda *_: made)
     p = ScorePriorsParameters(products=3)
     families = [family for family, _ in road_products(p.split, 3)]

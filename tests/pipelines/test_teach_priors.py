@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mpod_pipeline.pipelines.learn_tokens import nodes as learn_tokens
+from mpod_pipeline.pipelines.optimize_outline import nodes as optimize_outline
+from mpod_pipeline.pipelines.refine_detail import nodes as refine_detail
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
@@ -22,9 +25,6 @@ from mpod_pipeline.datasets.models import ModelFolder
 from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.outline import OutlineParameters
-from mpod_pipeline.pipelines.learn_tokens import nodes as learn_tokens
-from mpod_pipeline.pipelines.optimize_outline import nodes as optimize_outline
-from mpod_pipeline.pipelines.refine_detail import nodes as refine_detail
 from mpod_pipeline.pipelines.score_priors.nodes import KEPT_ASIDE, score_novel_views
 from mpod_pipeline.pipelines.score_priors.parameters import ScorePriorsParameters
 from mpod_pipeline.pipelines.train_priors import nodes

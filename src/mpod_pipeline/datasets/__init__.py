@@ -13,7 +13,8 @@ from mpod_pipeline.datasets.partitions import (
 )
 from mpod_pipeline.datasets.photos import PhotoFolder, PhotoMasks, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
-from mpod_pipeline.datasets.weights import Weights, WeightsFolder, WriteWeights
+from mpod_pipeline.datasets.weights import WeightsFolder, WriteWeights
+from mpod_pipeline.weights import Weights
 
 __all__ = [
     "History",

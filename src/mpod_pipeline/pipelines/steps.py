@@ -18,6 +18,7 @@ from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.method.steps import MAKER_OF, STEPS, Given, Step
 from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.pipelines.wiring import EVERY_STAGE_READS, stage_node
 from mpod_pipeline.weights import Weights
 
 logger = logging.getLogger(__name__)
@@ -32,20 +33,14 @@ def step_pipeline(step: Step) -> Pipeline:
 
 
 def step_node(step: Step) -> Node:
-    """The node of a step: its inputs, settings and weights, and what every node of a step reads and writes.
-
-    Artifacts have the same name in the step and in the catalog.
-    """
+    """The node of a step: its inputs, settings and weights, and what `stage_node` adds."""
     inputs = {
         **step.needs,
         **({"weights": step.prior} if step.prior else {}),
         "parameters": f"params:{step.section}",
         **({"product_settings": "product_settings"} if _may_differ_per_product(step) else {}),
-        "batch": "params:batch",
-        "history": "history",
     }
-    outputs = {**{name: name for name in step.makes}, "records": f"{step.name}_records"}
-    return node(node_function(step, inputs), inputs, outputs, name=step.name, tags=[step.name])
+    return stage_node(node_function(step, inputs), stage_of(step), inputs)
 
 
 def _may_differ_per_product(step: Step) -> bool:
@@ -72,7 +67,7 @@ def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterat
         )
 
     types: dict[str, Any] = {"parameters": step.settings, "batch": BatchParameters}
-    annotations = {name: types.get(name, Any) for name in inputs}
+    annotations = {name: types.get(name, Any) for name in (*inputs, *EVERY_STAGE_READS)}
     run.__name__ = run.__qualname__ = step.name
     run.__doc__ = step.purpose
     run.__annotations__ = {**annotations, "return": Iterator[dict[str, Any]]}

@@ -9,6 +9,9 @@ from kedro.pipeline import Node, node
 
 from mpod_pipeline.batch import Stage
 
+#: By argument.
+EVERY_STAGE_READS = {"batch": "params:batch", "history": "history"}
+
 
 def stage_node(function: Callable[..., Any], stage: Stage, inputs: dict[str, str], **outputs: str) -> Node:
     """The node of a stage: its own inputs, and what every stage reads (`batch`, `history`) and writes.
@@ -19,7 +22,7 @@ def stage_node(function: Callable[..., Any], stage: Stage, inputs: dict[str, str
     written_down = [name for name in stage.outputs if name not in stage.artifacts]
     return node(
         function,
-        inputs={**inputs, "batch": "params:batch", "history": "history"},
+        inputs={**inputs, **EVERY_STAGE_READS},
         outputs={
             **{name: name for name in stage.artifacts},
             **{name: f"{stage.name}_{name}" for name in written_down},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, create_model
 
@@ -40,12 +40,15 @@ class WordScoring(Parameters):
     products: PositiveInt = Field(1, description="of each family, whose words are learnt")
 
 
-#: The settings of the method's steps, by section.
-RoadParameters: Any = create_model(
-    "RoadParameters",
-    __base__=Parameters,
-    **{step.section: (step.settings, step.settings()) for step in STEPS if step.section != "segmentation"},
-)
+if TYPE_CHECKING:
+    RoadParameters = Any
+else:
+    #: The settings of the method's steps after the cutout, which is known, by section.
+    RoadParameters = create_model(
+        "RoadParameters",
+        __base__=Parameters,
+        **{step.section: (step.settings, step.settings()) for step in STEPS[1:]},
+    )
 
 
 class ScorePriorsParameters(Parameters):
