@@ -20,6 +20,7 @@ from mpod_pipeline.method.evaluation import EvaluationParameters
 from mpod_pipeline.method.export import ExportParameters
 from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.method.segmentation import SegmentationParameters
+from mpod_pipeline.method.steps import STEP_BY_NAME
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
 from mpod_pipeline.method.trial import try_backend, try_meshes, try_volumes
 from mpod_pipeline.metrics.encoders import OpenClipParameters
