@@ -125,8 +125,9 @@ class TrackingHooks:
         self._mlflow.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
         mlflow.set_tags(origin(self._context.project_path))
         names = sorted(name for name in pipeline.inputs() if name.startswith("params:"))
+        named = self._context.config_loader["parameters"]
         parameters = {
-            **{name: self._place(name) for name in PLACES},
+            **{name: self._place(name) for name in PLACES if named.get(name) is not None},
             **{
                 key: str(value)[:MAX_PARAM_VAL_LENGTH]
                 for name in names
@@ -141,7 +142,7 @@ class TrackingHooks:
         return Path(self._place("workspace"))
 
     def _place(self, name: str) -> str:
-        """The folder that the run has for photos, workspace or priors; absolute."""
+        """The folder that the run has for photos, workspace, priors or models; absolute."""
         place = self._context.config_loader["parameters"][name]
         return str((self._context.project_path / folder(name, place)).resolve())
 
