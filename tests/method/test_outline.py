@@ -60,6 +60,7 @@ class TwoSides:
     """
 
     image_size = 24
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.schedule = NoiseSchedule.of(make_scheduler())
