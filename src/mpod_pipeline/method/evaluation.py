@@ -62,7 +62,9 @@ class EvaluationParameters(Parameters):
     open_clip: OpenClipParameters | None = Field(
         None, description="a CLIP to score with as well (the paper's score)"
     )
-    vgg19_weights: Path | None = Field(None, description="torchvision's VGG19 weights, for the paper's CX")
+    vgg19_weights: Path | None = Field(
+        None, description="torchvision's VGG19 weights, for the paper's CX and a feature distance"
+    )
     device: str = Field("cpu", description="where these two are to be, as PyTorch names it")
 
 
@@ -80,11 +82,14 @@ def load_encoders(parameters: EvaluationParameters) -> Encoders:
     embedded = load_efficientnet_lite0()
     images: list[ImageEncoder] = [embedded]
     features: list[FeatureExtractor] = [embedded]
+    layered: list[LayeredExtractor] = [embedded]
     if parameters.open_clip:
         images.append(load_open_clip(parameters.open_clip, parameters.device))
     if parameters.vgg19_weights:
-        features.append(load_vgg19(parameters.vgg19_weights, parameters.device))
-    return Encoders(images, features, [embedded])
+        vgg19 = load_vgg19(parameters.vgg19_weights, parameters.device)
+        features.append(vgg19)
+        layered.append(vgg19)
+    return Encoders(images, features, layered)
 
 
 @dataclass(frozen=True)

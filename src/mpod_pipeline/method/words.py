@@ -22,8 +22,8 @@ SENTENCES = (SENTENCE, *(f"{SENTENCE}, {view_words(azimuth, 0)}" for azimuth in 
 TIMES = 2
 #: DDIM steps, and guidance.
 STEPS, GUIDANCE = 8, 5.0
-#: Nouns that stand for the words of other products. One of them may be the product's own kind; but a word that was learnt
-#: from its photo draws its colours, too.
+#: Nouns that stand for the words of other products. One of them may be the product's own kind; but a word that was
+#: learnt from its photo draws its colours, too.
 OTHER_WORDS = 12
 #: What is said of a product whose word's samples are on average no nearer to its photo than the nearest of these.
 UNKNOWN = "the word does not know the product"
