@@ -16,6 +16,7 @@ from mpod_pipeline.method.evaluation import (
     EvaluationParameters,
     check_frame,
     evaluate,
+    janus_scores,
     photo_scores,
 )
 from tests.geometry.shapes import ball
@@ -93,3 +94,23 @@ def test_a_part_that_is_lost_is_flagged(size: float, flags: list[str], cutout: N
     assert made.flags == flags
     assert type(made.scores["pieces"]) is int and type(made.scores["watertight"]) is bool
     assert "psnr" not in made.scores
+
+
+class Side:
+    """Sees the left half's brightness, and the right half's."""
+
+    name = "side"
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.stack([half.mean(dim=(1, 2, 3)) for half in images.chunk(2, dim=3)], dim=1)
+
+
+def test_a_second_front_is_told_by_what_the_true_back_is_like() -> None:
+    front = torch.zeros(3, 8, 8)
+    front[:, :, :4] = 1
+    back = front.flip(2).expand(2, -1, -1, -1)
+    assert janus_scores(front, front.expand(2, -1, -1, -1), back, [Side()]) == {
+        "janus_side": pytest.approx(1.0)
+    }
+    assert janus_scores(front, back, back, [Side()]) == {"janus_side": pytest.approx(0.0)}
+    assert janus_scores(front, back[:0], back[:0], [Side()]) == {}

@@ -55,6 +55,11 @@ def test_lite0_agrees_with_timms_own_forward_pass(lite0: EfficientNetLite0) -> N
     images = torch.cat([real_photo("flower.jpg"), real_photo("china.jpg")])
     assert lite0.embed(images).shape == (2, 1280)
     assert lite0.features(images).shape == (2, 112, 14, 14)
+    assert [tuple(one.shape[1:]) for one in lite0.layers(images)] == [
+        (16, 112, 112),
+        (24, 56, 56),
+        (40, 28, 28),
+    ]
     expected = lite0.network(resize_images(images, 224) * 2 - 1)
     torch.testing.assert_close(lite0.class_logits(images), expected)
     assert not any(parameter.requires_grad for parameter in lite0.parameters())
@@ -119,6 +124,15 @@ def test_vgg19_reads_torchvisions_file(tmp_path: Path) -> None:
         pooled = made((images - mean[:, None, None]) / std[:, None, None])
     torch.testing.assert_close(torch.nn.functional.max_pool2d(features, 2), pooled)
     assert features.amin() >= 0  # after the rectifier
+    maps = encoder.layers(images)
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (64, 224, 224),
+        (128, 112, 112),
+        (256, 56, 56),
+        (512, 28, 28),
+        (512, 14, 14),
+    ]
+    assert all(one.amin() >= 0 for one in maps)
 
 
 def test_vgg19_without_its_file_is_a_setup_error(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ class EvaluationParameters(Parameters):
     open_clip: OpenClipParameters | None = Field(
         None, description="a CLIP to score with as well (the paper's score)"
     )
-    vgg19_weights: Path | None = Field(None, description="torchvision's VGG19 weights, for the paper's CX")
+    vgg19_weights: Path | None = Field(
+        None, description="torchvision's VGG19 weights, for the paper's CX and a feature distance"
+    )
     device: str = Field("cpu", description="where these two are to be, as PyTorch names it")
 
 
@@ -82,15 +84,18 @@ def load_encoders(parameters: EvaluationParameters) -> Encoders:
     images: list[ImageEncoder] = [embedded]
     features: list[FeatureExtractor] = [embedded]
     lacks: list[str] = []
+    layered: list[LayeredExtractor] = [embedded]
     if parameters.open_clip:
         with _noted(lacks):
             images.append(load_open_clip(parameters.open_clip, parameters.device))
     if parameters.vgg19_weights:
         with _noted(lacks):
-            features.append(load_vgg19(parameters.vgg19_weights, parameters.device))
+            vgg19 = load_vgg19(parameters.vgg19_weights, parameters.device)
+            features.append(vgg19)
+            layered.append(vgg19)
     if lacks:
         raise SetupError("\n".join(lacks))
-    return Encoders(images, features, [embedded])
+    return Encoders(images, features, layered)
 
 
 @contextmanager

@@ -23,10 +23,10 @@ SENTENCES = (SENTENCE, *(f"{SENTENCE}, {view_words(azimuth, 0)}" for azimuth in 
 TIMES = 2
 #: DDIM steps, and guidance.
 STEPS, GUIDANCE = 8, 5.0
-#: Nouns that stand for the words of other products. One of them may be the product's own kind; but a word that was
-#: learnt from its photo draws its colours, too.
+#: Nouns that stand for the words of other products. One of them may be the product's own kind.
 OTHER_WORDS = 12
-#: What is said of a product whose word's samples are on average no nearer to its photo than the nearest of these.
+#: What is said of a product whose word's samples are, on average, no nearer to its photo than the second nearest of
+#: these.
 UNKNOWN = "the word does not know the product"
 
 
@@ -71,11 +71,12 @@ class WordDrawer:
         embeddings = self.encoder.embed(torch.cat([photo[None], samples]))
         similarity = float(semantic_similarity(embeddings[0], embeddings[1:]))
         others = torch.nn.functional.cosine_similarity(embeddings[:1], self._others)
+        second = float(others.topk(min(2, len(others))).values[-1])
         return DrawnWord(
             beside(photo, samples),
             {
                 score_name("word_similarity", self.encoder): similarity,
-                "flags": UNKNOWN if similarity <= float(others.max()) else "",
+                "flags": UNKNOWN if similarity <= second else "",
             },
         )
 

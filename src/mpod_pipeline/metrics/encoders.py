@@ -251,19 +251,28 @@ class Vgg19(nn.Module):
     """VGG19 up to relu5_4, the features of the paper's contextual distance: [512, 14, 14] at 224 pixels."""
 
     name = "vgg19"
+    #: The last rectifier at each stride, as LPIPS looks at VGG16.
+    RELU = (3, 8, 17, 26, 35)
 
-    def __init__(self, layers: nn.Module, image_size: int = 224) -> None:
+    def __init__(self, network: nn.Sequential, image_size: int = 224) -> None:
         super().__init__()
-        self.layers = layers
+        self.network = network
         self.image_size = image_size
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """[B, 3, H, W] in [0, 1] -> the maps at strides 1, 2, 4, 8 and 16, [B, 64, 224, 224] to [B, 512, 14, 14]."""
+        images = images.to(next(self.network.parameters()).device)
+        x = normalize_images(resize_images(images, self.image_size), IMAGENET_MEAN, IMAGENET_STD)
+        maps = []
+        for number, layer in enumerate(self.network):
+            x = layer(x)
+            if number in self.RELU:
+                maps.append(x)
+        return maps
 
     def features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, 512, 14, 14]."""
-        images = images.to(next(self.layers.parameters()).device)
-        result: Tensor = self.layers(
-            normalize_images(resize_images(images, self.image_size), IMAGENET_MEAN, IMAGENET_STD)
-        )
-        return result
+        return self.layers(images)[-1]
 
 
 def load_vgg19(weights_file: Path | str, device: torch.device | str = "cpu") -> Vgg19:
