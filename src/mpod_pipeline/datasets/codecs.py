@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from mpod_pipeline.datasets.glb_file import GlbFile
+from mpod_pipeline.geometry.glb_file import GlbFile
 
 #: The name under which a learned token is saved; the one the prompts use.
 TOKEN = "<e>"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mpod_pipeline.errors import ProductError
 
-if TYPE_CHECKING:  # as in `codecs`
+if TYPE_CHECKING:  # the catalog reads these without NumPy and PyTorch
     from mpod_pipeline.geometry.glb import TexturedMesh
 
 #: Pixels of a view in a notebook.

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from mpod_pipeline.datasets import ProductPartitions
-from mpod_pipeline.datasets.glb_file import SHOWN, GlbFile
 from mpod_pipeline.geometry.glb import to_glb
+from mpod_pipeline.geometry.glb_file import SHOWN, GlbFile
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.rendering.shading import LIGHT_GREY
 from tests.geometry.shapes import box
