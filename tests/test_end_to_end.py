@@ -144,6 +144,7 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert sides.max() == pytest.approx(0.12, rel=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_the_whole_road_goes_through_pytorchs_backend_on_a_cpu(photos: Path, tmp_path: Path) -> None:
     """What renders on a GPU, with tiny priors."""
     workspace, priors = tmp_path / "workspace", tmp_path / "priors"
@@ -162,7 +163,6 @@ def test_the_whole_road_goes_through_pytorchs_backend_on_a_cpu(photos: Path, tmp
     assert json.loads(record.read_text())["state"] == "made"
 
 
-@pytest.mark.slow
 def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, tmp_path: Path) -> None:
     settings = f"photos={photos},workspace={tmp_path / 'workspace'},textual_inversion.steps=1000000"
     settings += ",textual_inversion.looks=2000"  # or it would end by itself

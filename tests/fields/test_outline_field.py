@@ -210,6 +210,20 @@ def test_a_field_by_pytorch_is_the_same_and_comes_back_by_pytorch(tmp_path: Path
     assert (gradients[1] - gradients[0]).abs().max() < 1e-4 * gradients[0].abs().max()
 
 
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_a_view_that_meets_no_cell_still_has_a_gradient(backend: Any) -> None:
+    """Of nought, by the networks' weights: a step that sees nothing else must not fail."""
+    field = OutlineField(SMALL, backend)
+    field.occupancy.occupied.zero_()
+    rays_o, rays_d = (rays.reshape(-1, 3) for rays in Cameras.at(0.0, 0.0).rays(4, 4))
+    renderer = make_volume_renderer(field.backend)
+    render = render_rays(field, rays_o, rays_d, field.occupancy, renderer, step_size=0.1)
+    (render.colour.sum() + render.opacity.sum()).backward()
+    assert len(render.weights) == 0
+    gradients = [parameter.grad for parameter in field.network.parameters()]
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
 @pytest.mark.parametrize(
     ("backend", "device", "said"),
     [
