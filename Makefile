@@ -1,5 +1,6 @@
 # make demo   the sample catalog's photos to scored 3D models
 # make test   lint, types, layers and tests
+# make check  the same with the fast tests alone
 # Both set up .venv first, and again only when pyproject.toml has changed. PYTHON=python3.12 chooses another Python.
 
 PYTHON ?= python3
@@ -9,17 +10,26 @@ export KEDRO_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test
+FAST := tests/fields tests/geometry tests/rendering tests/metrics tests/datasets tests/pipelines/test_steps.py \
+	tests/method/test_step_versions.py
+
+.PHONY: demo test check
 
 demo: .venv/installed
 	$(BIN)/kedro run
 
-test: .venv/installed-dev
+test: lint
+	$(BIN)/pytest -n 2 --dist loadfile # two processes, which have some 2 GB each
+
+check: lint
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(FAST)
+
+.PHONY: lint
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile # two processes, which have some 2 GB each
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
