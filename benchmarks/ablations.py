@@ -75,36 +75,40 @@ OUTLINE: Choices = {
     },
 }
 
-#: Score distillation so loud that it is heard, at noise levels at which the word says something, and stage 1's colours
-#: held less firmly.
-HEARD = {
+#: Nothing asks Stable Diffusion, and stage 1's colours are held firmly.
+ALONE = {
+    "detail.inpainting.colour": 0.0,
+    "detail.inpainting.features": 0.0,
+    "detail.weights.outline_colour": 100.0,
+}
+#: Score distillation in place of painted samples, so loud that it is heard, at noise levels at which the word says
+#: something, and stage 1's colours held less firmly.
+HEARD = ALONE | {
     "detail.sds.weight": 50.0,
     "detail.sds.start": (0.2, 0.7),
     "detail.sds.end": (0.02, 0.4),
     "detail.weights.outline_colour": 20.0,
 }
-#: Samples in place of the mean, at so little noise that they stay near the render.
-PAINTED = {
-    "detail.sds.weight": 0.0,
-    "detail.inpainting.colour": 100.0,
-    "detail.inpainting.features": 2.0,
-    "detail.inpainting.noise": 0.3,
-    "detail.weights.outline_colour": 20.0,
-}
-NO_SDS = {"detail.sds.weight": 0.0}
 NO_MRCA = {"detail.mask_guidance": "none"}
 NO_NVM = {"detail.weights.novel_view_mask": 0.0}
 
 DETAIL: Choices = {
     "default": {},
-    "no MRCA (plain Stable Diffusion)": {"detail.mask_guidance": "none"},
+    "no MRCA (plain Stable Diffusion)": NO_MRCA,
     "MRCA on the columns behind too": {"detail.masked_columns": "token_and_after"},
-    "no L_nvm": {"detail.weights.novel_view_mask": 0.0},
-    "no L_nvm, no MRCA": {"detail.weights.novel_view_mask": 0.0, "detail.mask_guidance": "none"},
-    "no SDS": {"detail.sds.weight": 0.0},
-    "no SDS, outline's colours held less": NO_SDS | {"detail.weights.outline_colour": 20.0},
-    "no SDS, outline's colours in 192 pixels": NO_SDS | {"detail.outline_resolution": 192},
-    "no SDS, rougher colours": NO_SDS | {"detail.weights.colour_smoothness": 0.5},
+    "no L_nvm": NO_NVM,
+    "no L_nvm, no MRCA": NO_NVM | NO_MRCA,
+    "noise 0.02": {"detail.inpainting.noise": 0.02},
+    "noise 0.3": {"detail.inpainting.noise": 0.3},
+    "noise 0.3, no MRCA": NO_MRCA | {"detail.inpainting.noise": 0.3},
+    "noise 0.3, guidance 15": {"detail.inpainting.noise": 0.3, "detail.inpainting.guidance_scale": 15.0},
+    "noise 0.5": {"detail.inpainting.noise": 0.5},
+    "features alone": {"detail.inpainting.colour": 0.0, "detail.inpainting.features": 4.0},
+    "no Stable Diffusion": ALONE,
+    "no Stable Diffusion, outline's colours held less": ALONE | {"detail.weights.outline_colour": 20.0},
+    "no Stable Diffusion, outline's colours in 192 pixels": ALONE | {"detail.outline_resolution": 192},
+    "no Stable Diffusion, rougher colours": ALONE | {"detail.weights.colour_smoothness": 0.5},
+    "SDS 2": ALONE | {"detail.sds.weight": 2.0},
     "heard": HEARD,
     "heard, no MRCA": HEARD | NO_MRCA,
     "heard, no L_nvm": HEARD | NO_NVM,
@@ -118,10 +122,6 @@ DETAIL: Choices = {
     "heard, two views": HEARD | {"detail.novel_views": 2},
     "heard, 320 steps": HEARD | {"detail.steps": 320},
     "heard, half the views shaded": HEARD | {"detail.shaded_probability": 0.5},
-    "heard, colours move the surface": HEARD | {"detail.colours_move_surface": True},
-    "painted over, noise 0.3": PAINTED,
-    "painted over, noise 0.5": PAINTED | {"detail.inpainting.noise": 0.5},
-    "painted over, noise 0.3, guidance 15": PAINTED | {"detail.inpainting.guidance_scale": 15.0},
     "40 steps": {"detail.steps": 40},
     "no Laplacian": {"detail.weights.laplacian": 0.0},
     # Last, as it does stage 1 again.

@@ -33,11 +33,21 @@ from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_mask
 from mpod_pipeline.priors import TextToImagePrior
 from mpod_pipeline.priors.latents import decode_latents
 from mpod_pipeline.priors.mrca import TokenMask
+from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.method.test_masks import RADIUS, Ball
 
 MASKS = MaskParameters(azimuths=4, elevations_deg=(0.0,), resolution=32)
-FAST = DetailParameters(steps=4, grid_resolution=16, resolution=32, photo_elevation_deg=0.0)
+NOTHING_PAINTED = InpaintingParameters(colour=0.0, features=0.0)
+FAST = DetailParameters(
+    steps=4,
+    grid_resolution=16,
+    resolution=32,
+    photo_elevation_deg=0.0,
+    sds=SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0),
+    inpainting=NOTHING_PAINTED,
+    weights=DetailWeights(outline_colour=100.0),
+)
 EXPORT = ExportParameters(texture_size=64, photo_elevation_deg=0.0)
 
 

@@ -17,6 +17,7 @@ from mpod_pipeline.checkpoint import Checkpoint
 from mpod_pipeline.errors import ProductError
 from mpod_pipeline.method import optimisation
 from mpod_pipeline.method.detail import refine_detail
+from mpod_pipeline.method.inpainting import InpaintingParameters
 from mpod_pipeline.method.masks import export_masks
 from mpod_pipeline.method.optimisation import LOWER_STEP, Optimisation, has_diverged
 from mpod_pipeline.method.outline import optimize_outline
@@ -290,7 +291,8 @@ def test_the_mesh_is_the_same_after_a_kill(
     field = Ball(20.0)
     masks = export_masks(field, MASKS)
     token = text_to_image.word_embedding("a")
-    p = DETAIL.model_copy(update={"steps": 6})
+    painted = InpaintingParameters(views=2, every=4, steps=1)
+    p = DETAIL.model_copy(update={"steps": 6, "inpainting": painted})
 
     def refine(report: Report, checkpoint: Checkpoint | None = None) -> dict[str, torch.Tensor]:
         made = refine_detail(cutout, token, field, masks, text_to_image, p, 0, report, checkpoint)

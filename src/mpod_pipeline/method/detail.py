@@ -60,7 +60,7 @@ class DetailWeights(Parameters):
     mask: NonNegativeFloat = 80.0
     novel_view_mask: NonNegativeFloat = Field(80.0, description="L_nvm, Eq. 9")
     outline_colour: NonNegativeFloat = Field(
-        100.0, description="the texture's difference from the colours with which stage 1's field is seen"
+        20.0, description="the texture's difference from the colours with which stage 1's field is seen"
     )
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
     normal_consistency: NonNegativeFloat = 50.0
@@ -91,7 +91,7 @@ class DetailParameters(Parameters):
         le=1,
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0)
+    sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=0.0)
     shaded_probability: float = Field(
         0.0,
         ge=0,
@@ -170,7 +170,7 @@ def refine_detail(
         fused=True,
     )
     painter = Painter.of(prior, token, p, controlnet)
-    painted = InpaintedViews(p.inpainting, p.resolution).to(device)
+    painted = InpaintedViews(p.inpainting, len(masks.mask), p.resolution).to(device)
     features = load_efficientnet_lite0(device, p.resolution) if p.inpainting.features else None
     reference = reference_view(cutout, p.resolution)
 

@@ -22,13 +22,15 @@ from mpod_pipeline.priors.text_to_image import TextToImagePrior
 class InpaintingParameters(Parameters):
     """How targets are sampled. Factors of the losses are means over pixels, or over a layer's places."""
 
-    colour: NonNegativeFloat = 0.0
-    features: NonNegativeFloat = 0.0
+    colour: NonNegativeFloat = 100.0
+    features: NonNegativeFloat = Field(
+        2.0, description="of EfficientNet-Lite0's early layers; 0 in both: no targets"
+    )
     views: PositiveInt = Field(
         8, description="that have targets at a time; at most as many as masks were exported"
     )
     every: PositiveInt = Field(40, description="steps after which other views get new ones")
-    noise: float = Field(0.5, gt=0, le=1, description="of the render, a fraction of the schedule")
+    noise: float = Field(0.1, gt=0, le=1, description="of the render, a fraction of the schedule")
     steps: PositiveInt = Field(5, description="of DDIM")
     guidance_scale: float = Field(5.0, ge=0)
 
@@ -43,11 +45,12 @@ class InpaintedViews(nn.Module):
     view: Tensor  # [N] int64, of the masks
     pictures: Tensor  # [N, R, R, 3] uint8, on white
 
-    def __init__(self, p: InpaintingParameters, resolution: int) -> None:
+    def __init__(self, p: InpaintingParameters, masks: int, resolution: int) -> None:
         super().__init__()
         self.p = p
-        self.register_buffer("view", torch.zeros(p.views, dtype=torch.int64))
-        self.register_buffer("pictures", torch.zeros(p.views, resolution, resolution, 3, dtype=torch.uint8))
+        count = min(p.views, masks) if p.wanted else 0
+        self.register_buffer("view", torch.zeros(count, dtype=torch.int64))
+        self.register_buffer("pictures", torch.zeros(count, resolution, resolution, 3, dtype=torch.uint8))
 
     def due(self, step: int) -> bool:
         return step % self.p.every == 0
