@@ -75,5 +75,5 @@ def test_others_are_spread_over_the_vocabulary(
         return torch.zeros(len(tokens), 3, 8, 8)
 
     monkeypatch.setattr(WordDrawer, "samples", samples)
-    WordDrawer(text_to_image, Brightness())
+    assert len(WordDrawer(text_to_image, Brightness()).others) == asked[0]
     assert asked == [min(OTHER_WORDS, len(nouns_of(text_to_image.tokenizer)))]

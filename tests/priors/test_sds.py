@@ -78,15 +78,20 @@ def test_where_no_picture_is_left_the_gradient_is_finite(weighting: str, factor:
     torch.testing.assert_close(latents.grad, expected, atol=1e-7, rtol=1e-4)
 
 
-def test_a_prediction_that_is_no_number_says_nothing() -> None:
+@pytest.mark.parametrize(("spoilt", "sound"), [(1, True), (2, False)])
+def test_a_prediction_that_is_no_number_is_asked_for_once_more(spoilt: int, sound: bool) -> None:
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
-    spoilt = torch.tensor([1.0, float("nan")])[:, None, None, None]
-    loss = sds_loss(
-        latents, lambda noisy, t: noisy * spoilt, SCHEDULE, torch.tensor([400, 400]), torch.Generator()
-    )
+    asked: list[torch.Tensor] = []
+
+    def predict(noisy: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        asked.append(noisy)
+        return noisy * (float("nan") if len(asked) <= spoilt else 1.0)
+
+    loss = sds_loss(latents, predict, SCHEDULE, torch.tensor([400, 400]), torch.Generator())
     loss.backward()
-    assert torch.isfinite(loss) and latents.grad is not None
-    assert latents.grad[0].abs().max() > 0 and not latents.grad[1].any()
+    assert len(asked) == 2 and not torch.equal(asked[0], asked[1])
+    assert torch.isfinite(loss) == sound
+    assert latents.grad is not None and bool(torch.isfinite(latents.grad).all()) == sound
 
 
 def test_no_gradient_goes_through_the_prior() -> None:

@@ -47,7 +47,7 @@ class WordDrawer:
         self.prior, self.encoder = prior, encoder
 
     @cached_property
-    def _others(self) -> Tensor:
+    def others(self) -> Tensor:
         """The embeddings of what other products' words draw, [N, D]."""
         nouns = nouns_of(self.prior.tokenizer)
         count = min(OTHER_WORDS, len(nouns))
@@ -70,7 +70,7 @@ class WordDrawer:
         samples = self.samples([token], SENTENCES * TIMES)
         embeddings = self.encoder.embed(torch.cat([photo[None], samples]))
         similarity = float(semantic_similarity(embeddings[0], embeddings[1:]))
-        others = torch.nn.functional.cosine_similarity(embeddings[:1], self._others)
+        others = torch.nn.functional.cosine_similarity(embeddings[:1], self.others)
         second = float(others.topk(min(2, len(others))).values[-1])
         return DrawnWord(
             beside(photo, samples),

@@ -11,6 +11,8 @@ from torch import Tensor
 from mpod_pipeline.parameters import NoiseRange, Parameters
 from mpod_pipeline.priors.schedule import NoiseSchedule, Predict
 
+#: So often a prediction is asked for that is not finite.
+TRIES = 2
 Weighting = Literal["sigma_squared", "clean", "uniform"]
 
 
@@ -58,13 +60,15 @@ def sds_loss(
 ) -> Tensor:
     """A scalar whose gradient with respect to ``latents`` [B, ...] is ``w(t) (eps_hat - eps) / latents.numel()``.
 
-    The prediction is made without gradients: Eq. 1 leaves the U-Net's Jacobian out. Where it is not finite, as may
-    happen in float16, it says nothing.
+    The prediction is made without gradients: Eq. 1 leaves the U-Net's Jacobian out. Where it is not finite, as
+    may happen in float16, it is made once more with other noise; where that is no better, the loss is no number.
     """
     with torch.no_grad():
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
-        noisy = schedule.add_noise(latents, noise, timesteps)
-        estimate = schedule.clean(predict(noisy, timesteps), noisy, timesteps)
-        gradient = sds_weight(schedule, timesteps, latents, weighting) * (latents - estimate)
-        target = latents - gradient.nan_to_num(0.0, 0.0, 0.0)
+        for _ in range(TRIES):
+            noise = torch.randn(latents.shape, generator=generator).to(latents)
+            noisy = schedule.add_noise(latents, noise, timesteps)
+            estimate = schedule.clean(predict(noisy, timesteps), noisy, timesteps)
+            if torch.isfinite(estimate).all():
+                break
+        target = latents - sds_weight(schedule, timesteps, latents, weighting) * (latents - estimate)
     return 0.5 * (latents - target).square().mean()
