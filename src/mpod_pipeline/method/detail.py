@@ -98,9 +98,6 @@ class DetailParameters(Parameters):
         le=1,
         description="of a step in which SDS sees the novel views shaded, so that it moves the surface",
     )
-    colours_move_surface: bool = Field(
-        False, description="let the pictures' colours move the surface, too, and not its silhouettes alone"
-    )
     inpainting: InpaintingParameters = InpaintingParameters()
     mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
         "mrca",
@@ -194,8 +191,9 @@ def refine_detail(
         if novel:
             views = seen[len(photo) :]
             losses |= novel_view_losses(texture, views, novel, painter, step / p.steps, generator)
-            if targets is not None:
-                losses |= target_losses(views.pictures, targets, features, p.inpainting)
+            unseen = novel.unseen
+            if targets is not None and unseen.any():  # what the photo shows, it shows better
+                losses |= target_losses(views.pictures[unseen], targets[unseen], features, p.inpainting)
         losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
         losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
@@ -254,18 +252,16 @@ class Views:
 def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParameters) -> Views:
     """What cameras see of the mesh, with gradients.
 
-    Colour is asked where the surface is, without a gradient to where unless the parameters say so: silhouettes and
-    normals move the shape, pixels paint it.
+    Colour is asked where the surface is, without a gradient to where: silhouettes and normals move the shape, pixels
+    paint it.
     """
     backend = choose_backend(p.backend, texture.device)
-    where = mesh.vertices if p.colours_move_surface else mesh.vertices.detach()
-    attributes = torch.cat([where, mesh.vertex_normals()], dim=1)
+    attributes = torch.cat([mesh.vertices.detach(), mesh.vertex_normals()], dim=1)
     raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, p.resolution, backend)
     points, normals = raster.attributes.split(3, dim=-1)
     seen = raster.opacity.detach() > 0
-    surface = points[seen] if p.colours_move_surface else points[seen].detach()
     colour = torch.ones_like(points)
-    colour[seen] = texture.colour(surface)
+    colour[seen] = texture.colour(points[seen].detach())
     opacity = raster.opacity
     pictures = colour * opacity[..., None] + 1 - opacity[..., None]
     return Views(pictures, opacity, points.detach(), normalize(normals, dim=-1, eps=1e-6))

@@ -20,6 +20,7 @@ from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.masks import UNSEEN_DEG
 from mpod_pipeline.method.turntable import Turntable, turntable
 from mpod_pipeline.metrics.contextual import contextual_distance
 from mpod_pipeline.metrics.details import feature_distance, sharpness
@@ -45,9 +46,7 @@ SAME_FRAME_IOU = 0.5
 LEAST_PHOTO_IOU = 0.8
 #: dB. Nearer than that, files of 8 bits do not tell two pictures apart; and one infinite score would be any mean's.
 HIGHEST_PSNR = 60.0
-#: A view turned further than this from the photo's is unseen, degrees.
-UNSEEN_DEG = 45.0
-#: And one turned further than this shows the back.
+#: A view turned further than this from the photo's shows the back, degrees.
 BACK_DEG = 135.0
 
 

@@ -15,6 +15,9 @@ from mpod_pipeline.parameters import ElevationDeg, Parameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
 
+#: A view turned further than this from the photo's is unseen, degrees.
+UNSEEN_DEG = 45.0
+
 
 class MaskParameters(Parameters):
     """The recorded cameras: ``azimuths`` evenly round the product at each elevation (degrees)."""
@@ -34,6 +37,12 @@ class OutlineMasks:
     mask: NDArray[np.bool_]  # [N, H, W], opacity >= threshold
     azimuth_deg: NDArray[np.float32]  # [N]
     elevation_deg: NDArray[np.float32]  # [N]
+
+    @property
+    def unseen(self) -> NDArray[np.bool_]:
+        """Which views are turned so far from the photo's that it does not show them, [N]."""
+        turned: NDArray[np.bool_] = np.abs((self.azimuth_deg + 180) % 360 - 180) > UNSEEN_DEG
+        return turned
 
     def __getitem__(self, view: NDArray[np.int64]) -> OutlineMasks:
         """Those of some views."""
