@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
 from safetensors import SafetensorError
+from torch import nn
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
@@ -116,10 +117,13 @@ def load_text_to_image_prior(
 
 def _unet(folder: Path, dtype: torch.dtype, adapters: Sequence[Path]) -> UNet2DConditionModel:
     """The U-Net with its adapters in its weights, which are rounded once."""
-    unet = load_network(UNet2DConditionModel, folder, "unet", torch.float32 if adapters else dtype)
+    unet: UNet2DConditionModel = load_network(
+        UNet2DConditionModel, folder, "unet", torch.float32 if adapters else dtype
+    )
     for file in adapters:
         fuse_adapter(unet, file)
-    return unet.to(dtype)
+    nn.Module.to(unet, dtype)  # diffusers' own warns of modules for float32, of which this one has none
+    return unet
 
 
 def _placed(prior: P, device: str) -> P:
