@@ -418,14 +418,16 @@ def full_size(run: Run) -> None:
         step = _distillation(run, prior)
         with run.peak(f"{stage}: a step of one picture", None if run.tiny else EXPECTED_GIB[stage]):
             run.note(f"{stage}: asking the prior, of one picture", run.milliseconds(step), "ms")
-    from mpod_pipeline.method.textual_inversion import TextualInversionParameters, denoising_loss
+    from mpod_pipeline.method.textual_inversion import TextualInversionParameters, denoising_loss, looks_at
 
     token = text_to_image.word_embedding("a").float().requires_grad_()
-    pictures = torch.rand(4, 3, text_to_image.image_size, text_to_image.image_size, device=run.device)
+    size = text_to_image.image_size * 5 // 4
+    picture = torch.rand(3, size, size, device=run.device)
     generator = torch.Generator().manual_seed(0)
+    looks = looks_at(picture, text_to_image, TextualInversionParameters(looks=4), generator)
 
     def word() -> None:
-        loss = denoising_loss(text_to_image, pictures, token, TextualInversionParameters(), generator)
+        loss = denoising_loss(text_to_image, looks, token)
         (gradient,) = torch.autograd.grad(loss, token)
         assert gradient.isfinite().all()
 

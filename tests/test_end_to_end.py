@@ -191,7 +191,7 @@ def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, t
     warning, told = errors.splitlines()
     assert "WARNING segment: letter failed." in warning
     assert told == "Error: The run was told to stop; the next one goes on."
-    assert "stopped: StoppedError" in output and "GLBs:" not in output
+    assert "stopped: StoppedError" in output and "meshes:" not in output
     assert list(pd.read_csv(reporting / "failures.csv")["product"]) == ["letter"]
     (summary,) = (json.loads(path.read_text()) for path in (reporting / "runs").glob("*.json"))
     assert summary["verdict"] == "stopped"

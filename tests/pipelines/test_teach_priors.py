@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mpod_pipeline.pipelines.learn_tokens import nodes as learn_tokens
-from mpod_pipeline.pipelines.optimize_outline import nodes as optimize_outline
-from mpod_pipeline.pipelines.refine_detail import nodes as refine_detail
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from mpod_pipeline.datasets import Models, ProductPartitions, Weights
 from mpod_pipeline.datasets.models import ModelFolder
 from mpod_pipeline.errors import SetupError
-from mpod_pipeline.method.detail import DetailParameters
-from mpod_pipeline.method.outline import OutlineParameters
+from mpod_pipeline.method.steps import STEPS, Step
+from mpod_pipeline.pipelines import steps
 from mpod_pipeline.pipelines.score_priors.nodes import KEPT_ASIDE, score_novel_views
 from mpod_pipeline.pipelines.score_priors.parameters import ScorePriorsParameters
 from mpod_pipeline.pipelines.train_priors import nodes
@@ -320,12 +316,9 @@ def test_a_prior_of_other_noise_is_not_taught(tmp_path: Path, priors: Path) -> N
         Workspace(tmp_path, tmp_path / "absent", models).photograph()
 
 
-@pytest.mark.parametrize(
-    ("stage", "prior"),
-    [(learn_tokens, "text_to_image"), (optimize_outline, "novel_view"), (refine_detail, "text_to_image")],
-)
-def test_a_stage_loads_its_priors_adapters_and_depends_on_them(
-    stage: ModuleType, prior: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", [step for step in STEPS if step.prior], ids=lambda step: step.name)
+def test_a_step_loads_its_priors_adapters_and_depends_on_them(
+    step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its fingerprints are of all ``weights``."""
     started: dict[str, Any] = {}
@@ -338,12 +331,12 @@ def test_a_stage_loads_its_priors_adapters_and_depends_on_them(
     def load(path: Path, **given: Any) -> None:
         started.update(given, path=path)
 
-    monkeypatch.setattr(stage, "run_stage", run_stage)
-    monkeypatch.setattr(stage, f"load_{prior}_prior", load)
+    monkeypatch.setattr(steps, "run_stage", run_stage)
+    module = import_module(f"mpod_pipeline.method.steps.{step.name}")
+    monkeypatch.setattr(module, f"load_{step.prior}", load)
     weights = Weights(tmp_path, "cpu", adapters=(tmp_path / "jars.safetensors",))
-    run = getattr(stage, stage.STAGE.name)
-    inputs = dict.fromkeys(list(inspect.signature(run).parameters), None)
-    settings = OutlineParameters() if prior == "novel_view" else DetailParameters()
-    list(run(**{**inputs, f"{prior}_prior": weights, "parameters": settings}))
+    names = (*step.needs, "product_settings", "batch", "history")
+    run = steps.node_function(step, dict.fromkeys(names, ""))
+    list(run(**{**dict.fromkeys(names), "weights": weights, "parameters": step.settings()}))
     assert started["weights"] == [tmp_path, tmp_path / "jars.safetensors"]
     assert started["path"] == tmp_path and started["adapters"] == weights.adapters

@@ -50,6 +50,10 @@ def sds_weight(schedule: NoiseSchedule, timesteps: Tensor, like: Tensor, weighti
     return alpha / sigma
 
 
+def is_sound(prediction: Tensor) -> bool:
+    return bool(torch.isfinite(prediction).all())
+
+
 def sds_loss(
     latents: Tensor,
     predict: Predict,
@@ -68,7 +72,7 @@ def sds_loss(
             noise = torch.randn(latents.shape, generator=generator).to(latents)
             noisy = schedule.add_noise(latents, noise, timesteps)
             estimate = schedule.clean(predict(noisy, timesteps), noisy, timesteps)
-            if torch.isfinite(estimate).all():
+            if is_sound(estimate):
                 break
         target = latents - sds_weight(schedule, timesteps, latents, weighting) * (latents - estimate)
     return 0.5 * (latents - target).square().mean()

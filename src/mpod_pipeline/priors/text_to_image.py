@@ -90,7 +90,7 @@ class TextToImagePrior(nn.Module):
         changes from one product to the next.
         """
         ids, is_token = self._ids(text)
-        if not is_token.any():
+        if PLACEHOLDER not in text:
             context = self.text_encoder(input_ids=ids[None]).last_hidden_state
         elif token is None:
             raise SetupError(f"The prompt {text!r} names {PLACEHOLDER} but no token was given.")

@@ -364,7 +364,7 @@ def print_scores(
         ("learnt words, family recognised", word["recognised"], ">= 0.85"),
         ("learnt words, colour error", word["colour_error"], ""),
         ("learnt words, similarity to the photo", word["similarity"], ""),
-        ("the same of other products' words", word["other_similarity"], ""),
+        ("the same of the words of other products", word["other_similarity"], ""),
         ("whole road, products that arrived", len(road) - 1, ""),
         ("whole road, stage 1, PSNR", mean["outline_psnr"], ""),
         ("whole road, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
