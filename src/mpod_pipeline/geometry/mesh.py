@@ -187,15 +187,19 @@ def smooth(mesh: Mesh, rounds: int, inwards: float = 0.5, outwards: float = 0.53
     return Mesh(vertices, mesh.faces)
 
 
+#: How hastily edges are collapsed, until few enough are left: haste pinches thin surfaces.
+AGGRESSIVENESS = (3, 5, 7)
+
+
 def simplify(mesh: Mesh, most_faces: int) -> Mesh:
     """Collapse edges by least quadric error until at most ``most_faces`` are left. Not differentiable."""
     if len(mesh.faces) <= most_faces:
         return mesh
     from fast_simplification import simplify as collapse
 
-    vertices, faces = collapse(
-        mesh.vertices.detach().cpu().float().numpy(),
-        mesh.faces.cpu().numpy(),
-        target_count=most_faces,
-    )
+    before = mesh.vertices.detach().cpu().float().numpy(), mesh.faces.cpu().numpy()
+    for aggressiveness in AGGRESSIVENESS:
+        vertices, faces = collapse(*before, target_count=most_faces, agg=aggressiveness)
+        if len(faces) <= most_faces:
+            break
     return Mesh(torch.from_numpy(vertices).to(mesh.vertices), torch.from_numpy(faces).to(mesh.faces))

@@ -172,7 +172,7 @@ STEPS: tuple[Step, ...] = (
         needs={"detail": "detail_models", "cutout": "cutouts"},
         makes=("meshes",),
         shown=("meshes",),
-        code_version=1,
+        code_version=2,
     ),
     Step(
         "evaluate",
