@@ -82,7 +82,7 @@ class OutlineParameters(Parameters):
         le=1,
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=1.0, weight=500.0)
+    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=500.0)
     weights: OutlineWeights = OutlineWeights()
 
 
