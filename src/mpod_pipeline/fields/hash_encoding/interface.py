@@ -108,3 +108,13 @@ def initial_table(parameters: HashGridParameters, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     shape = (HashGridLayout.of(parameters).n_entries, parameters.features_per_level)
     return torch.empty(shape).uniform_(-INITIAL_FEATURE, INITIAL_FEATURE, generator=generator)
+
+
+class TableEncoding(HashEncoding):
+    """An encoding whose table is a parameter of its own, in float32."""
+
+    def __init__(self, parameters: HashGridParameters, seed: int = 0) -> None:
+        super().__init__()
+        self.layout = HashGridLayout.of(parameters)
+        self.output_dim = parameters.output_dim
+        self.table = nn.Parameter(initial_table(parameters, seed))

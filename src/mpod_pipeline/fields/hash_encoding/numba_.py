@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mpod_pipeline.compiled import njit
 from mpod_pipeline.fields.hash_encoding.interface import (
     HASH_PRIMES,
-    HashEncoding,
     HashGridLayout,
-    HashGridParameters,
-    initial_table,
+    TableEncoding,
 )
 from mpod_pipeline.rendering.threads import share_out
 
@@ -200,14 +198,8 @@ class _HashEncode(torch.autograd.Function):
         return point_grad, table_grad, None
 
 
-class NumbaHashEncoding(HashEncoding):
+class NumbaHashEncoding(TableEncoding):
     """The CPU's kernels: float32, deterministic whatever the number of threads."""
-
-    def __init__(self, parameters: HashGridParameters, seed: int = 0) -> None:
-        super().__init__()
-        self.layout = HashGridLayout.of(parameters)
-        self.output_dim = parameters.output_dim
-        self.table = nn.Parameter(initial_table(parameters, seed))
 
     def forward(self, points: Tensor) -> Tensor:  # [N, 3] -> [N, output_dim]
         encoded: Tensor = _HashEncode.apply(points, self.table, self.layout)

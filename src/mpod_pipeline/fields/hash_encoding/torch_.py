@@ -10,26 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mpod_pipeline.fields.hash_encoding.interface import (
     HASH_PRIMES,
-    HashEncoding,
     HashGridLayout,
-    HashGridParameters,
-    initial_table,
+    TableEncoding,
 )
 
 
-class TorchHashEncoding(HashEncoding):
+class TorchHashEncoding(TableEncoding):
     """Plain PyTorch."""
-
-    def __init__(self, parameters: HashGridParameters, seed: int = 0) -> None:
-        super().__init__()
-        self.layout = HashGridLayout.of(parameters)
-        self.output_dim = parameters.output_dim
-        self.table = nn.Parameter(initial_table(parameters, seed))
 
     def forward(self, points: Tensor) -> Tensor:  # [N, 3] -> [N, output_dim]
         encoded: Tensor = _HashEncode.apply(points, self.table, self.layout)
