@@ -28,18 +28,12 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.pipelines.score_priors.nodes import road_products
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
-from mpod_pipeline.pipelines.score_priors.road import (
-    TO_THE_OUTLINE,
-    Road,
-    finish_product,
-    outline_product,
-    photo_of,
-)
-from mpod_pipeline.weights import Weights
+from mpod_pipeline.pipelines.score_priors.road import TO_THE_OUTLINE, Road, finish_product, outline_product, photo_of
 
 Choices = dict[str, dict[str, Any]]
 
@@ -75,11 +69,7 @@ OUTLINE: Choices = {
 }
 
 #: Nothing asks Stable Diffusion, and stage 1's colours are held firmly.
-ALONE = {
-    "detail.inpainting.colour": 0.0,
-    "detail.inpainting.features": 0.0,
-    "detail.weights.outline_colour": 100.0,
-}
+ALONE = {"detail.inpainting.colour": 0.0, "detail.inpainting.features": 0.0, "detail.weights.outline_colour": 100.0}
 #: Score distillation in place of painted samples, so loud that it is heard, at noise levels at which the word says
 #: something, and stage 1's colours held less firmly.
 HEARD = ALONE | {
@@ -163,11 +153,7 @@ STAGES = {
             "chamfer",
         ],
     ),
-    "detail": (
-        DETAIL,
-        {},
-        [*SCORES, "seconds_refine_detail"],
-    ),
+    "detail": (DETAIL, {}, [*SCORES, "seconds_refine_detail"]),
 }
 
 
@@ -239,14 +225,10 @@ def kept_outline(place: Path, make: Callable[[], dict[str, Any]]) -> dict[str, A
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--products", type=int, default=6)
-    parser.add_argument(
-        "--workers", type=int, default=2, help="products at work at once, on a share of the cores each"
-    )
+    parser.add_argument("--workers", type=int, default=2, help="products at work at once, on a share of the cores each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", help="some of the choices, by name")
     parser.add_argument("--priors", type=Path, default=Path("data/06_models/priors"))
@@ -272,9 +254,7 @@ def main() -> None:
     ) as pool:
         by_product = list(tqdm(pool.map(work, members), total=len(members), unit="product"))
 
-    print(
-        f"\n{len(members)} products of the validation split: {', '.join(family for family, _ in members)}\n"
-    )
+    print(f"\n{len(members)} products of the validation split: {', '.join(family for family, _ in members)}\n")
     print("| choice |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
     for name, scores in zip(names, zip(*by_product, strict=True), strict=True):

@@ -48,9 +48,7 @@ def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
         "animations": pixel[None],
     }
 
-    def work(
-        inputs: Mapping[str, Any], seed: int, report: Callable[..., None], *others: Any
-    ) -> dict[str, Any]:
+    def work(inputs: Mapping[str, Any], seed: int, report: Callable[..., None], *others: Any) -> dict[str, Any]:
         if stage.name in LEARNING:
             for step in range(1, STEPS + 1):
                 report(step, STEPS, {"loss": 1 / step})
@@ -96,9 +94,7 @@ def measure(folder: Path) -> None:
 def status_seconds(folder: Path) -> float:
     started = perf_counter()
     params = f"--params=photos={folder / 'photos'},workspace={folder / 'workspace'}"
-    subprocess.run(
-        [sys.executable, "-m", "kedro", "status", params], cwd=ROOT, check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, "-m", "kedro", "status", params], cwd=ROOT, check=True, capture_output=True)
     return perf_counter() - started
 
 

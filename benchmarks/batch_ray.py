@@ -14,9 +14,9 @@ from typing import Any
 
 import ray
 
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch import BatchParameters, Report, Stage, run_stage
 from mpod_pipeline.datasets import History, ProductPartitions
-from mpod_pipeline.parameters import Parameters
 
 STAGE = Stage("count", artifacts=("counts",), code_version=1)
 
@@ -56,9 +56,7 @@ def seconds_with(workers: int, products: int, seconds: float) -> float:
             Open(seconds),
             inputs={"original": data["originals"].load()},
             parameters=Parameters(),
-            batch=BatchParameters.model_validate(
-                {**batch, "checkpoint_every_seconds": None, "executor": executor}
-            ),
+            batch=BatchParameters.model_validate({**batch, "checkpoint_every_seconds": None, "executor": executor}),
             history=History(folder / "records", {"counts": data["counts"].load()}, folder / "checkpoints"),
         )
         started, first = perf_counter(), 0.0
@@ -79,9 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     one, two = (seconds_with(workers, arguments.products, arguments.seconds) for workers in (1, 2))
-    print(
-        f"after the first result: {one:.1f} s with 1 worker, {two:.1f} s with 2; {one / two:.2f} times as fast"
-    )
+    print(f"after the first result: {one:.1f} s with 1 worker, {two:.1f} s with 2; {one / two:.2f} times as fast")
 
 
 if __name__ == "__main__":

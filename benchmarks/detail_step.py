@@ -91,9 +91,7 @@ def parts(shape: DMTet, cameras: Cameras, resolution: int) -> dict[str, Callable
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=[name for name, *_ in SIZES])
@@ -105,9 +103,7 @@ def main() -> None:
             continue
         cameras = Cameras.at(azimuths, 20.0).to(device)
         shapes = [wavy_ball(grid, backend, device) for backend in backends]
-        print(
-            f"\n{name}: grid {grid}, {len(shapes[0].mesh().faces):,} triangles, {len(azimuths)} x {resolution}²"
-        )
+        print(f"\n{name}: grid {grid}, {len(shapes[0].mesh().faces):,} triangles, {len(azimuths)} x {resolution}²")
         print(f"{'milliseconds':26}" + "".join(f"{backend:>10}" for backend in backends))
         made = [parts(shape, cameras, resolution) for shape in shapes]
         for part in made[0]:

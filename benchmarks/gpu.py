@@ -87,16 +87,12 @@ def table(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         for line in outcome.found:
             verdict = {True: "ok", False: "NOT SO", None: ""}[line["passes"]]
-            rows.append(
-                f"{outcome.phase:<11}{line['what']:<64}{line['value']!s:>16} {line['unit']:<8}{verdict}"
-            )
+            rows.append(f"{outcome.phase:<11}{line['what']:<64}{line['value']!s:>16} {line['unit']:<8}{verdict}")
     return "\n".join(rows)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="for all phases together")
     parser.add_argument("--dry-run", action="store_true", help="on the CPU, at tiny sizes")
     parser.add_argument("--out", type=Path, default=Path("gpu_report"), help="a folder for what is found")

@@ -113,12 +113,7 @@ def peak(networks: list[nn.Module], step: Callable[[], None]) -> tuple[float, fl
 
 
 def distillation(
-    vae: AutoencoderKL,
-    network: UNet2DConditionModel,
-    size: int,
-    batch: int,
-    context: Tensor,
-    slicing: bool,
+    vae: AutoencoderKL, network: UNet2DConditionModel, size: int, batch: int, context: Tensor, slicing: bool
 ) -> Callable[[], None]:
     """One SDS step: encode with a gradient, predict with guidance and without one."""
 
@@ -165,11 +160,7 @@ def main() -> None:
     print(f"{'stage':<36}{'':<8}{'batch':>6}{'weights':>9}{'peak':>7}  GiB")
     with FakeTensorMode():
         vae = in_dtype(autoencoder, HALF)
-        novel = [
-            vae,
-            in_dtype(lambda: unet(8, 768), HALF),
-            in_dtype(image_encoder, HALF),
-        ]
+        novel = [vae, in_dtype(lambda: unet(8, 768), HALF), in_dtype(image_encoder, HALF)]
         families = {
             "Stable Diffusion 1.5": (512, unet(4, 768), text_encoder(768, 12, 12), 768),
             "Stable Diffusion 2.1": (768, unet(4, 1024, (5, 10, 20, 20)), text_encoder(1024, 23, 16), 1024),
@@ -193,9 +184,7 @@ def main() -> None:
                     report(f"refine_detail, {name}", batch, [vae, network, text], step, slicing)
 
 
-def report(
-    stage: str, batch: int, networks: list[nn.Module], step: Callable[[], None], slicing: bool = False
-) -> None:
+def report(stage: str, batch: int, networks: list[nn.Module], step: Callable[[], None], slicing: bool = False) -> None:
     weights, total = peak(networks, step)
     print(f"{stage:<36}{'sliced' if slicing else '':<8}{batch:>6}{weights:>9.2f}{total:>7.2f}", flush=True)
 

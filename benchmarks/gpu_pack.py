@@ -25,18 +25,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 #: What the benchmark and the parts of the project that it runs import. (nerfacc compiles itself where nvcc is.)
 NEEDED = (
-    *(
-        "torch",
-        "torchvision",
-        "numpy",
-        "scipy",
-        "numba",
-        "pydantic",
-        "pyyaml",
-        "pillow",
-        "safetensors",
-        "pytest",
-    ),
+    *("torch", "torchvision", "numpy", "scipy", "numba", "pydantic", "pyyaml", "pillow", "safetensors", "pytest"),
     *("diffusers", "transformers", "accelerate", "opencv-python-headless", "onnxruntime"),
     *("xatlas", "pygltflib", "fast-simplification", "nerfacc"),
 )
@@ -101,15 +90,11 @@ def check_size(wheels: list[Path]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--present", type=Path, required=True, help="what `pip freeze` says on the machine")
     parser.add_argument("--python", default="3.12", help="the machine's version of Python")
-    parser.add_argument(
-        "--add", type=Path, nargs="*", default=[], help="wheels that are taken along as they are"
-    )
+    parser.add_argument("--add", type=Path, nargs="*", default=[], help="wheels that are taken along as they are")
     arguments = parser.parse_args()
     wheels = pack(arguments.folder, names(arguments.present.read_text()), arguments.python)
     wheels += [Path(shutil.copy(wheel, arguments.folder)) for wheel in arguments.add]

@@ -192,9 +192,7 @@ def _surfaces_agree(run: Run, grid_resolution: int, resolution: int) -> None:
 
     def draw(device: str, backend: Any) -> list[Tensor]:
         vertices = kernels.vertices.to(device).requires_grad_()
-        raster = rasterize(
-            vertices, kernels.faces.to(device), vertices, cameras.to(device), resolution, backend
-        )
+        raster = rasterize(vertices, kernels.faces.to(device), vertices, cameras.to(device), resolution, backend)
         seen = torch.cat([raster.attributes, raster.opacity[..., None]], dim=-1)
         (gradient,) = torch.autograd.grad((seen * weights.to(device)).sum(), vertices)
         return [raster.face_index.cpu(), raster.opacity.detach().cpu(), gradient.cpu()]
@@ -326,8 +324,7 @@ def product(run: Run) -> None:
     seen = timed("export_masks", lambda: export_masks(field, MaskParameters.model_validate(masks)))
     stage_2 = DetailParameters.model_validate(detail)
     surface = timed(
-        "refine_detail",
-        lambda: refine_detail(cutout, token, field, seen, text_to_image, stage_2, 0, _silent),
+        "refine_detail", lambda: refine_detail(cutout, token, field, seen, text_to_image, stage_2, 0, _silent)
     )
     exported = ExportParameters.model_validate(export)
     mesh = timed("export_models", lambda: export_model(surface, cutout, exported))
@@ -431,9 +428,7 @@ def full_size(run: Run) -> None:
         (gradient,) = torch.autograd.grad(loss, token)
         assert gradient.isfinite().all()
 
-    with run.peak(
-        "learn_tokens: a step of four pictures", None if run.tiny else EXPECTED_GIB["learn_tokens"]
-    ):
+    with run.peak("learn_tokens: a step of four pictures", None if run.tiny else EXPECTED_GIB["learn_tokens"]):
         run.note("learn_tokens: a step of four pictures", run.milliseconds(word), "ms")
 
 
@@ -483,9 +478,7 @@ def _full_size_priors(run: Run) -> tuple[Any, Any]:
     torch.manual_seed(0)
     half = torch.float16 if run.on_gpu else torch.float32
     with torch.device(run.device):
-        made = {
-            name: in_dtype(make, torch.float32 if name == "text" else half) for name, make in makes.items()
-        }
+        made = {name: in_dtype(make, torch.float32 if name == "text" else half) for name, make in makes.items()}
     if not run.tiny:
         made["unet"].register_to_config(sample_size=64)
         made["novel_unet"].register_to_config(sample_size=32)
@@ -601,10 +594,7 @@ def steps(run: Run) -> None:
     seen = export_masks(field, MaskParameters.model_validate(masks))
     run.note("export_masks", time.perf_counter() - began, "s")
     stage_2 = DetailParameters.model_validate({**detail, "steps": few})
-    stopwatch.time(
-        "refine_detail",
-        lambda r: refine_detail(cutout, token, field, seen, text_to_image, stage_2, 0, r),
-    )
+    stopwatch.time("refine_detail", lambda r: refine_detail(cutout, token, field, seen, text_to_image, stage_2, 0, r))
     stopwatch.project()
 
 
@@ -678,18 +668,13 @@ def compile(run: Run) -> None:
 
     def predict(unet: Any) -> Tensor:
         with torch.no_grad():
-            sample: Tensor = unet(
-                latents.to(dtype), timesteps, encoder_hidden_states=context.to(dtype)
-            ).sample
+            sample: Tensor = unet(latents.to(dtype), timesteps, encoder_hidden_states=context.to(dtype)).sample
         return sample
 
     def encode(encoder: Any) -> Tensor:
         return torch.autograd.grad(encoder(pictures).float().square().mean(), pictures)[0]
 
-    for what, network, work in (
-        ("U-Net", prior.unet, predict),
-        ("encoder and gradient", prior.vae.encoder, encode),
-    ):
+    for what, network, work in (("U-Net", prior.unet, predict), ("encoder and gradient", prior.vae.encoder, encode)):
         run.note(f"{what} as it is", run.milliseconds(partial(work, network)), "ms")
         began = time.perf_counter()
         compiled = torch.compile(network, **how)
@@ -717,9 +702,7 @@ def settings(run: Run) -> None:
 
 
 def main() -> None:
-    phases = {
-        f.__name__: f for f in (machine, agreement, product, full_size, steps, tests, compile, settings)
-    }
+    phases = {f.__name__: f for f in (machine, agreement, product, full_size, steps, tests, compile, settings)}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("phase", choices=phases)
     parser.add_argument("--out", type=Path, required=True)

@@ -34,9 +34,7 @@ def forward_and_backward(encoding: HashEncoding, points: torch.Tensor, repeats: 
     encoded = encoding(points)
     incoming = torch.ones_like(encoded)
     forward = fastest(lambda: encoding(points), repeats)
-    backward = fastest(
-        lambda: torch.autograd.grad(encoded, encoding.table, incoming, retain_graph=True), repeats
-    )
+    backward = fastest(lambda: torch.autograd.grad(encoded, encoding.table, incoming, retain_graph=True), repeats)
     return forward, backward
 
 

@@ -37,13 +37,7 @@ def seconds_of_stages(photos: Sequence[Path], workers: int) -> dict[str, Any]:
         for number, photo in enumerate(photos):
             shutil.copy(photo, folder / "photos" / f"{number}-{photo.name}")
         settings = f"photos={folder / 'photos'},workspace={folder / 'workspace'}"
-        command = [
-            sys.executable,
-            "-m",
-            "kedro",
-            "run",
-            f"--params={settings},batch.executor.workers={workers}",
-        ]
+        command = [sys.executable, "-m", "kedro", "run", f"--params={settings},batch.executor.workers={workers}"]
         environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
         (summary,) = (folder / "workspace/08_reporting/runs").glob("*.json")
@@ -88,9 +82,7 @@ def total(row: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=["alone", "busy", "throughput", []])
     parser.add_argument("--busy", type=int, default=4, help="processes beside which a product is made")
     arguments = parser.parse_args()

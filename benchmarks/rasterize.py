@@ -96,9 +96,7 @@ def seconds(run: Callable[[], None]) -> float:
 
 def main() -> None:
     vertices, faces = torus(100, 100)
-    print(
-        f"{len(faces)} triangles, {torch.get_num_threads()} threads; forward + backward, medians of {REPEATS}"
-    )
+    print(f"{len(faces)} triangles, {torch.get_num_threads()} threads; forward + backward, medians of {REPEATS}")
     for size in (128, 512, 1024):
         mine, other = ours(vertices, faces, size), deodrs(vertices, faces, size)
         mine(), other()

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.cutout.foreground import overlap
 from mpod_pipeline.cutout.own_alpha import on_page
 from mpod_pipeline.cutout.photos import decode_photo
-from mpod_pipeline.errors import ProductError
 from mpod_pipeline.method.segmentation import (
     SegmentationModels,
     SegmentationParameters,
@@ -71,10 +71,7 @@ def measure(
             scores.append((0.0, 0.0))
             sure = seconds = 0.0
         of_mask, of_cutout = scores[-1]
-        print(
-            f"{name:24s} mask {of_mask:.3f}  cutout {of_cutout:.3f}  sure {sure:.2f}  {seconds:5.2f} s",
-            flush=True,
-        )
+        print(f"{name:24s} mask {of_mask:.3f}  cutout {of_cutout:.3f}  sure {sure:.2f}  {seconds:5.2f} s", flush=True)
     if not scores:
         raise SystemExit(f"no */image.png in {title}")
     for what, of_all in zip(("masks", "cutouts"), zip(*scores, strict=True), strict=True):
@@ -86,9 +83,7 @@ def _solid(cutout: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
     parser.add_argument("--maker", choices=["embedded", "sam"], default="embedded")
     parser.add_argument("--network", type=Path)
@@ -97,11 +92,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sam = {"checkpoint": arguments.sam_checkpoint, "model_type": arguments.sam_model_type}
     parameters = SegmentationParameters.model_validate(
-        {
-            "maker": arguments.maker,
-            "network": arguments.network,
-            "sam": sam if arguments.sam_checkpoint else None,
-        }
+        {"maker": arguments.maker, "network": arguments.network, "sam": sam if arguments.sam_checkpoint else None}
     )
     models = load_segmentation_models(parameters)
     measure("rendered", rendered_photos(), parameters, models)

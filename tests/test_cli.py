@@ -17,14 +17,14 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.startup import ProjectMetadata, bootstrap_project
 from kedro.io import DataCatalog, DatasetError
 
-from mpod_pipeline import stopping
+from mpod_pipeline.base import stopping
+from mpod_pipeline.base.errors import SetupError, StoppedError
+from mpod_pipeline.base.folders import folder
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.checks import remark_on_local_settings
 from mpod_pipeline.cli import config_loader, run, status
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
-from mpod_pipeline.errors import SetupError, StoppedError
-from mpod_pipeline.folders import folder
-from mpod_pipeline.hooks import TooManyFailuresError
+from mpod_pipeline.hooks.batch import TooManyFailuresError
+from mpod_pipeline.hooks.checks import remark_on_local_settings
 from mpod_pipeline.method.steps import STEPS
 from mpod_pipeline.pipelines.catalog_to_3d import create_pipeline
 from tests.command import environment
@@ -96,10 +96,7 @@ def parse(*texts: str) -> Any:
         ("products=[0471,1_000,yes]", {"products": ["0471", "1_000", "yes"]}),
         ("products=0471", {"products": "0471"}),
         ("products=null", {"products": None}),
-        (
-            "outline.steps=20,detail.texture.size=512",
-            {"outline": {"steps": 20}, "detail": {"texture": {"size": 512}}},
-        ),
+        ("outline.steps=20,detail.texture.size=512", {"outline": {"steps": 20}, "detail": {"texture": {"size": 512}}}),
         ("photos=2026,workspace=1e3,priors=0471", {"photos": "2026", "workspace": "1e3", "priors": "0471"}),
         ("photos='/srv/a,b',workspace=\"c]d\"", {"photos": "/srv/a,b", "workspace": "c]d"}),
         ("workspace=/srv/o'clock,force=true", {"workspace": "/srv/o'clock", "force": True}),
@@ -112,11 +109,7 @@ def test_params_are_nested_and_take_lists(text: str, params: dict[str, Any]) -> 
 
 
 def test_every_params_counts_and_the_last_one_wins() -> None:
-    assert parse("photos=A,force=true", "workspace=B", "photos=C") == {
-        "photos": "C",
-        "force": True,
-        "workspace": "B",
-    }
+    assert parse("photos=A,force=true", "workspace=B", "photos=C") == {"photos": "C", "force": True, "workspace": "B"}
 
 
 def test_params_from_a_file_are_kept(tmp_path: Path) -> None:
@@ -256,9 +249,7 @@ def test_what_ends_a_run_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     kept = {kind: signal.getsignal(kind) for kind in kinds}
-    monkeypatch.setattr(
-        kedro_run, "callback", lambda *_, **__: seen.append([signal.getsignal(kind) for kind in kinds])
-    )
+    monkeypatch.setattr(kedro_run, "callback", lambda *_, **__: seen.append([signal.getsignal(kind) for kind in kinds]))
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
         assert CliRunner().invoke(run, []).exit_code == 0

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import mpod_pipeline
-from mpod_pipeline.compiled import _own_folder
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.compiled import _own_folder
+from mpod_pipeline.base.errors import SetupError
 
 CODE = """
 import numba
@@ -31,9 +31,7 @@ def imported_from(folder: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_without_a_project_or_a_home_to_write_to_kernels_are_kept_among_temporary_files(
-    tmp_path: Path,
-) -> None:
+def test_without_a_project_or_a_home_to_write_to_kernels_are_kept_among_temporary_files(tmp_path: Path) -> None:
     source = Path(mpod_pipeline.__file__).parent
     package = tmp_path / "mpod_pipeline"
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -48,9 +46,7 @@ def test_without_a_project_or_a_home_to_write_to_kernels_are_kept_among_temporar
     assert list(kept.iterdir()) and kept.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_others_could_write_to_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_others_could_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     own = _own_folder()
     assert own == _own_folder() == tmp_path / f"mpod_pipeline-{os.getuid()}"

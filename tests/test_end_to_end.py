@@ -29,9 +29,7 @@ from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
 
 
-def kedro_run(
-    photos: Path, workspace: Path, *options: str, params: str = ""
-) -> subprocess.CompletedProcess[str]:
+def kedro_run(photos: Path, workspace: Path, *options: str, params: str = "") -> subprocess.CompletedProcess[str]:
     """`kedro run` on the photos, as a user types it."""
     settings = ",".join(filter(None, [f"photos={photos},workspace={workspace}", FEW_STEPS, params]))
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=catalog_to_3d", f"--params={settings}"]
@@ -58,9 +56,7 @@ def in_mlflow(folder: Path, scores: list[str]) -> None:
     assert {"scores.json", "scores.csv", "summary.json"} <= made
     assert [file.path for file in client.list_artifacts(run.info.run_id, "meshes")] == ["meshes/mug.glb"]
     assert run.data.params["outline.steps"] == "30"
-    assert [file.path for file in client.list_artifacts(run.info.run_id, "turntables")] == [
-        "turntables/mug.png"
-    ]
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "turntables")] == ["turntables/mug.png"]
 
 
 @pytest.fixture
@@ -108,16 +104,8 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert scores.loc["mug", ["pieces", "watertight"]].tolist() == [1, 1]
     in_mlflow(tmp_path, columns)
     failures = pd.read_csv(workspace / "08_reporting/failures.csv")
-    assert failures[["product", "stage", "error"]].to_numpy().tolist() == [
-        ["letter", "segment", "ProductError"]
-    ]
-    for place in (
-        "meshes:",
-        "turntables:",
-        "normals:",
-        "scores:",
-        "MLflow run: http://127.0.0.1:5000/#/experiments/",
-    ):
+    assert failures[["product", "stage", "error"]].to_numpy().tolist() == [["letter", "segment", "ProductError"]]
+    for place in ("meshes:", "turntables:", "normals:", "scores:", "MLflow run: http://127.0.0.1:5000/#/experiments/"):
         assert place in first.stdout
 
     mesh, field = workspace / "07_model_output/meshes/mug.glb", workspace / "06_models/outline_fields"
@@ -127,9 +115,7 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert again.returncode == 0
     assert mesh.stat().st_mtime_ns == made
 
-    changed = kedro_run(
-        photos, workspace, "--nodes=refine_detail,export_models", params="detail.mask_guidance=none"
-    )
+    changed = kedro_run(photos, workspace, "--nodes=refine_detail,export_models", params="detail.mask_guidance=none")
     assert changed.returncode == 0
     assert mesh.read_bytes() != before[0]
     assert (field / "mug.safetensors").stat().st_mtime_ns == before[1]
@@ -170,12 +156,7 @@ def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, t
     command = [sys.executable, "-m", "kedro", "run", "--nodes=segment,learn_tokens", f"--params={settings}"]
     command += ["--env=nightly"]  # whose log is quiet: no bar of any library, no line but warnings
     run = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     reporting = tmp_path / "workspace/08_reporting"
     while not (tmp_path / "workspace/06_models/checkpoints/learn_tokens/mug.pt").exists():

@@ -41,18 +41,14 @@ def test_the_papers_numbers(gpu: KedroContext) -> None:
 def test_everything_that_has_a_choice_is_on_the_gpu(gpu: KedroContext) -> None:
     catalog = gpu.catalog
     assert catalog.load("params:outline").backend is catalog.load("params:detail").backend is None
-    assert (
-        catalog.load("params:segmentation").sam.device == catalog.load("params:evaluation").device == "cuda"
-    )
+    assert catalog.load("params:segmentation").sam.device == catalog.load("params:evaluation").device == "cuda"
     for prior in ("text_to_image_prior", "novel_view_prior"):
         assert catalog[prior].device == "cuda"
         assert len(catalog[prior].revision) == 40  # a commit, not a branch that moves
 
 
 @pytest.mark.parametrize(("env", "device"), [("local", "cuda"), ("gpu", "cpu")])
-def test_one_setting_moves_everything(
-    env: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_setting_moves_everything(env: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The priors, what scores and trains with them, Segment Anything; and one names the backend of both stages."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     bootstrap_project(ROOT)

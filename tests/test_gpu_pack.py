@@ -40,9 +40,7 @@ def gpu_pack(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_what_is_needed_in_turn_is_packed_and_what_is_there_is_not(
-    gpu_pack: ModuleType, tmp_path: Path
-) -> None:
+def test_what_is_needed_in_turn_is_packed_and_what_is_there_is_not(gpu_pack: ModuleType, tmp_path: Path) -> None:
     present = gpu_pack.names("torch==2.11.0+cu130\nNumPy==2.5.2\n# a comment\n")
     assert present == {"torch", "numpy"}
     wheels = gpu_pack.pack(tmp_path / "pack", present, "3.12")

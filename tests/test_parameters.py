@@ -11,14 +11,14 @@ from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
 from mpod_pipeline import settings
-from mpod_pipeline.checks import check_names
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.hooks.checks import check_names
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.evaluation import EvaluationParameters
 from mpod_pipeline.method.masks import MaskParameters
 from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.sds import SdsParameters
 from tests.command import ROOT
 
@@ -33,21 +33,15 @@ def test_setting_one_name_of_a_section_keeps_the_stages_own_defaults() -> None:
     assert DetailParameters.model_validate({"sds": {"weight": 3.0}}).sds.start == DetailParameters().sds.start
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("photo_elevation_deg", 25), ("products", 25), ("workspace", "elsewhere")]
-)
-def test_what_an_environment_may_not_set_in_its_parameters_it_is_told(
-    name: str, value: object, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "value"), [("photo_elevation_deg", 25), ("products", 25), ("workspace", "elsewhere")])
+def test_what_an_environment_may_not_set_in_its_parameters_it_is_told(name: str, value: object, tmp_path: Path) -> None:
     """Kedro fills globals into the base's parameters before it merges the environment's."""
     shutil.copytree(ROOT / "conf/base", tmp_path / "base")
     (tmp_path / "mine").mkdir()
     loader = OmegaConfigLoader(str(tmp_path), env="mine", **settings.CONFIG_LOADER_ARGS)
     check_names(loader)
     (tmp_path / "mine/parameters.yml").write_text(f"{name}: {value}")
-    with pytest.raises(
-        SetupError, match=rf"'{name}' has no effect in conf/mine/parameters.yml.*globals\.yml"
-    ):
+    with pytest.raises(SetupError, match=rf"'{name}' has no effect in conf/mine/parameters.yml.*globals\.yml"):
         check_names(OmegaConfigLoader(str(tmp_path), env="mine", **settings.CONFIG_LOADER_ARGS))
     (tmp_path / "mine/parameters.yml").unlink()
     (tmp_path / "mine/globals.yml").write_text(f"{name}: {value}")

@@ -10,11 +10,12 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
-from mpod_pipeline import preflight
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.parameters import BatchParameters, ExecutorParameters
 from mpod_pipeline.cutout.sam import SamParameters
 from mpod_pipeline.datasets import WeightsFolder
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.hooks import preflight
+from mpod_pipeline.hooks.preflight import check_memory, check_run, on_cpu
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.evaluation import EvaluationParameters
 from mpod_pipeline.method.export import ExportParameters
@@ -24,7 +25,6 @@ from mpod_pipeline.method.steps import STEP_BY_NAME
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
 from mpod_pipeline.method.trial import try_backend, try_meshes, try_volumes
 from mpod_pipeline.metrics.encoders import OpenClipParameters
-from mpod_pipeline.preflight import check_memory, check_run, on_cpu
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 INPUTS = {
@@ -150,9 +150,7 @@ def test_where_rays_workers_have_the_gpus_only_the_files_are_looked_at(priors: P
         checkpoint_every_seconds=None,
         executor=ExecutorParameters(kind="ray"),
     )
-    stage = node(
-        lambda *_: None, [*INPUTS["optimize_outline"], "params:batch"], "made", name="optimize_outline"
-    )
+    stage = node(lambda *_: None, [*INPUTS["optimize_outline"], "params:batch"], "made", name="optimize_outline")
     parameters = {"params:outline": OutlineParameters(backend="cuda_packages"), "params:batch": batch}
     weights = WeightsFolder(path=str(priors / "novel_view"), device="cuda")
     check_run(Pipeline([stage]), catalog_of(priors, novel_view_prior=weights, **parameters))

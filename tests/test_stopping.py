@@ -17,8 +17,8 @@ from contextlib import suppress
 
 import pytest
 
-from mpod_pipeline.errors import StoppedError
-from mpod_pipeline.stopping import SAME_S, stop_if_told, stop_in_good_order, stopped_run
+from mpod_pipeline.base.errors import StoppedError
+from mpod_pipeline.base.stopping import SAME_S, stop_if_told, stop_in_good_order, stopped_run
 
 
 class Thing:
@@ -93,7 +93,7 @@ def test_a_signal_that_is_heeded_is_not_raised_again_while_the_books_are_closed(
 def test_a_second_signal_ends_the_process_at_once() -> None:
     code = """
         import os, signal, time
-        from mpod_pipeline.stopping import stop_in_good_order
+        from mpod_pipeline.base.stopping import stop_in_good_order
         with stop_in_good_order():
             try:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -102,9 +102,7 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
                 print("closing", flush=True)
                 time.sleep(60)
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
     assert process.stdout and process.stdout.readline() == "closing\n"
     time.sleep(SAME_S + 0.2)
     process.send_signal(signal.SIGTERM)
@@ -114,14 +112,12 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
 def test_other_ignored_errors_are_told_as_ever(capfd: pytest.CaptureFixture[str]) -> None:
     code = """
         import weakref
-        from mpod_pipeline.stopping import stop_in_good_order
+        from mpod_pipeline.base.stopping import stop_in_good_order
         class Thing: pass
         with stop_in_good_order():
             thing = Thing()
             reference = weakref.ref(thing, lambda _: 1 / 0)
             del thing
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert "ZeroDivisionError" in done.stderr

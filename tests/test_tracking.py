@@ -20,10 +20,10 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from mpod_pipeline import tracking
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.hooks import BatchHooks
-from mpod_pipeline.tracking import TrackingHooks, opened_store, origin, run_name, where_to_look
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.hooks import tracking
+from mpod_pipeline.hooks.batch import BatchHooks
+from mpod_pipeline.hooks.tracking import TrackingHooks, opened_store, origin, run_name, where_to_look
 from tests.batch.conftest import Toy, mlflow_store, toy, toy_configuration
 from tests.command import ROOT
 
@@ -69,16 +69,10 @@ def test_a_run_can_be_told_from_others_and_keeps_what_was_made(
     second, first = runs_in(store)
     assert first.info.run_name and first.info.run_name.startswith("all in workspace, 20")
     assert second.info.run_name and second.info.run_name.startswith("shout in workspace, 20")
-    assert (first.data.params["photos"], first.data.params["workspace"]) == (
-        str(toy.photos),
-        str(toy.workspace),
-    )
+    assert (first.data.params["photos"], first.data.params["workspace"]) == (str(toy.photos), str(toy.workspace))
     assert artifacts(first, "shouts") == ["mug.json", "shoe.json"]
     page = f"#/experiments/{first.info.experiment_id}/runs/{first.info.run_id}"
-    assert (
-        f"http://127.0.0.1:5000/{page} (after: mlflow ui --backend-store-uri {store})"
-        in capsys.readouterr().out
-    )
+    assert f"http://127.0.0.1:5000/{page} (after: mlflow ui --backend-store-uri {store})" in capsys.readouterr().out
 
 
 def test_a_start_that_fails_leaves_no_run(toy: Toy, store: str) -> None:
@@ -145,9 +139,7 @@ def started(tmp_path: Path, tables: Path) -> Iterator[TrackingHooks]:
     shutil.copy(tables, tmp_path)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    mlflow.set_experiment(
-        experiment_id=mlflow.create_experiment("x", artifact_location=str(tmp_path / "mlruns"))
-    )
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("x", artifact_location=str(tmp_path / "mlruns")))
     hooks = TrackingHooks(BatchHooks())
     with mlflow.start_run() as run:
         hooks._mlflow.run_id = run.info.run_id
@@ -164,9 +156,7 @@ def test_scores_of_products_are_a_table_and_their_means_are_metrics(
         {"product": "shoe", "psnr": 30.0, "watertight": sealed},
     ]
     means = [{"product": "mean", "psnr": 25.0, "watertight": 1.0}]
-    started.after_dataset_saved(
-        "scores", pd.DataFrame(rows + means * with_means), SimpleNamespace(name="evaluate")
-    )
+    started.after_dataset_saved("scores", pd.DataFrame(rows + means * with_means), SimpleNamespace(name="evaluate"))
     run = mlflow.get_run(started._mlflow.run_id)
     assert run.data.metrics == {"mean/psnr": 25.0, "mean/watertight": 1.0}
     (table,) = json.loads(run.data.tags["mlflow.loggedArtifacts"])
@@ -182,9 +172,7 @@ def test_the_command_and_the_commit_are_tags(monkeypatch: pytest.MonkeyPatch) ->
         tags = origin(ROOT)
     assert tags["kedro_command"] == "kedro run '--params=photos=/a b,products=[x]'"
     if (ROOT / ".git").exists():
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
         assert tags["mlflow.source.git.commit"] == head.stdout.strip()
 
 

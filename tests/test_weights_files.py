@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.weights_files import check_sha256, on_device, read_tensors
 from mpod_pipeline.cutout.sam import SamParameters, load_sam
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.metrics.encoders import OpenClipParameters, load_open_clip, load_vgg19
-from mpod_pipeline.weights_files import check_sha256, on_device, read_tensors
 from tests.priors.test_full_size_layouts import Trap
 
 

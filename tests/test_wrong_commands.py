@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.cli import KedroCLI
 
-from mpod_pipeline import preflight
+from mpod_pipeline.hooks import preflight
 from tests.command import ROOT
 from tests.wrong_commands import MOST_LINES, WRONG, Wrong, expected, lay_out, with_settings, words
 
@@ -30,20 +30,12 @@ def kedro() -> Iterator[KedroCLI]:
 
 
 def everything(folder: Path) -> set[Path]:
-    return {
-        path for path in folder.rglob("*") if ".git" not in path.parts and "__pycache__" not in path.parts
-    }
+    return {path for path in folder.rglob("*") if ".git" not in path.parts and "__pycache__" not in path.parts}
 
 
-@pytest.mark.parametrize(
-    "wrong", WRONG, ids=lambda wrong: " ".join([wrong.command, *wrong.settings.values()])
-)
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: " ".join([wrong.command, *wrong.settings.values()]))
 def test_a_mistake_costs_a_sentence(
-    wrong: Wrong,
-    here: Path,
-    kedro: KedroCLI,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    wrong: Wrong, here: Path, kedro: KedroCLI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def opened(*_: object) -> None:
         raise AssertionError("weights were opened")
@@ -58,9 +50,7 @@ def test_a_mistake_costs_a_sentence(
     lines = [*caplog.messages, *result.output.strip().splitlines()]
     assert result.exit_code == wrong.code, result.output + str(result.exception)
     assert len(lines) <= MOST_LINES
-    assert lines[-1].startswith(("Error: ", "- ")) and lines[-1].endswith(
-        (".", "?", ".)", "?)", "train_priors")
-    )
+    assert lines[-1].startswith(("Error: ", "- ")) and lines[-1].endswith((".", "?", ".)", "?)", "train_priors"))
     for text in expected(wrong, here):
         assert text in lines[-1]
     after = everything(ROOT / "conf") | set(ROOT.iterdir()) | set(here.rglob("*"))

@@ -50,10 +50,7 @@ WRONG = (
     Wrong(RUN + "{here}/headings", ("products.csv",)),
     Wrong("status --params=photos={here}/absent", ("{here}/absent does not exist",)),
     # workspace and priors
-    Wrong(
-        "run --params=photos={here}/photos,workspace={here}/file.txt",
-        ("{here}/file.txt", "--params=workspace="),
-    ),
+    Wrong("run --params=photos={here}/photos,workspace={here}/file.txt", ("{here}/file.txt", "--params=workspace=")),
     Wrong("run --params=photos={here}/photos,workspace='D:\\out'", ("a path of Windows", "/mnt/d/out")),
     Wrong("run --params='photos={here}/photos,workspace={here}/{{x}}'", ("braces",)),
     Wrong(RUN + "{here}/photos,priors={here}/absent", ("{here}/absent", "train_priors")),
@@ -75,16 +72,10 @@ WRONG = (
     Wrong("run --params=photo=x", ("--params names 'photo'", "did you mean 'photos'?")),
     Wrong("run --params=outlin.steps=400", ("'outlin'", "did you mean 'outline'?")),
     Wrong("run --params=outline.step=400", ("'outline.step'", "did you mean 'outline.steps'?")),
-    Wrong(
-        "run --params=outline.sds.wieght=2", ("'outline.sds.wieght'", "did you mean 'outline.sds.weight'?")
-    ),
-    Wrong(
-        "run --params=outline.field.hash_grid.level=2", ("did you mean 'outline.field.hash_grid.levels'?",)
-    ),
+    Wrong("run --params=outline.sds.wieght=2", ("'outline.sds.wieght'", "did you mean 'outline.sds.weight'?")),
+    Wrong("run --params=outline.field.hash_grid.level=2", ("did you mean 'outline.field.hash_grid.levels'?",)),
     Wrong("run --params=detail.qqq=1", ("'detail.qqq'; there are", "mask_guidance")),
-    Wrong(
-        "run --params=export.texture_size=40960", ("export.texture_size is 40960, but should be less than",)
-    ),
+    Wrong("run --params=export.texture_size=40960", ("export.texture_size is 40960, but should be less than",)),
     Wrong("run --params=detail.texture_size=512", ("set export.texture_size",)),
     Wrong("run --params=outline.steps=many", ("outline.steps is 'many', but should be a valid integer",)),
     Wrong("run --params=outline=5", ("outline is 5, but is a section of settings",)),
@@ -97,24 +88,14 @@ WRONG = (
     Wrong("run --params=products=[kite-mugg]", ("no product 'kite-mugg'", "did you mean 'kite-mug'?")),
     Wrong("status --params=foto=x", ("--params names 'foto'", "did you mean 'photos'?")),
     # files of settings
-    Wrong(
-        MINE, ("conf/mine/globals.yml names 'photo'", "'photos'?"), settings={"globals.yml": "photo: /srv"}
-    ),
+    Wrong(MINE, ("conf/mine/globals.yml names 'photo'", "'photos'?"), settings={"globals.yml": "photo: /srv"}),
     Wrong(MINE, ("names 'workspaces'",), settings={"globals.yml": "workspaces: /srv"}),
     Wrong(MINE, ("'detail'", "belongs in conf/mine/parameters.yml"), settings={"globals.yml": "detail: {}"}),
     Wrong(MINE, ("photos is 2026", "in quotes"), settings={"globals.yml": "photos: 2026"}),
     Wrong(MINE, ("photos is None",), settings={"globals.yml": "photos:"}),
     Wrong(MINE, ("globals.yml", "line"), settings={"globals.yml": "photos: [a"}),
-    Wrong(
-        MINE,
-        ("names 'details'", "did you mean 'detail'?"),
-        settings={"parameters.yml": "details: {triangles: 5}"},
-    ),
-    Wrong(
-        MINE,
-        ("'export.triangle'", "'export.triangles'?"),
-        settings={"parameters.yml": "export: {triangle: 5}"},
-    ),
+    Wrong(MINE, ("names 'details'", "did you mean 'detail'?"), settings={"parameters.yml": "details: {triangles: 5}"}),
+    Wrong(MINE, ("'export.triangle'", "'export.triangles'?"), settings={"parameters.yml": "export: {triangle: 5}"}),
     Wrong(MINE, ("'photos' has no effect",), settings={"parameters.yml": "photos: /srv"}),
     Wrong(
         MINE,
@@ -143,9 +124,7 @@ WRONG = (
     Wrong("run --async", ("--async", "batch.executor")),
     Wrong("run --runner-params=is_async=true", ("--async",)),
     Wrong("run --runner=ParallelRunner", ("--runner=ParallelRunner", "batch.executor")),
-    Wrong(
-        "run --runner=SequentialRuner", ("no runner 'SequentialRuner'", "did you mean 'SequentialRunner'?")
-    ),
+    Wrong("run --runner=SequentialRuner", ("no runner 'SequentialRuner'", "did you mean 'SequentialRunner'?")),
     Wrong("run --only-missing-outputs", ("--only-missing-outputs", "only what is missing or changed")),
     Wrong("run --load-versions=photos:x", ("--load-versions",)),
     Wrong("run --conf-source={here}/absent", ("absent",), 2),
@@ -168,8 +147,7 @@ def lay_out(here: Path) -> None:
 def words(wrong: Wrong, here: Path) -> list[str]:
     """The command's words, after ``kedro``."""
     return [
-        word.replace("{here}", str(here)).replace("{{", "{").replace("}}", "}")
-        for word in shlex.split(wrong.command)
+        word.replace("{here}", str(here)).replace("{{", "{").replace("}}", "}") for word in shlex.split(wrong.command)
     ]
 
 

@@ -26,16 +26,12 @@ def row(sheet: Path) -> np.ndarray:
     with Image.open(sheet) as image:
         side = image.width // COLUMNS
         places = [(index % COLUMNS * side, index // COLUMNS * side) for index in SHOWN]
-        cells = [
-            image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE)) for left, top in places
-        ]
+        cells = [image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE)) for left, top in places]
         return np.concatenate([np.asarray(cell.convert("RGB")) for cell in cells], axis=1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path)
     parser.add_argument("picture", type=Path, help="where it goes; its ending says the format")
     parser.add_argument("products", nargs="*", help="all, if none is named")
@@ -44,9 +40,7 @@ def main() -> None:
     products = given.products or sorted(path.stem for path in (reporting / "turntables").glob("*.png"))
     if not products:
         parser.error(f"{reporting / 'turntables'} has no pictures")
-    rows = [
-        row(reporting / kind / f"{product}.png") for product in products for kind in ("turntables", "normals")
-    ]
+    rows = [row(reporting / kind / f"{product}.png") for product in products for kind in ("turntables", "normals")]
     Image.fromarray(np.concatenate(rows)).save(given.picture, optimize=True)
 
 

@@ -27,8 +27,13 @@ from kedro.utils import find_kedro_project
 from kedro.validation.type_extractor import TypeExtractor
 from omegaconf.errors import OmegaConfBaseException
 
-from mpod_pipeline.catalog_status import look_at_catalog
-from mpod_pipeline.checks import (
+from mpod_pipeline.base.errors import SetupError, StoppedError
+from mpod_pipeline.base.stopping import stop_heard, stop_in_good_order
+from mpod_pipeline.base.text import show_every_letter
+from mpod_pipeline.commands.catalog_status import look_at_catalog
+from mpod_pipeline.commands.params import ParamsError, read_params
+from mpod_pipeline.hooks.batch import TooManyFailuresError
+from mpod_pipeline.hooks.checks import (
     check_environment,
     check_names,
     check_photos,
@@ -38,13 +43,8 @@ from mpod_pipeline.checks import (
     check_values,
     remark_on_local_settings,
 )
-from mpod_pipeline.errors import SetupError, StoppedError
-from mpod_pipeline.hooks import TooManyFailuresError
 from mpod_pipeline.method.steps import STEPS
-from mpod_pipeline.params import ParamsError, read_params
 from mpod_pipeline.pipeline_registry import DEFAULT
-from mpod_pipeline.stopping import stop_heard, stop_in_good_order
-from mpod_pipeline.text import show_every_letter
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,7 @@ def _read_config(context: click.Context, option: click.Parameter, value: Any) ->
         OSError,
         UnicodeDecodeError,
     ):
-        return context.fail(
-            f"--config={value} holds no options of `kedro run` as YAML, under the name `run`."
-        )
+        return context.fail(f"--config={value} holds no options of `kedro run` as YAML, under the name `run`.")
 
 
 def run_options() -> list[click.Parameter]:
@@ -153,9 +151,7 @@ def _sentence(error: BaseException) -> str | None:
         if isinstance(cause, SetupError):
             return str(cause)
     for cause in causes:
-        if (
-            isinstance(cause, OSError) and cause.filename
-        ):  # a full disk, a folder in a file's place, no permission
+        if isinstance(cause, OSError) and cause.filename:  # a full disk, a folder in a file's place, no permission
             return f"{cause.filename}: {cause.strerror}."
         if isinstance(cause, DatasetError) and "parsing config" in str(cause):
             return f"The catalog cannot be read: {' '.join(str(cause).splitlines()[:2]).rstrip(':')}."
@@ -224,9 +220,7 @@ def config_loader(
 
 
 @told_in_a_sentence()
-def show_status(
-    metadata: ProjectMetadata, env: str | None, params: dict[str, Any], failed: bool, format: str
-) -> None:
+def show_status(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], failed: bool, format: str) -> None:
     show_every_letter()
     os.chdir(metadata.project_path)  # as for a run
     # The configuration alone: Kedro's context would open MLflow.
@@ -237,12 +231,7 @@ def show_status(
         click.echo("\n".join(status.lines(failed)))
 
 
-run = click.Command(
-    name="run",
-    callback=run_and_tell,
-    params=run_options(),
-    help=kedro_run.help,
-)
+run = click.Command(name="run", callback=run_and_tell, params=run_options(), help=kedro_run.help)
 
 status = click.Command(
     name="status",
@@ -251,9 +240,7 @@ status = click.Command(
         click.Option(["--env", "-e"], default=None, help=ENV_HELP),
         ParamsOption(),
         click.Option(["--failed"], is_flag=True, help="Only products that failed."),
-        click.Option(
-            ["--format"], type=click.Choice(["text", "json"]), default="text", help="For people or programs."
-        ),
+        click.Option(["--format"], type=click.Choice(["text", "json"]), default="text", help="For people or programs."),
     ],
     help="Show the catalog: each product's state, seconds and error at each stage, and what is out of date.",
 )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from kedro.utils import find_kedro_project
 
-from mpod_pipeline.folders import folder, optional_folder
-from mpod_pipeline.hooks import BatchHooks
-from mpod_pipeline.tracking import TrackingHooks
+from mpod_pipeline.base.folders import folder, optional_folder
+from mpod_pipeline.hooks.batch import BatchHooks
+from mpod_pipeline.hooks.tracking import TrackingHooks
 
 
 def mlflow_tracking_uri() -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch import BatchParameters, Stage, run_stage
 from mpod_pipeline.datasets import History, ProductPartitions
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.parameters import Parameters
 from tests.batch.worker_toy import open_work
 
 STAGE = Stage("copy", artifacts=("copies",), code_version=1)
@@ -75,9 +75,7 @@ class Bench:
 
     def newest_attempt(self) -> str:
         """``did-product-node-time`` of the one that began last."""
-        return max(
-            (path.name for path in self.diary.glob("did-*")), key=lambda name: int(name.rsplit("-", 1)[1])
-        )
+        return max((path.name for path in self.diary.glob("did-*")), key=lambda name: int(name.rsplit("-", 1)[1]))
 
 
 class ExecutorPromises:
@@ -96,9 +94,7 @@ class ExecutorPromises:
         bench.run(executor={"kind": "in_process"}, force=True)
         assert {product: read() for product, read in bench.copies.load().items()} == by_workers
 
-    def test_a_failing_product_and_one_that_kills_its_worker_are_failures_of_their_own(
-        self, bench: Bench
-    ) -> None:
+    def test_a_failing_product_and_one_that_kills_its_worker_are_failures_of_their_own(self, bench: Bench) -> None:
         bench.originals.save({"bad": "unusable", "killer": "killer", "mug": "mug", "shoe": "shoe"})
         bench.run()
         states = {product: bench.state(product) for product in ("bad", "killer", "mug", "shoe")}
@@ -108,9 +104,7 @@ class ExecutorPromises:
         assert bench.records.load()["bad"]()["message"] == "It is unusable."
 
     @pytest.mark.parametrize(("text", "error"), [("misconfigured", SetupError), ("bug", TypeError)])
-    def test_what_concerns_the_whole_run_stops_it(
-        self, bench: Bench, text: str, error: type[Exception]
-    ) -> None:
+    def test_what_concerns_the_whole_run_stops_it(self, bench: Bench, text: str, error: type[Exception]) -> None:
         bench.originals.save({"a": "a", "b": "b", "c": "c", "d": "d", "last": text})
         with pytest.raises(error, match="There are no weights" if error is SetupError else "a bug"):
             bench.run()
@@ -126,9 +120,7 @@ class ExecutorPromises:
             if chunk["records"]["records"]:
                 break
         time.sleep(1.0)
-        assert (
-            sum(bench.attempts().values()) <= 1 + 2 + 1
-        )  # the saved one, one per worker, and one just handed out
+        assert sum(bench.attempts().values()) <= 1 + 2 + 1  # the saved one, one per worker, and one just handed out
         for chunk in chunks:
             bench.save(chunk)
         assert sum(bench.saved.values()) == 12

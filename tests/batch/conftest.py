@@ -47,9 +47,7 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
-def run_toy(
-    configuration: str, nodes: list[str] | None = None, env: str | None = None, **params: Any
-) -> None:
+def run_toy(configuration: str, nodes: list[str] | None = None, env: str | None = None, **params: Any) -> None:
     bootstrap_project(TOY)
     with KedroSession.create(TOY, env=env, runtime_params=params, conf_source=configuration) as session:
         session.run(node_names=nodes)
@@ -69,9 +67,7 @@ class Toy:
         for product, text in photos.items():
             (self.photos / f"{product}.jpg").write_text(text)
 
-    def run(
-        self, nodes: list[str] | None = None, env: str | None = None, **params: Any
-    ) -> list[tuple[str, str]]:
+    def run(self, nodes: list[str] | None = None, env: str | None = None, **params: Any) -> list[tuple[str, str]]:
         """Run; the (stage, text) of all work that was done."""
         self._module.done.clear()
         self._module.opened.clear()
@@ -86,11 +82,7 @@ class Toy:
     @property
     def arguments(self) -> dict[str, str]:
         """Those of `run_toy`, which may be called in another process."""
-        return {
-            "configuration": str(self._configuration),
-            "photos": str(self.photos),
-            "workspace": str(self.workspace),
-        }
+        return {"configuration": str(self._configuration), "photos": str(self.photos), "workspace": str(self.workspace)}
 
     @property
     def opened(self) -> list[str]:
@@ -116,9 +108,7 @@ class Toy:
 
 
 @pytest.fixture
-def toy(
-    tmp_path: Path, toy_configuration: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Toy]:
+def toy(tmp_path: Path, toy_configuration: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.syspath_prepend(str(TOY))
     bootstrap_project(TOY)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError
 
-from mpod_pipeline import atomic
+from mpod_pipeline.base import atomic
 from tests.batch.conftest import Toy
 
 PHOTOS = {product: product for product in "abcdef"}
@@ -29,9 +29,7 @@ def used(folder: Path) -> int:
 def limit(request: pytest.FixtureRequest, toy: Toy) -> Iterator[Callable[[int], None]]:
     """Sets the bytes that there is room for in the workspace."""
     toy.workspace.mkdir()
-    if (
-        request.param == "a quota"
-    ):  # for those who may not mount: told, as quotas are, when data has to reach the disk
+    if request.param == "a quota":  # for those who may not mount: told, as quotas are, when data has to reach the disk
         room = 0
 
         def flush(path: Path) -> None:

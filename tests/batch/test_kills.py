@@ -30,7 +30,7 @@ def processes() -> Iterator[ForkServerContext]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(TOY)]))
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
-            ["tests.batch.test_kills", "toy.pipeline_registry", "mpod_pipeline.preflight", "torch"]
+            ["tests.batch.test_kills", "toy.pipeline_registry", "mpod_pipeline.hooks.preflight", "torch"]
         )
         yield context
 
@@ -60,9 +60,7 @@ def artifacts(workspace: Path) -> dict[str, bytes]:
 
 def vouched_for(workspace: Path) -> set[tuple[str, str]]:
     """(stage, product) of what is on record as made."""
-    records = (
-        Record.model_validate_json(path.read_bytes()) for path in workspace.glob("records/*/[!.]*.json")
-    )
+    records = (Record.model_validate_json(path.read_bytes()) for path in workspace.glob("records/*/[!.]*.json"))
     return {(record.stage, record.product) for record in records if record.state == "made"}
 
 
@@ -73,10 +71,7 @@ def test_a_product_that_kills_its_workers_fails_and_is_tried_again_by_the_next_r
     record = toy.record("shout", "fatal")
     assert record and (record.state, record.error) == ("failed", "WorkerDied")
     assert (toy.state("shout", "ant"), toy.state("shout", "zebra")) == ("made", "made")
-    assert [row[:3] for row in toy.failures()] == [
-        ["bad", "read", "ProductError"],
-        ["fatal", "shout", "WorkerDied"],
-    ]
+    assert [row[:3] for row in toy.failures()] == [["bad", "read", "ProductError"], ["fatal", "shout", "WorkerDied"]]
     # what was killed from outside goes on where it was
     assert [path.name for path in toy.workspace.rglob("*.pt")] == ["fatal.pt"]
     toy.write(fatal="mended")

@@ -133,9 +133,7 @@ def test_workers_have_a_core_each_and_room(monkeypatch: pytest.MonkeyPatch) -> N
     assert [with_room_for(room) for room in (100, 3.5, 0.2)] == [5, 3, 1]
 
 
-def test_a_gpu_that_does_not_answer_after_an_error_is_the_workers_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_gpu_that_does_not_answer_after_an_error_is_the_workers_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken_work(*_: object) -> dict[str, Any]:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 

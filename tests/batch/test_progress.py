@@ -79,16 +79,13 @@ def test_a_log_is_told_in_words_how_far_a_stage_is(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (12_000, "3 h 20 min")],
+    ("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (12_000, "3 h 20 min")]
 )
 def test_a_duration_is_said_as_a_person_would(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
-def test_a_quiet_log_gets_no_progress(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quiet_log_gets_no_progress(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpod_pipeline.batch.progress.LOG_INTERVAL_S", 0.0)
     with caplog.at_level(logging.WARNING, "mpod_pipeline"), StageProgress("outline", 1) as progress:
         one_product_of_three_steps(progress)

@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import pytest
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.isolation import Failure, Task
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.datasets.photos import Photo
-from mpod_pipeline.errors import SetupError
 from tests.batch.bench import Bench, ExecutorPromises
 from tests.batch.worker_toy import Unknown, open_work
 
@@ -54,20 +54,13 @@ class TestPromises(ExecutorPromises):
 
 
 def test_workers_that_never_start_end_the_run(cluster: Any, tmp_path: Path) -> None:
-    workers = RayWorkers(
-        ExecutorParameters(kind="ray"), Resources(), cast(Any, Unknown()), StageProgress("copy", 1)
-    )
-    with (
-        pytest.raises(SetupError, match=r"(?s)No Ray worker starts.*No module named 'mpod_pipeline'"),
-        workers,
-    ):
+    workers = RayWorkers(ExecutorParameters(kind="ray"), Resources(), cast(Any, Unknown()), StageProgress("copy", 1))
+    with pytest.raises(SetupError, match=r"(?s)No Ray worker starts.*No module named 'mpod_pipeline'"), workers:
         list(workers.submit(Task("mug", {}, 0)))
         list(workers.drain())
 
 
-def test_workers_work_in_the_runs_own_folder(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_work_in_the_runs_own_folder(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     bench.originals.save({"where": "where"})
     bench.run()

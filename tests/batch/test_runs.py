@@ -22,11 +22,11 @@ from kedro.framework.project import LOGGING
 from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 
+from mpod_pipeline.base.errors import SetupError, StoppedError
 from mpod_pipeline.batch.lock import WorkspaceLock, who_holds
 from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import ProductTable
-from mpod_pipeline.errors import SetupError, StoppedError
-from mpod_pipeline.hooks import TooManyFailuresError
+from mpod_pipeline.hooks.batch import TooManyFailuresError
 from tests.batch.conftest import ROOT, Toy
 
 
@@ -136,9 +136,7 @@ def test_a_failure_is_tried_again_and_a_mended_photo_clears_it(toy: Toy) -> None
     assert not list((toy.workspace / "records/read").glob("*.traceback.txt"))
 
 
-@pytest.mark.parametrize(
-    "error", ["RuntimeError", "ValueError", "MemoryError", "FloatingPointError", "OSError"]
-)
+@pytest.mark.parametrize("error", ["RuntimeError", "ValueError", "MemoryError", "FloatingPointError", "OSError"])
 def test_an_unforeseen_error_in_a_products_work_is_that_products(toy: Toy, error: str) -> None:
     toy.write(mug="mug", odd=error)
     toy.run()
@@ -179,20 +177,14 @@ def test_a_run_that_is_told_to_stop_closes_its_books(toy: Toy, mlflow_store: str
 def test_a_photo_that_cannot_be_read_is_its_products_failure(toy: Toy) -> None:
     toy.write(mug="mug")
     (toy.photos / "folder.jpg").mkdir()
-    rows = {
-        "a": "folder.jpg",
-        "b": "mug.jpg/b.jpg",
-        "c": f"{'c' * 300}.jpg",
-        "d": "absent.jpg",
-        "mug": "mug.jpg",
-    }
+    rows = {"a": "folder.jpg", "b": "mug.jpg/b.jpg", "c": f"{'c' * 300}.jpg", "d": "absent.jpg", "mug": "mug.jpg"}
     table = "".join(f"{product},{photo}\n" for product, photo in rows.items())
     (toy.photos / "products.csv").write_text(f"id,photo\n{table}")
     for _ in range(2):
         toy.run()
-        assert {product: toy.state("read", product) for product in rows} == dict.fromkeys(
-            "abcd", "failed"
-        ) | {"mug": "made"}
+        assert {product: toy.state("read", product) for product in rows} == dict.fromkeys("abcd", "failed") | {
+            "mug": "made"
+        }
         assert all("photo" in message for *_, message in toy.failures())
         assert toy.state("shout", "mug") == "made"
 
@@ -274,13 +266,9 @@ def test_pipes_and_devices_are_their_products_failures(toy: Toy) -> None:
         assert all("a pipe or a device" in row[3] for row in toy.failures())
 
 
-def test_what_a_terminal_would_obey_is_told_as_an_escape(
-    toy: Toy, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_terminal_would_obey_is_told_as_an_escape(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     toy.write(mug="mug", odd="odd")
-    (toy.photos / "products.csv").write_text(
-        "id,photo\nmug,mug.jpg\nred,\x1b[31mred.jpg\n\x1b]0;title\x07,mug.jpg\n"
-    )
+    (toy.photos / "products.csv").write_text("id,photo\nmug,mug.jpg\nred,\x1b[31mred.jpg\n\x1b]0;title\x07,mug.jpg\n")
     toy.run()
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out and "\x1b[31mred" not in captured.err
@@ -302,8 +290,7 @@ def test_a_folder_in_place_of_an_artifact_is_its_products_failure(toy: Toy) -> N
 
 
 @pytest.mark.parametrize(
-    "place",
-    ["records/read/mug.json", "records/.lock", "records", "texts", "failures.csv", "runs", "records/read"],
+    "place", ["records/read/mug.json", "records/.lock", "records", "texts", "failures.csv", "runs", "records/read"]
 )
 def test_what_is_in_the_way_of_the_books_is_told_in_a_sentence(toy: Toy, place: str) -> None:
     """A folder in a file's place, a file in a folder's."""
@@ -370,9 +357,7 @@ def test_who_looks_on_sees_what_is_at_work(toy: Toy, monkeypatch: pytest.MonkeyP
     def look(*_: object) -> None:
         run = who_holds(toy.workspace / "records/.lock")
         assert run
-        seen.append(
-            [UnderWay(toy.workspace / "records", stage, run.run).read() for stage in ("read", "shout")]
-        )
+        seen.append([UnderWay(toy.workspace / "records", stage, run.run).read() for stage in ("read", "shout")])
 
     monkeypatch.setattr("mpod_pipeline.batch.progress.StageProgress._show", look)  # at each of the two steps
     toy.write(mug="mug", shoe="shoe")
@@ -419,9 +404,7 @@ def test_ids_that_are_no_file_names_end_as_failures_inside_the_workspace(toy: To
     before = {path for path in tmp_path.rglob("*") if toy.workspace not in path.parents}
     assert toy.run() == [("read", "mug"), ("shout", "mug")]
     assert sorted(row[0] for row in toy.failures()) == ["../evil", "a/b", "escape", "lost"]
-    assert {path for path in tmp_path.rglob("*") if toy.workspace not in path.parents} - {
-        toy.workspace
-    } == before
+    assert {path for path in tmp_path.rglob("*") if toy.workspace not in path.parents} - {toy.workspace} == before
 
 
 def test_too_many_failures_fail_the_run_after_all_is_done(toy: Toy) -> None:
@@ -471,7 +454,7 @@ def test_models_are_not_looked_at_beside_another_run_nor_leave_the_lock_behind(
     lock = WorkspaceLock(toy.workspace / "records/.lock")
     lock.acquire("the first")
     with monkeypatch.context() as patch:
-        patch.setattr("mpod_pipeline.preflight.check_run", lacking)
+        patch.setattr("mpod_pipeline.hooks.preflight.check_run", lacking)
         with pytest.raises(SetupError, match="the first"):
             toy.run()
         lock.release()
@@ -527,10 +510,8 @@ def test_the_run_in_mlflow_tells_the_truth(toy: Toy, mlflow_store: str) -> None:
     assert client.search_runs([experiment.experiment_id], max_results=1)[0].info.status == "FAILED"
 
 
-def test_mlflow_follows_the_first_products_only(
-    toy: Toy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mpod_pipeline.tracking.FOLLOWED", 2)
+def test_mlflow_follows_the_first_products_only(toy: Toy, mlflow_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpod_pipeline.hooks.tracking.FOLLOWED", 2)
     toy.write(a="a", b="b", c="c", d="d")
     toy.run()
     client = mlflow.MlflowClient(mlflow_store)

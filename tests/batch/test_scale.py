@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
 from mpod_pipeline.batch.parameters import ExecutorParameters
 from mpod_pipeline.datasets import History, ProductPartitions, StageRecords
-from mpod_pipeline.hooks import BatchHooks
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.hooks.batch import BatchHooks
 
 STAGE = Stage("copy", artifacts=("copies",), code_version=1)
 BATCH = BatchParameters(

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.batch.parameters import ExecutorParameters
 from mpod_pipeline.datasets import History, ProductPartitions
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.parameters import Parameters
 
 NOTHING = Parameters()
 STAGE = Stage("copy", artifacts=("copies",), code_version=1)
@@ -50,9 +50,7 @@ class Bench:
     ) -> Iterator[dict[str, Any]]:
         """interrupt: raised by the work when its first half is in the checkpoint."""
 
-        def work(
-            inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
-        ) -> dict[str, Any]:
+        def work(inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None) -> dict[str, Any]:
             half = checkpoint.load() if checkpoint else None
             if half is None:
                 self.worked.append(inputs["original"])
@@ -106,15 +104,11 @@ class CopierParameters(Parameters):
     checkpoints: tuple[Path, ...]
 
 
-def test_weights_that_a_parameter_names_count_by_content_wherever_they_lie(
-    bench: Bench, tmp_path: Path
-) -> None:
+def test_weights_that_a_parameter_names_count_by_content_wherever_they_lie(bench: Bench, tmp_path: Path) -> None:
     bench.originals.save({"a": 1})
     for name, content in [("sam", b"1"), ("moved", b"1"), ("other", b"2")]:
         (tmp_path / name).write_bytes(content)
-    sam, moved, other = (
-        CopierParameters(checkpoints=(tmp_path / name,)) for name in ("sam", "moved", "other")
-    )
+    sam, moved, other = (CopierParameters(checkpoints=(tmp_path / name,)) for name in ("sam", "moved", "other"))
     assert bench.run_and_save(parameters=sam) == [1]
     assert bench.run_and_save(parameters=moved) == []
     assert bench.run_and_save(parameters=other) == [1]
@@ -238,9 +232,7 @@ def test_an_unreadable_input_is_the_products_failure(bench: Bench) -> None:
     assert bench.records.load()["a"]()["state"] == "failed"
 
 
-def test_a_chosen_product_that_failed_two_stages_before_does_not_stop_the_others(
-    bench: Bench, tmp_path: Path
-) -> None:
+def test_a_chosen_product_that_failed_two_stages_before_does_not_stop_the_others(bench: Bench, tmp_path: Path) -> None:
     """The stage between, that makes what this one looks at first, has no record of it."""
     bench.originals.save({"good": 1})
     first = ProductPartitions(path=str(tmp_path / "records/first"), format="json")

@@ -20,9 +20,7 @@ class Books:
     def __init__(self, folder: Path) -> None:
         self.photos = folder / "photos"
         self.photos.mkdir()
-        self._records = {
-            stage: ProductPartitions(path=str(folder / stage), format="json") for stage in STAGES
-        }
+        self._records = {stage: ProductPartitions(path=str(folder / stage), format="json") for stage in STAGES}
 
     def write(self, product: str, stage: str, state: str, **known: object) -> None:
         record = Record(product=product, stage=stage, state=state, fingerprint="", **known)
@@ -38,9 +36,7 @@ class Books:
         for photo in photos:
             (self.photos / f"{photo}.jpg").touch()
         views = {
-            stage: StageView(
-                records.load(), (stale or {}).get(stage, set()), (at_work or {}).get(stage, set())
-            )
+            stage: StageView(records.load(), (stale or {}).get(stage, set()), (at_work or {}).get(stage, set()))
             for stage, records in self._records.items()
         }
         checks = {"mug": lambda: {"cutout_confidence": 0.412, "flags": "check the cutout"}}

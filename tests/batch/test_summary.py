@@ -47,9 +47,7 @@ def test_the_table_says_who_failed_why() -> None:
 def test_stages_without_work_have_no_row() -> None:
     none = dict.fromkeys(("made", "skipped", "failed", "left_out", "gone", "seconds", "peak_bytes"), 0)
     summary = RunSummary(stages={"segment": {**none, "products": 1, "failed": 1}})
-    summary.stages |= {
-        stage: {**none, "products": 1, "left_out": 1} for stage in ("learn_tokens", "evaluate")
-    }
+    summary.stages |= {stage: {**none, "products": 1, "left_out": 1} for stage in ("learn_tokens", "evaluate")}
     summary.note(failure("mug", "segment"))
     assert [line.split()[0] for line in summary.as_text().splitlines()] == ["stage", "segment", "failed:"]
     assert RunSummary(stages={"segment": {**none, "skipped": 9}}).as_text() == "No product had to be made."
@@ -69,11 +67,7 @@ def test_the_means_of_the_scores_stand_below_the_table_without_the_seconds() -> 
     means = {"outline_psnr": 23.9, "psnr": 24.6123, "watertight": 1.0, "seconds_segment": 3.0}
     summary = RunSummary(mean_scores=means)
     told = [line.split() for line in summary.as_text().splitlines()]
-    assert told[-3:] == [
-        ["mean", "score", "model", "stage", "1"],
-        ["psnr", "24.61", "23.9"],
-        ["watertight", "1"],
-    ]
+    assert told[-3:] == [["mean", "score", "model", "stage", "1"], ["psnr", "24.61", "23.9"], ["watertight", "1"]]
     assert summary.to_json()["mean_scores"] == means
     assert "mean" not in RunSummary().as_text()
 

@@ -10,18 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.batch import Checkpoint, Report, Work
 from mpod_pipeline.batch.isolation import BrokenWorkerError
-from mpod_pipeline.errors import ProductError, SetupError
 
 
 def open_work(diary: Path) -> Work:
     """diary: a folder where every opening and every attempt leaves a file."""
     (diary / f"opened-{os.getpid()}-{time.time_ns()}").touch()
 
-    def work(
-        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
-    ) -> dict[str, Any]:
+    def work(inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None) -> dict[str, Any]:
         text = inputs["original"]
         (diary / f"did-{text}-{_node()}-{time.time_ns()}").touch()
         report(1, 2, {"loss": 2.0})

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.cutout.photos import MAX_SIDE, decode_mask, decode_photo
-from mpod_pipeline.errors import ProductError
 
 RED, GREEN = (200, 30, 40), (30, 160, 60)
 
@@ -187,9 +187,7 @@ def test_large_transparent_photo_shrinks_without_bleeding() -> None:
     assert edge.any() and photo[edge][:, 1].max() < 32  # 1/16 of coverage quantises colours to 1/16
 
 
-@pytest.mark.parametrize(
-    "orientation, expected", [(1, "lr"), (3, "rl"), (6, "tb"), (8, "bt"), (2, "rl"), (5, "tb")]
-)
+@pytest.mark.parametrize("orientation, expected", [(1, "lr"), (3, "rl"), (6, "tb"), (8, "bt"), (2, "rl"), (5, "tb")])
 def test_exif_rotation(orientation: int, expected: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -307,12 +305,7 @@ def test_white_of_twelve_bits_is_white() -> None:
 
 
 def test_smaller_copies_and_masks_in_a_tiff_are_no_further_pictures() -> None:
-    pages = [
-        (1, 32, 8, bytes(1024)),
-        (0, 64, 8, b"\x60" * 4096),
-        (1, 40, 8, bytes(1600)),
-        (4, 64, 8, bytes(4096)),
-    ]
+    pages = [(1, 32, 8, bytes(1024)), (0, 64, 8, b"\x60" * 4096), (1, 40, 8, bytes(1600)), (4, 64, 8, bytes(4096))]
     for order in (pages, pages[1:]):  # the picture need not come first
         photo = decode_photo(tiff(*order))
         assert photo.shape == (64, 64, 3) and (photo == 0x60).all()
@@ -333,9 +326,7 @@ def test_much_beside_a_pictures_pixels_does_no_harm(kind: str) -> None:
         "text": chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + content),
     }[kind]
     data, header = encoded(picture()), 8 + 25
-    np.testing.assert_array_equal(
-        left_and_right(decode_photo(data[:header] + more + data[header:])), [RED, GREEN]
-    )
+    np.testing.assert_array_equal(left_and_right(decode_photo(data[:header] + more + data[header:])), [RED, GREEN])
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -33,10 +33,7 @@ def test_what_is_written_is_read(tmp_path: Path, name: str, value: Any) -> None:
 
 
 def test_arrays_keep_their_names_types_and_values(tmp_path: Path) -> None:
-    arrays = {
-        "opacity": np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 2, 2),
-        "mask": np.eye(2, dtype=bool),
-    }
+    arrays = {"opacity": np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 2, 2), "mask": np.eye(2, dtype=bool)}
     masks = ProductPartitions(path=str(tmp_path), format="npz")
     masks.save({"a": arrays})
     read = masks.load()["a"]()

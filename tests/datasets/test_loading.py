@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets import PhotoFolder
 from mpod_pipeline.datasets.loading import load_from
-from mpod_pipeline.errors import SetupError
 
 
 def test_what_a_dataset_says_comes_without_kedros_wrapping_and_its_causes_have_an_end() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.datasets import Models
 from mpod_pipeline.datasets.models import ModelFolder, caption_of, split_of
-from mpod_pipeline.errors import ProductError
 
 
 def folder_of(tmp_path: Path, *names: str, table: str | None = None) -> ModelFolder:
@@ -26,10 +26,7 @@ def test_without_a_folder_there_are_no_models() -> None:
 
 def test_a_folders_glbs_are_its_models(tmp_path: Path) -> None:
     models = folder_of(tmp_path, "Tin_can-02_b.GLB", "a_jar.glb", "notes.txt", ".hidden.glb").load()
-    assert [(model.name, model.caption) for model in models] == [
-        ("Tin_can-02_b", "tin can"),
-        ("a_jar", "jar"),
-    ]
+    assert [(model.name, model.caption) for model in models] == [("Tin_can-02_b", "tin can"), ("a_jar", "jar")]
     assert models[1]() == b"a_jar.glb"
     assert caption_of("0815") == "0815"
 

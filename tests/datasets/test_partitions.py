@@ -10,7 +10,7 @@ from kedro.io import DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from mpod_pipeline.atomic import whole_file
+from mpod_pipeline.base.atomic import whole_file
 from mpod_pipeline.datasets import MeshPartitions, PicturePartitions, ProductPartitions
 from tests.command import ROOT
 
@@ -56,9 +56,7 @@ def test_ids_with_dots_spaces_and_other_alphabets_are_kept(numbers: ProductParti
     assert set(numbers.load()) == ids
 
 
-@pytest.mark.parametrize(
-    "product", ["", "../a", "a/b", "a\\b", ".hidden", "a..b", "x" * 200, "a\nb", " a", "mean"]
-)
+@pytest.mark.parametrize("product", ["", "../a", "a/b", "a\\b", ".hidden", "a..b", "x" * 200, "a\nb", " a", "mean"])
 def test_ids_that_are_no_file_names_are_refused(numbers: ProductPartitions, product: str) -> None:
     with pytest.raises(DatasetError):
         numbers.save({product: 1})

@@ -12,8 +12,8 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.datasets import PhotoFolder, Photos, ProductSettings
-from mpod_pipeline.errors import ProductError
 
 
 def write(folder: Path, *names: str) -> None:
@@ -52,9 +52,7 @@ def test_ids_are_file_names_of_pictures_in_any_case(tmp_path: Path) -> None:
         (("x/a.jpg", "y/b.jpg"), "2 folders: x/, y/"),
     ],
 )
-def test_a_folder_without_photos_is_a_wrong_setting(
-    tmp_path: Path, names: tuple[str, ...], there: str
-) -> None:
+def test_a_folder_without_photos_is_a_wrong_setting(tmp_path: Path, names: tuple[str, ...], there: str) -> None:
     write(tmp_path, *names)
     with pytest.raises(DatasetError, match=re.escape(f"No photo in {tmp_path} ({there})")):
         load(tmp_path)
@@ -89,9 +87,7 @@ def test_masks_lie_beside_the_photos(tmp_path: Path) -> None:
     assert {product: mask() for product, mask in photos.masks().items()} == {"mug": b"mug.mask.png"}
     assert not [remark for remark in photos.remarks if remark.startswith("Masks")]
     listed = load(tmp_path, "id,photo\nlamp,pictures/1.jpg\nlost,\n")
-    assert {product: mask() for product, mask in listed.masks().items()} == {
-        "lamp": b"pictures/lamp.mask.png"
-    }
+    assert {product: mask() for product, mask in listed.masks().items()} == {"lamp": b"pictures/lamp.mask.png"}
 
 
 def test_a_mask_of_no_product_is_told(tmp_path: Path) -> None:
@@ -135,9 +131,7 @@ def test_photos_below_and_tables_of_other_kinds_are_told(tmp_path: Path) -> None
     assert not load(tmp_path, "id,photo\nshoe,sub/shoe.jpg\n").remarks  # the table is the whole catalog
 
 
-def test_a_folder_below_that_nobody_may_read_is_in_nobodys_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_below_that_nobody_may_read_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "mug.jpg", "lost+found/a.jpg")
     entries = Path.iterdir
 
@@ -151,9 +145,7 @@ def test_a_folder_below_that_nobody_may_read_is_in_nobodys_way(
     assert list(photos) == ["mug"] and not photos.remarks
 
 
-def test_a_folder_that_cannot_be_listed_is_told_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_listed_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def iterdir(path: Path) -> Iterator[Path]:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -245,9 +237,7 @@ def test_other_columns_are_nobodys_business(tmp_path: Path) -> None:
         ("mug,1.png,12 cm,", "says '12 cm' in the column long_side_m"),
     ],
 )
-def test_a_number_that_cannot_be_is_told_at_once_and_fails_its_product(
-    tmp_path: Path, row: str, sentence: str
-) -> None:
+def test_a_number_that_cannot_be_is_told_at_once_and_fails_its_product(tmp_path: Path, row: str, sentence: str) -> None:
     write(tmp_path, "1.png")
     table = f"id,photo,long_side_m,photo_elevation_deg\n{row}\nshoe,1.png,0.3,-30\n"
     photos = load(tmp_path, table)
@@ -314,9 +304,7 @@ def test_an_id_given_twice_fails_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [("Mug", "mug"), ("caf\u00e9", "cafe\u0301")])
-def test_ids_that_some_file_systems_take_for_one_do_not_share_files(
-    tmp_path: Path, first: str, second: str
-) -> None:
+def test_ids_that_some_file_systems_take_for_one_do_not_share_files(tmp_path: Path, first: str, second: str) -> None:
     write(tmp_path, "1.png", "2.png")
     photos = load(tmp_path, f"id,photo\n{first},1.png\n{second},2.png\n")
     kept, stand_in = photos

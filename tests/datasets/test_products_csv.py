@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets.products_csv import Row, read_table
-from mpod_pipeline.errors import SetupError
 
 
-def rows(
-    folder: Path, table: str | bytes, name: str = "products.csv"
-) -> list[tuple[str, str, dict[str, str]]]:
+def rows(folder: Path, table: str | bytes, name: str = "products.csv") -> list[tuple[str, str, dict[str, str]]]:
     (folder / name).write_bytes(table if isinstance(table, bytes) else table.encode())
     read = read_table(folder)
     assert read
@@ -80,17 +78,12 @@ def test_rows_know_their_lines_also_after_cells_of_several(tmp_path: Path) -> No
         ("id,photo,long_side_m,long_side_m\n1,2,3,4\n", "has 2 columns long_side_m"),
         ('id,photo,title\na,a.png,x\nb,b.png,"19 inch\nc,c.png,y\n', "the row that begins in line 3"),
         ('id,photo,title\na,a.png,"19" inch"\n', "the row that begins in line 2"),
-        (
-            "id,photo\nmug,m\u00fcg.png\n".encode("latin-1"),
-            "is not in UTF-8 (line 2); save it as UTF-8, in Excel",
-        ),
+        ("id,photo\nmug,m\u00fcg.png\n".encode("latin-1"), "is not in UTF-8 (line 2); save it as UTF-8, in Excel"),
         ("id,photo\nmug,mug.png\n".encode("utf-16-le"), "is not a text in UTF-8"),
         (b"PK\x03\x04\x14\0\x06\0", "is not a text in UTF-8"),
     ],
 )
-def test_what_is_no_such_table_is_refused_in_a_sentence(
-    tmp_path: Path, table: str | bytes, sentence: str
-) -> None:
+def test_what_is_no_such_table_is_refused_in_a_sentence(tmp_path: Path, table: str | bytes, sentence: str) -> None:
     with pytest.raises(SetupError) as error:
         rows(tmp_path, table)
     assert sentence in str(error.value) and str(tmp_path / "products.csv") in str(error.value)

@@ -20,29 +20,11 @@ def test_tables_are_written_read_and_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "product",
-    [
-        "NA",
-        "null",
-        "nan",
-        "007",
-        "1e3",
-        "True",
-        "=1+1",
-        "+1",
-        "-1",
-        "@a",
-        "'=1",
-        "''",
-        "a,b",
-        'a"b',
-        "\u00e4",
-    ],
+    ["NA", "null", "nan", "007", "1e3", "True", "=1+1", "+1", "-1", "@a", "'=1", "''", "a,b", 'a"b', "\u00e4"],
 )
 def test_whatever_an_id_looks_like_it_stays_what_it_is(tmp_path: Path, product: str) -> None:
     table = ProductTable(filepath=str(tmp_path / "scores.csv"))
-    table.save(
-        pd.DataFrame({"product": ["mug", product], "why": [f"why {product}", None], "score": [0.5, None]})
-    )
+    table.save(pd.DataFrame({"product": ["mug", product], "why": [f"why {product}", None], "score": [0.5, None]}))
     loaded = table.load()
     assert loaded["product"].tolist() == ["mug", product]
     assert loaded["why"][0] == f"why {product}"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets import WeightsFolder
-from mpod_pipeline.errors import SetupError
 
 REVISION = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
 
@@ -63,8 +63,7 @@ def test_slicing_of_the_autoencoder_is_the_catalogs_choice(tmp_path: Path) -> No
 
 def test_adapters_are_named_in_the_catalog_and_count_as_weights(tmp_path: Path) -> None:
     plain, adapted = (
-        WeightsFolder(path=str(tmp_path), adapters=adapters).load()
-        for adapters in ([], ["/srv/a.safetensors"])
+        WeightsFolder(path=str(tmp_path), adapters=adapters).load() for adapters in ([], ["/srv/a.safetensors"])
     )
     assert plain.places == [tmp_path] and plain.adapters == ()
     assert adapted.places == [tmp_path, Path("/srv/a.safetensors")]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.fields.hash_encoding import HashEncoding, HashGridParameters, make_hash_encoding
 from mpod_pipeline.fields.hash_encoding.interface import HashGridLayout
 from mpod_pipeline.fields.hash_encoding.numba_ import NumbaHashEncoding
@@ -17,11 +17,7 @@ each_backend = pytest.mark.parametrize("encoding", [NumbaHashEncoding, TorchHash
 
 # Two dense levels, one whose vertices just miss the table, one far above it.
 SMALL = HashGridParameters(levels=4, log2_table_size=11, base_resolution=4, finest_resolution=64)
-GRIDS = [
-    SMALL,
-    SMALL.model_copy(update={"features_per_level": 4, "levels": 1}),
-    HashGridParameters(),
-]
+GRIDS = [SMALL, SMALL.model_copy(update={"features_per_level": 4, "levels": 1}), HashGridParameters()]
 
 
 def pair(parameters: HashGridParameters) -> tuple[NumbaHashEncoding, TorchHashEncoding]:

@@ -24,9 +24,7 @@ def test_is_the_formula() -> None:
 def test_gradients_are_those_of_the_formula() -> None:
     mlp, x = MLP(12, 3, 32, seed=3), some(50, 12).requires_grad_()
     found = torch.autograd.grad(mlp(x).square().sum(), [x, mlp.hidden, mlp.output])
-    expected = torch.autograd.grad(
-        by_hand(x, mlp.hidden, mlp.output).square().sum(), [x, mlp.hidden, mlp.output]
-    )
+    expected = torch.autograd.grad(by_hand(x, mlp.hidden, mlp.output).square().sum(), [x, mlp.hidden, mlp.output])
     torch.testing.assert_close(found, expected)
 
 

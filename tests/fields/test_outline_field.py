@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import FORMAT_VERSION, OutlineField, OutlineFieldParameters
 from mpod_pipeline.rendering.backend import choose_backend
@@ -126,9 +126,7 @@ def test_fits_a_coloured_ball_and_the_same_again() -> None:
         for step in range(60):
             field.occupancy.update(step, field.density, generator=generator)
             jitter = draw_jitter(rays_o, generator)
-            render = render_rays(
-                field, rays_o, rays_d, field.occupancy, renderer, step_size=0.1, jitter=jitter
-            )
+            render = render_rays(field, rays_o, rays_d, field.occupancy, renderer, step_size=0.1, jitter=jitter)
             loss = F.mse_loss(render.colour, target)
             optimiser.zero_grad()
             loss.backward()
@@ -203,9 +201,7 @@ def test_a_field_by_pytorch_is_the_same_and_comes_back_by_pytorch(tmp_path: Path
     assert pictures[0].opacity.max() > 0.5
     # float32's rounding, over 50 samples a ray
     for name in ("colour", "opacity", "depth"):
-        torch.testing.assert_close(
-            getattr(pictures[1], name), getattr(pictures[0], name), rtol=1e-5, atol=1e-5
-        )
+        torch.testing.assert_close(getattr(pictures[1], name), getattr(pictures[0], name), rtol=1e-5, atol=1e-5)
     assert gradients[0] is not None and gradients[1] is not None
     assert (gradients[1] - gradients[0]).abs().max() < 1e-4 * gradients[0].abs().max()
 
@@ -288,9 +284,7 @@ def damage_version(path: Path) -> None:
     _save_again(path, SMALL.model_dump(), version=1)
 
 
-def _save_again(
-    path: Path, settings: dict[str, Any], backend: str = "numba", version: int = FORMAT_VERSION
-) -> None:
+def _save_again(path: Path, settings: dict[str, Any], backend: str = "numba", version: int = FORMAT_VERSION) -> None:
     header = {"format_version": version, "backend": backend, "device": "cpu", "settings": settings}
     save_file(load_file(path), path, {"outline_field": json.dumps(header)})
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.fields.painted_surface import FORMAT_VERSION, KIND, PaintedSurface
@@ -62,18 +62,14 @@ def test_equal_surfaces_are_equal_files(tmp_path: Path) -> None:
         ({"settings": {"bound": -1}}, "bound"),
     ],
 )
-def test_another_files_header_is_this_products_trouble(
-    changed: dict[str, object], said: str, tmp_path: Path
-) -> None:
+def test_another_files_header_is_this_products_trouble(changed: dict[str, object], said: str, tmp_path: Path) -> None:
     path = tmp_path / "mug.safetensors"
     triangle().stored().save(path)
     settings = SMALL.model_dump(mode="json")
     made_by = {"backend": "numba", "device": "cpu"}
     header = {"format_version": FORMAT_VERSION, **made_by, "settings": settings} | changed
     save_file(load_file(path), path, {KIND: json.dumps(header)})
-    with pytest.raises(
-        ProductError, match=rf"(?s)mug\.safetensors cannot be read .*{said}.* refine the details"
-    ):
+    with pytest.raises(ProductError, match=rf"(?s)mug\.safetensors cannot be read .*{said}.* refine the details"):
         PaintedSurface.load(path)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.dmtet import DMTet
 from mpod_pipeline.geometry.mesh import check_mesh
 from mpod_pipeline.rendering.cameras import Cameras
@@ -42,9 +42,7 @@ def test_offsets_are_bounded_and_never_turn_a_tetrahedron_over() -> None:
     grid = unit_grid(10)
     shape = DMTet(grid, sphere_sdf(grid.vertices, 0.6))
     with torch.no_grad():
-        shape.offsets.copy_(
-            100 * torch.randn(shape.offsets.shape, generator=torch.Generator().manual_seed(0))
-        )
+        shape.offsets.copy_(100 * torch.randn(shape.offsets.shape, generator=torch.Generator().manual_seed(0)))
     moved = shape.vertices().detach()
     assert float((moved - grid.vertices).abs().max()) == pytest.approx(grid.cell / 4, rel=1e-3)
     assert check_mesh(shape.mesh().detach()).watertight

@@ -13,7 +13,7 @@ import trimesh
 from PIL import Image
 from trimesh.visual.material import PBRMaterial
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.foreign_glb import from_any_glb
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.texture import bake, draw
@@ -30,9 +30,7 @@ def lettered() -> TexturedMesh:
 def in_trimesh(mesh: TexturedMesh) -> trimesh.Trimesh:
     """A mesh of ours as trimesh has it, with a PNG for texture."""
     uvs = mesh.uvs * [1, -1] + [0, 1]
-    visual = trimesh.visual.TextureVisuals(
-        uv=uvs, material=PBRMaterial(baseColorTexture=Image.fromarray(mesh.texture))
-    )
+    visual = trimesh.visual.TextureVisuals(uv=uvs, material=PBRMaterial(baseColorTexture=Image.fromarray(mesh.texture)))
     return trimesh.Trimesh(mesh.vertices[:, [1, 2, 0]], mesh.faces, visual=visual, process=False)
 
 
@@ -73,9 +71,7 @@ def test_several_meshes_stand_where_the_scene_moves_them() -> None:
     left, right = trimesh.transformations.translation_matrix([-0.4, 0, 0]), np.diag([2.0, 2.0, 2.0, 1.0])
     right[0, 3] = 0.4
     mesh = from_any_glb(exported(plain([255, 0, 0, 255]), plain([0, 255, 0, 255]), g0=left, g1=right))
-    assert mesh.vertices.min(axis=0) == pytest.approx(
-        [-0.4, -0.6, -0.4], abs=1e-6
-    )  # +x front, +y right, +z up
+    assert mesh.vertices.min(axis=0) == pytest.approx([-0.4, -0.6, -0.4], abs=1e-6)  # +x front, +y right, +z up
     assert mesh.vertices.max(axis=0) == pytest.approx([0.4, 0.8, 0.4], abs=1e-6)
     picture = from_the_front(mesh)
     assert picture[32, 18] == pytest.approx([1, 0, 0], abs=0.02)
@@ -119,10 +115,7 @@ def test_a_texture_that_goes_round_several_times_is_repeated() -> None:
     uvs = np.array([[-1.0, 0.0], [3.0, 0.0], [3.0, 1.0], [-1.0, 1.0]])
     material = PBRMaterial(baseColorTexture=Image.fromarray(stripes))
     wall = trimesh.Trimesh(
-        corners,
-        [[0, 1, 2], [0, 2, 3]],
-        visual=trimesh.visual.TextureVisuals(uv=uvs, material=material),
-        process=False,
+        corners, [[0, 1, 2], [0, 2, 3]], visual=trimesh.visual.TextureVisuals(uv=uvs, material=material), process=False
     )
     line = from_the_front(from_any_glb(exported(wall)))[32, 16:48, 0]  # within the wall
     assert np.count_nonzero(np.diff(line > 0.5)) in (6, 7, 8)  # four pairs of stripes in 35 pixels
@@ -133,8 +126,7 @@ def test_a_factor_dims_the_texture(lettered: TexturedMesh) -> None:
     dimmed.visual.material.baseColorFactor = [55, 55, 55, 255]
     bright = float(from_the_front(lettered)[50, 50, 0])
     assert float(from_the_front(from_any_glb(exported(dimmed)))[50, 50, 0]) == pytest.approx(
-        float(trimesh.visual.color.linear_to_srgb(trimesh.visual.color.srgb_to_linear(bright) * 55 / 255)),
-        abs=0.02,
+        float(trimesh.visual.color.linear_to_srgb(trimesh.visual.color.srgb_to_linear(bright) * 55 / 255)), abs=0.02
     )
 
 

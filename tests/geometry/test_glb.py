@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline import __version__
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.texture import bake, draw
 from mpod_pipeline.rendering.cameras import Cameras
@@ -112,9 +112,7 @@ def test_what_shops_would_refuse_is_a_products_failure(lettered: TexturedMesh) -
 def test_a_viewer_sees_it_in_metres_on_the_floor() -> None:
     """The vertices themselves, so that a tool that leaves nodes alone sees it too; read back, it is where it was."""
     mesh = bake(ball(0.7, 12), lambda points: points + 0.5, 64)
-    tall = replace(
-        mesh, vertices=mesh.vertices * np.array([1, 1, 2], np.float32) + np.float32([0.3, -0.2, 0.1])
-    )
+    tall = replace(mesh, vertices=mesh.vertices * np.array([1, 1, 2], np.float32) + np.float32([0.3, -0.2, 0.1]))
     data = to_glb(tall, 0.25)
     document = gltf.GLTF2.load_from_bytes(data)
     (node,) = document.nodes

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra as by_backend
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh
 from mpod_pipeline.geometry.tetrahedra import box_grid, sign_components

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.geometry.texture import bake, draw, unwrap
 from mpod_pipeline.rendering.cameras import Cameras

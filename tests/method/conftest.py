@@ -8,12 +8,7 @@ from numpy.typing import NDArray
 
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineFieldParameters
-from mpod_pipeline.priors import (
-    NovelViewPrior,
-    TextToImagePrior,
-    load_novel_view_prior,
-    load_text_to_image_prior,
-)
+from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior, load_novel_view_prior, load_text_to_image_prior
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 SMALL_FIELD = OutlineFieldParameters(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, is_watertight
@@ -63,16 +63,12 @@ def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None
     assert (seen & masks.mask[1]).sum() / (seen | masks.mask[1]).sum() > 0.95
 
 
-def test_the_road_from_field_to_scored_mesh(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
-) -> None:
+def test_the_road_from_field_to_scored_mesh(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
     field = Ball(20.0)
     masks = export_masks(field, MASKS)
     token = text_to_image.word_embedding("a")
     losses: list[dict[str, float]] = []
-    refined = refine_detail(
-        cutout, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v)
-    )
+    refined = refine_detail(cutout, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v))
     made = export_model(refined, cutout, EXPORT)
     assert len(losses) == 4
     assert {"reference_colour", "novel_view_mask", "sds", "laplacian", "colour_smoothness"} <= set(losses[0])
@@ -144,9 +140,7 @@ class RedBall(Ball):
         return super().colour(points) * 0.05 + torch.tensor([0.9, 0.0, 0.0])
 
 
-def test_the_texture_starts_as_the_outlines_colours(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
-) -> None:
+def test_the_texture_starts_as_the_outlines_colours(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
     made, _ = some_steps(cutout, RedBall(20.0), text_to_image, steps=1, reference_probability=0.0)
     picture, opacity, _ = draw(made, Cameras.at([0.0, 180.0], 0.0), 32)
     red, green, blue = picture[opacity > 0.9].mean(dim=0)
@@ -292,24 +286,13 @@ def test_a_pair_stays_a_pair(cutout: NDArray[np.uint8], text_to_image: TextToIma
 
 @pytest.mark.parametrize(("probability", "photo", "prior"), [(None, 4, 4), (1.0, 4, 0), (0.0, 0, 4)])
 def test_each_step_looks_where_it_is_told(
-    cutout: NDArray[np.uint8],
-    text_to_image: TextToImagePrior,
-    probability: float | None,
-    photo: int,
-    prior: int,
+    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior, probability: float | None, photo: int, prior: int
 ) -> None:
     field, losses = Ball(20.0), list[dict[str, float]]()
     token = text_to_image.word_embedding("a")
     p = FAST.model_copy(update={"reference_probability": probability})
     refine_detail(
-        cutout,
-        token,
-        field,
-        export_masks(field, MASKS),
-        text_to_image,
-        p,
-        0,
-        lambda s, n, v: losses.append(v),
+        cutout, token, field, export_masks(field, MASKS), text_to_image, p, 0, lambda s, n, v: losses.append(v)
     )
     assert sum("reference_colour" in values for values in losses) == photo
     assert sum("sds" in values for values in losses) == prior

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Reference
 from mpod_pipeline.method.evaluation import (
@@ -36,8 +36,7 @@ def test_a_ground_truth_about_where_the_product_is_passes(start: int, side: int)
 
 
 @pytest.mark.parametrize(
-    ("start", "side", "overlap"),
-    [(14, 16, "45%"), (8, 11, "47%"), (8, 23, "48%"), (28, 4, "0%"), (0, 0, "0%")],
+    ("start", "side", "overlap"), [(14, 16, "45%"), (8, 11, "47%"), (8, 23, "48%"), (28, 4, "0%"), (0, 0, "0%")]
 )
 def test_one_that_stands_elsewhere_is_refused(start: int, side: int, overlap: str) -> None:
     # Moved by 6: 10 / 22; of 11 or 23 pixels a side: 121 / 256 and 256 / 529; beside it; nowhere.
@@ -109,8 +108,6 @@ def test_a_second_front_is_told_by_what_the_true_back_is_like() -> None:
     front = torch.zeros(3, 8, 8)
     front[:, :, :4] = 1
     back = front.flip(2).expand(2, -1, -1, -1)
-    assert janus_scores(front, front.expand(2, -1, -1, -1), back, [Side()]) == {
-        "janus_side": pytest.approx(1.0)
-    }
+    assert janus_scores(front, front.expand(2, -1, -1, -1), back, [Side()]) == {"janus_side": pytest.approx(1.0)}
     assert janus_scores(front, back, back, [Side()]) == {"janus_side": pytest.approx(0.0)}
     assert janus_scores(front, back[:0], back[:0], [Side()]) == {}

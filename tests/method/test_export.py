@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.method.detail import DetailParameters
@@ -30,9 +30,7 @@ def surface() -> PaintedSurface:
     return PaintedSurface(shape.vertices.float(), shape.faces, texture)
 
 
-def test_the_same_model_comes_from_disk(
-    surface: PaintedSurface, cutout: NDArray[np.uint8], tmp_path: Path
-) -> None:
+def test_the_same_model_comes_from_disk(surface: PaintedSurface, cutout: NDArray[np.uint8], tmp_path: Path) -> None:
     surface.stored().save(tmp_path / "mug.safetensors")
     loaded = PaintedSurface.load(tmp_path / "mug.safetensors")
     here, there = (export_model(some, cutout, EXPORT) for some in (surface, loaded))
@@ -41,9 +39,7 @@ def test_the_same_model_comes_from_disk(
     assert np.abs(here.texture.astype(int) - there.texture).max() <= 1  # half precision rounds
 
 
-def test_triangles_and_texture_are_the_exports_to_say(
-    surface: PaintedSurface, cutout: NDArray[np.uint8]
-) -> None:
+def test_triangles_and_texture_are_the_exports_to_say(surface: PaintedSurface, cutout: NDArray[np.uint8]) -> None:
     p = EXPORT.model_copy(update={"triangles": 300, "texture_size": 128})
     few = export_model(surface, cutout, p)
     assert len(few.faces) <= 300 < len(surface.faces)

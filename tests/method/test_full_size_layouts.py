@@ -11,26 +11,16 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.detail import DetailParameters, refine_detail
 from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
 from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
-from mpod_pipeline.priors import (
-    TextToImagePrior,
-    load_mask_controlnet,
-    load_novel_view_prior,
-    load_text_to_image_prior,
-)
+from mpod_pipeline.priors import TextToImagePrior, load_mask_controlnet, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.controlnet import MaskControl
 from tests.method.conftest import SMALL_FIELD
-from tests.priors.layouts import (
-    save_controlnet,
-    save_stable_diffusion_15,
-    save_stable_diffusion_21,
-    save_zero123,
-)
+from tests.priors.layouts import save_controlnet, save_stable_diffusion_15, save_stable_diffusion_21, save_zero123
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.masks import MaskParameters, export_masks, mask_cameras
 from mpod_pipeline.rendering.cameras import Cameras

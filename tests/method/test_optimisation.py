@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.method import optimisation
 from mpod_pipeline.method.detail import refine_detail
 from mpod_pipeline.method.inpainting import InpaintingParameters
@@ -23,7 +24,6 @@ from mpod_pipeline.method.optimisation import LOWER_STEP, Optimisation, has_dive
 from mpod_pipeline.method.outline import optimize_outline
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
-from mpod_pipeline.report import Report
 from tests.method.test_detail import FAST as DETAIL
 from tests.method.test_detail import MASKS
 from tests.method.test_masks import Ball
@@ -51,10 +51,7 @@ class Fit:
         weight = self.module.weight
         self.module.mean.copy_(0.9 * self.module.mean + 0.1 * weight.detach())
         noise = torch.randn(1, 3, generator=self.generator)
-        losses = {
-            "pull": (weight - 1 + 0.1 * noise).square().sum(),
-            "calm": (weight - self.module.mean).square().sum(),
-        }
+        losses = {"pull": (weight - 1 + 0.1 * noise).square().sum(), "calm": (weight - self.module.mean).square().sum()}
         return self.spoil(step, losses)
 
     def run(self, report: Report = lambda *_: None, checkpoint: Checkpoint | None = None) -> Tensor:
@@ -122,9 +119,7 @@ def test_a_second_try_is_resumed_as_the_second(checkpoint: Checkpoint) -> None:
     assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(0.05 * LOWER_STEP)
 
 
-def test_other_work_or_a_damaged_file_is_started_anew(
-    checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_work_or_a_damaged_file_is_started_anew(checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture) -> None:
     wanted = Fit().run()
     with pytest.raises(Killed):
         Fit(learning_rate=0.5).run(kill_after(40), checkpoint)
@@ -168,10 +163,7 @@ def test_what_goes_astray_once_is_tried_again_from_before(
     fit.spoil = spoil
     end = fit.run()
     assert torch.isfinite(end).all()
-    assert fit.steps == [
-        *range(38),
-        *range(20, STEPS),
-    ]  # noticed in the step itself; 30 was not yet proven good
+    assert fit.steps == [*range(38), *range(20, STEPS)]  # noticed in the step itself; 30 was not yet proven good
     assert fit.optimizer.param_groups[0]["lr"] == pytest.approx(0.05 * LOWER_STEP)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
@@ -269,13 +261,7 @@ def test_an_outline_with_far_too_large_steps_is_noticed_and_tried_again(
     cutout: NDArray[np.uint8], novel_view: NovelViewPrior, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whether smaller steps save it hangs on the last digits, which threads change; that they can is tested above."""
-    p = OUTLINE.model_copy(
-        update={
-            "table_learning_rate": 20.0,
-            "network_learning_rate": 10.0,
-            "resolutions": (16,),
-        }
-    )
+    p = OUTLINE.model_copy(update={"table_learning_rate": 20.0, "network_learning_rate": 10.0, "resolutions": (16,)})
     told: list[float] = []
     with suppress(ProductError):
         optimize_outline(cutout, novel_view, p, 0, lambda step, _, losses: told.append(sum(losses.values())))

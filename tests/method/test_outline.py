@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.evaluation import draw_field
@@ -74,9 +74,7 @@ class TwoSides:
     def encode(self, pictures: Tensor) -> Tensor:
         return resize(pictures, self.image_size)
 
-    def predict(
-        self, noisy: Tensor, timesteps: Tensor, condition: None, pose: Tensor, guidance_scale: float
-    ) -> Tensor:
+    def predict(self, noisy: Tensor, timesteps: Tensor, condition: None, pose: Tensor, guidance_scale: float) -> Tensor:
         y, x = torch.meshgrid(torch.arange(24) - 11.5, torch.arange(24) - 11.5, indexing="ij")
         ball = (x.square() + y.square() < 7**2)[None, None]
         colour = torch.where((pose < 180)[:, None], torch.tensor([0.9, 0, 0]), torch.tensor([0, 0, 0.9]))
@@ -160,10 +158,7 @@ def test_smoothness_is_weighted() -> None:
 
 
 def test_nothing_seen_has_no_smoothness() -> None:
-    assert (
-        smoothness_losses(OutlineField(SMALL_FIELD), torch.zeros(0, 3), OutlineWeights(), torch.Generator())
-        == {}
-    )
+    assert smoothness_losses(OutlineField(SMALL_FIELD), torch.zeros(0, 3), OutlineWeights(), torch.Generator()) == {}
 
 
 def test_novel_views_lie_all_round_within_the_elevations() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.geometry.glb import from_glb
 from mpod_pipeline.method import Reconstruction, reconstruct
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.cutout import saliency
 from mpod_pipeline.cutout.foreground import (
     ROOM,
@@ -29,7 +30,6 @@ from mpod_pipeline.cutout.own_alpha import at_full_opacity, on_page, sure_to_cut
 from mpod_pipeline.cutout.photos import decode_photo
 from mpod_pipeline.cutout.saliency import IMAGENET, SaliencyNetwork
 from mpod_pipeline.cutout.sam import SamParameters, find_foreground_with_sam, load_sam, prompts_from, sense
-from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.segmentation import (
     SegmentationModels,
     SegmentationParameters,
@@ -76,8 +76,7 @@ def shop_photo(
     depth = np.exp(-(((x - 205) / 85) ** 2) - ((y - 243) / 16) ** 2)
     move = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], float)
     paint, alpha, depth = (
-        cv2.warpAffine(layer, move, SHAPE[::-1], borderMode=cv2.BORDER_CONSTANT)
-        for layer in (paint, alpha, depth)
+        cv2.warpAffine(layer, move, SHAPE[::-1], borderMode=cv2.BORDER_CONSTANT) for layer in (paint, alpha, depth)
     )
     light = 1 - 0.1 * ((x / 400 - 0.4) ** 2 + (y / 300 - 0.4) ** 2)
     behind = np.ones((*SHAPE, 3)) * backdrop * (light * (1 - shadow * depth))[..., None]
@@ -177,9 +176,7 @@ def test_texture_all_over_is_refused_or_cut_to_a_part(models: SegmentationModels
 
 
 @pytest.mark.parametrize("size, share", [(512, 0.8), (128, 0.8), (256, 0.6)])
-def test_cutouts_are_square_centred_and_of_the_right_size(
-    size: int, share: float, models: SegmentationModels
-) -> None:
+def test_cutouts_are_square_centred_and_of_the_right_size(size: int, share: float, models: SegmentationModels) -> None:
     photo, _ = shop_photo(offset=(60, -30))
     cutout = segment(photo, SegmentationParameters(size=size, long_side=share), models).picture
     assert cutout.shape == (size, size, 4) and cutout.dtype == np.uint8
@@ -193,9 +190,7 @@ def test_cutouts_are_square_centred_and_of_the_right_size(
 def test_edges_have_no_halo(models: SegmentationModels) -> None:
     # A dark red disc on white, blurred as a lens blurs: on black nothing pale may remain round it.
     colour = np.array([120.0, 20, 25])
-    alpha = cv2.GaussianBlur(
-        coverage(lambda c, k: cv2.circle(c, (200 * k, 150 * k), 90 * k, 255, -1)), (0, 0), 1.2
-    )
+    alpha = cv2.GaussianBlur(coverage(lambda c, k: cv2.circle(c, (200 * k, 150 * k), 90 * k, 255, -1)), (0, 0), 1.2)
     photo = (colour * alpha[..., None] + 245 * (1 - alpha[..., None])).round().astype(np.uint8)
     cutout = segment(photo, SegmentationParameters(), models).picture
     soft = (cutout[..., 3] > 8) & (cutout[..., 3] < 247)
@@ -219,9 +214,7 @@ def test_alpha_of_a_known_mixture() -> None:
 
 def test_cords_and_gaps_thinner_than_the_band_stay() -> None:
     y, x = np.mgrid[:120, :160]
-    mask = ((np.abs(x - 40) < 30) & (np.abs((y % 20) - 10) < 8)) | (
-        (np.abs(x - 120) < 2) & (np.abs(y - 60) < 50)
-    )
+    mask = ((np.abs(x - 40) < 30) & (np.abs((y % 20) - 10) < 8)) | ((np.abs(x - 120) < 2) & (np.abs(y - 60) < 50))
     photo = np.where(mask[..., None], (90, 70, 60), (200, 205, 210)).astype(np.uint8)
     assert iou(matte(photo, mask)[..., 3] > 127, mask) > 0.99
 
@@ -376,9 +369,7 @@ def test_middle_pieces_by_hand() -> None:
     assert (middle_pieces(corner) == corner).all()
 
 
-@pytest.mark.parametrize(
-    "backdrop, product", [((25, 25, 28), (40, 90, 170)), ((110, 150, 210), (60, 120, 60))]
-)
+@pytest.mark.parametrize("backdrop, product", [((25, 25, 28), (40, 90, 170)), ((110, 150, 210), (60, 120, 60))])
 def test_holes_show_the_page(
     backdrop: tuple[int, int, int], product: tuple[int, int, int], models: SegmentationModels
 ) -> None:
@@ -509,9 +500,7 @@ def test_a_product_cropped_tight_is_cut_out_by_its_alpha(maker: str, models: Seg
 
 
 @pytest.mark.parametrize("radius, sure", [(12, 0), (40, 0.7)])
-def test_a_photo_with_rounded_corners_is_no_sure_cutout(
-    radius: int, sure: float, models: SegmentationModels
-) -> None:
+def test_a_photo_with_rounded_corners_is_no_sure_cutout(radius: int, sure: float, models: SegmentationModels) -> None:
     photo, _ = shop_photo()
     corners = np.zeros(SHAPE, np.uint8)
     cv2.rectangle(corners, (radius, radius), (399 - radius, 299 - radius), 255, -1)
@@ -523,16 +512,14 @@ def under(layer: Image, colour: int, alpha: NDArray[np.float64]) -> Image:
     """The layer over a veil of one grey with so much alpha."""
     own = layer[..., 3] / 255
     total = own + alpha * (1 - own)
-    mixed = (layer[..., :3] * own[..., None] + colour * (alpha * (1 - own))[..., None]) / np.maximum(
-        total, 1e-6
-    )[..., None]
+    mixed = (layer[..., :3] * own[..., None] + colour * (alpha * (1 - own))[..., None]) / np.maximum(total, 1e-6)[
+        ..., None
+    ]
     return np.dstack([mixed, total * 255]).round().clip(0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("darkness, colour", [(0.4, 0), (0.85, 0), (0.6, 255)])
-def test_shadows_and_halos_in_the_layer_are_taken_off(
-    darkness: float, colour: int, models: SegmentationModels
-) -> None:
+def test_shadows_and_halos_in_the_layer_are_taken_off(darkness: float, colour: int, models: SegmentationModels) -> None:
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     if colour:
         veil = darkness * cv2.GaussianBlur(coverage(mug), (0, 0), 14)
@@ -607,9 +594,7 @@ def test_log_odds_are_turned_into_chances() -> None:
 
 
 @pytest.mark.parametrize("content, words", [(None, "missing"), (b"no network", "cannot be opened")])
-def test_a_network_that_cannot_be_had_is_a_setup_error(
-    content: bytes | None, words: str, tmp_path: Path
-) -> None:
+def test_a_network_that_cannot_be_had_is_a_setup_error(content: bytes | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "u2net.onnx"
     if content:
         path.write_bytes(content)
@@ -622,18 +607,10 @@ def test_a_network_that_cannot_be_had_is_a_setup_error(
 
 def tiny_sam() -> torch.nn.Module:
     """Segment Anything's own modules, at a size for tests."""
-    from segment_anything.modeling import (
-        ImageEncoderViT,
-        MaskDecoder,
-        PromptEncoder,
-        Sam,
-        TwoWayTransformer,
-    )
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     return Sam(
-        image_encoder=ImageEncoderViT(
-            img_size=64, patch_size=16, embed_dim=32, depth=1, num_heads=2, out_chans=32
-        ),
+        image_encoder=ImageEncoderViT(img_size=64, patch_size=16, embed_dim=32, depth=1, num_heads=2, out_chans=32),
         prompt_encoder=PromptEncoder(
             embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
         ),
@@ -672,9 +649,7 @@ def test_sam_without_its_weights_is_a_setup_error(wrong: str, tmp_path: Path, sa
     checkpoint = tmp_path / "nowhere.pth"
     if wrong == "other":
         torch.save({"weight": torch.zeros(3)}, checkpoint)
-    parameters = SegmentationParameters(
-        maker="sam", sam=SamParameters(checkpoint=checkpoint, model_type="vit_b")
-    )
+    parameters = SegmentationParameters(maker="sam", sam=SamParameters(checkpoint=checkpoint, model_type="vit_b"))
     with pytest.raises(SetupError, match="missing" if wrong == "missing" else "model_type"):
         load_segmentation_models(parameters)
 

@@ -21,7 +21,7 @@ from mpod_pipeline.method.steps import STEPS, Step
 STATE = Path(__file__).with_name("step_versions.json")
 SOURCE = Path(steps.__file__).parents[3]
 #: What is no part of a step's results.
-APART = ("mpod_pipeline.method.steps", "mpod_pipeline.method.reconstruct", "mpod_pipeline.report")
+APART = ("mpod_pipeline.method.steps", "mpod_pipeline.method.reconstruct", "mpod_pipeline.base.report")
 
 
 def modules_of(step: Step, graph: grimp.ImportGraph) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.textual_inversion import (
     LEAST_GAIN,
@@ -59,10 +59,7 @@ def test_the_noun_is_found_under_which_the_photo_is_denoised_best(
 
     def predict_unguided(noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         calls.append(len(noisy))
-        alpha, sigma = (
-            text_to_image.schedule.alpha(timesteps, noisy),
-            text_to_image.schedule.sigma(timesteps, noisy),
-        )
+        alpha, sigma = (text_to_image.schedule.alpha(timesteps, noisy), text_to_image.schedule.sigma(timesteps, noisy))
         clean = text_to_image.encode(picture_of(cutout, text_to_image)[None])
         noise = (noisy - alpha * clean) / sigma
         return text_to_image.schedule.target(clean, noise, timesteps) + context[..., None]
@@ -95,9 +92,7 @@ def test_without_a_word_to_start_from_nothing_begins(
         check_words(text_to_image, TextualInversionParameters())
 
 
-def test_a_token_is_learnt_and_nothing_else(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
-) -> None:
+def test_a_token_is_learnt_and_nothing_else(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
     before = {name: value.clone() for name, value in text_to_image.state_dict().items()}
     p = TextualInversionParameters(steps=3, batch_size=2, initial_word="a")
     token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
@@ -107,13 +102,9 @@ def test_a_token_is_learnt_and_nothing_else(
     assert all(torch.equal(before[name], value) for name, value in text_to_image.state_dict().items())
 
 
-def test_the_learnt_token_tells_more_of_the_photo(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
-) -> None:
+def test_the_learnt_token_tells_more_of_the_photo(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
     """Stable Diffusion's loss on looks at the photo and noise that the training did not draw."""
-    p = TextualInversionParameters(
-        steps=60, batch_size=4, learning_rate=0.2, noise=(0.9, 1.0), initial_word="a"
-    )
+    p = TextualInversionParameters(steps=60, batch_size=4, learning_rate=0.2, noise=(0.9, 1.0), initial_word="a")
     generator = torch.Generator().manual_seed(12345)
     unseen = p.model_copy(update={"looks": 64})
     looks = looks_at(picture_of(cutout, text_to_image), text_to_image, unseen, generator)
@@ -127,9 +118,7 @@ def test_the_learnt_token_tells_more_of_the_photo(
     assert loss_of(token) < 0.995 * loss_of(initial)
 
 
-def test_words_are_judged_under_the_same_noise(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior
-) -> None:
+def test_words_are_judged_under_the_same_noise(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
     p = TextualInversionParameters(looks=3)
     looks = looks_at(picture_of(cutout, text_to_image), text_to_image, p, torch.Generator().manual_seed(0))
     errors = word_errors(text_to_image, looks, ["mug", "lamp", "mug"])
@@ -189,11 +178,7 @@ def overfitted(tmp_path_factory: pytest.TempPathFactory) -> TextToImagePrior:
     return prior.requires_grad_(False)
 
 
-KNOWN = {
-    "mug": a_disc([200, 30, 30], 10),
-    "shoe": a_disc([30, 30, 200], 20),
-    "lamp": a_disc([20, 20, 20], 26),
-}
+KNOWN = {"mug": a_disc([200, 30, 30], 10), "shoe": a_disc([30, 30, 200], 20), "lamp": a_disc([20, 20, 20], 26)}
 
 
 def test_the_photos_word_is_found_among_those_that_the_prior_knows(

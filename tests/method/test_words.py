@@ -24,9 +24,7 @@ class Brightness:
         return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-def drawer(
-    prior: TextToImagePrior, monkeypatch: pytest.MonkeyPatch, brightness: dict[str, float]
-) -> WordDrawer:
+def drawer(prior: TextToImagePrior, monkeypatch: pytest.MonkeyPatch, brightness: dict[str, float]) -> WordDrawer:
     """One whose samples are as bright as their word is said to be, grey for all other words."""
     said = {tuple(prior.word_embedding(word).tolist()): value for word, value in brightness.items()}
 
@@ -57,11 +55,7 @@ def test_the_picture_shows_the_photo_and_the_samples_of_each_sentence(
     assert drawn.picture.shape == (TIMES * size, (1 + len(SENTENCES)) * size, 3)
     photo = words.reference_view(cutout, size).picture.permute(1, 2, 0) * 255
     assert np.abs(drawn.picture[:size, :size] - photo.numpy()).max() <= 0.5
-    assert [sentence.rpartition(", ")[2] for sentence in SENTENCES[1:]] == [
-        "front view",
-        "side view",
-        "back view",
-    ]
+    assert [sentence.rpartition(", ")[2] for sentence in SENTENCES[1:]] == ["front view", "side view", "back view"]
     assert len({drawn.picture[:, i * size : (i + 1) * size].tobytes() for i in range(1, 5)}) == 4
 
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.metrics.encoders import (
     EfficientNetLite0,
     OpenClipParameters,
@@ -55,11 +55,7 @@ def test_lite0_agrees_with_timms_own_forward_pass(lite0: EfficientNetLite0) -> N
     images = torch.cat([real_photo("flower.jpg"), real_photo("china.jpg")])
     assert lite0.embed(images).shape == (2, 1280)
     assert lite0.features(images).shape == (2, 112, 14, 14)
-    assert [tuple(one.shape[1:]) for one in lite0.layers(images)] == [
-        (16, 112, 112),
-        (24, 56, 56),
-        (40, 28, 28),
-    ]
+    assert [tuple(one.shape[1:]) for one in lite0.layers(images)] == [(16, 112, 112), (24, 56, 56), (40, 28, 28)]
     expected = lite0.network(resize_images(images, 224) * 2 - 1)
     torch.testing.assert_close(lite0.class_logits(images), expected)
     assert not any(parameter.requires_grad for parameter in lite0.parameters())

@@ -105,15 +105,9 @@ def test_each_pipeline_has_a_dag_of_its_own(dags: Path, airflow: Airflow) -> Non
 
 @pytest.mark.parametrize(
     ("asked_for", "params"),
-    [
-        ({}, ["--params=workspace=/srv/o'clock"]),
-        ({"params": "x=[a b]"}, ["--params=x=[a b]"]),
-        ({"params": ""}, []),
-    ],
+    [({}, ["--params=workspace=/srv/o'clock"]), ({"params": "x=[a b]"}, ["--params=x=[a b]"]), ({"params": ""}, [])],
 )
-def test_parameters_reach_the_run(
-    dags: Path, airflow: Airflow, asked_for: dict[str, str], params: list[str]
-) -> None:
+def test_parameters_reach_the_run(dags: Path, airflow: Airflow, asked_for: dict[str, str], params: list[str]) -> None:
     project = dags.parent / "a project"
     (project / "code").write_text("0")
     airflow.parse(dags / FILE)
@@ -123,9 +117,7 @@ def test_parameters_reach_the_run(
     assert (project / "called").read_text().splitlines() == expected
 
 
-def test_a_run_that_stopped_is_tried_again_and_one_with_too_many_failures_is_not(
-    dags: Path, airflow: Airflow
-) -> None:
+def test_a_run_that_stopped_is_tried_again_and_one_with_too_many_failures_is_not(dags: Path, airflow: Airflow) -> None:
     airflow.parse(dags / FILE)
     code = dags.parent / "a project" / "code"
     code.write_text("1")

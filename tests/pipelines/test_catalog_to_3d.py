@@ -14,23 +14,15 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch.records import Record
 from mpod_pipeline.datasets import History, ProductPartitions, ProductTable
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.method.steps.evaluate import read_truth
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.steps import tabulate_scores
 
 ROOT = Path(__file__).parents[2]
-NODES = [
-    "segment",
-    "learn_tokens",
-    "optimize_outline",
-    "export_masks",
-    "refine_detail",
-    "export_models",
-    "evaluate",
-]
+NODES = ["segment", "learn_tokens", "optimize_outline", "export_masks", "refine_detail", "export_models", "evaluate"]
 TABLE = "tabulate_scores"
 #: Where the artifacts are in a workspace; others build on these places.
 PLACES = {
@@ -142,9 +134,7 @@ def table_of(history: History) -> pd.DataFrame:
 
 def test_scores_have_a_row_a_product_and_no_other(tmp_path: Path, history: History) -> None:
     write(tmp_path, "mug", {"likeness": 0.5, "psnr": 20.0, "pieces": 1, "watertight": True})
-    write(
-        tmp_path, "shoe", {"likeness": 0.75, "pieces": 2, "watertight": False}
-    )  # no ground truth, so no psnr
+    write(tmp_path, "shoe", {"likeness": 0.75, "pieces": 2, "watertight": False})  # no ground truth, so no psnr
     write(tmp_path, "lamp", {"likeness": 0.0}, state="left out")
     write(tmp_path, "vase", None, state="failed")
     table = table_of(history).set_index("product")
@@ -157,9 +147,7 @@ def test_scores_have_a_row_a_product_and_no_other(tmp_path: Path, history: Histo
 
 
 def test_flags_are_in_the_table_and_in_no_mean(tmp_path: Path, history: History) -> None:
-    write(
-        tmp_path, "mug", {"photo_iou": 0.5, "pieces": 1, "watertight": True, "flags": "photo_iou below 0.8"}
-    )
+    write(tmp_path, "mug", {"photo_iou": 0.5, "pieces": 1, "watertight": True, "flags": "photo_iou below 0.8"})
     write(tmp_path, "shoe", {"photo_iou": 0.9, "pieces": 2, "watertight": False, "flags": ""})
     table = table_of(history).set_index("product")
     assert table.loc[["mug", "shoe"], "flags"].tolist() == ["photo_iou below 0.8", ""]

@@ -16,16 +16,16 @@ from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from mpod_pipeline import preflight
+from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.batch import Work
 from mpod_pipeline.batch.records import Record
 from mpod_pipeline.batch.status import CatalogStatus
-from mpod_pipeline.catalog_status import look_at_catalog
-from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.commands.catalog_status import look_at_catalog
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.fields.stored import Stored
+from mpod_pipeline.hooks import preflight
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.steps import STEPS, Step
 from mpod_pipeline.pipelines import steps
@@ -188,11 +188,7 @@ def test_each_stage_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Ro
 
 def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> None:
     road.run()
-    said = {
-        "photo_elevation_deg": "optimize_outline",
-        "long_side_m": "export_models",
-        "category": "learn_tokens",
-    }
+    said = {"photo_elevation_deg": "optimize_outline", "long_side_m": "export_models", "category": "learn_tokens"}
     for column, stage in said.items():
         rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
         table = road.photos / "products.csv"

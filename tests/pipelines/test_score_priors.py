@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.datasets import Weights
-from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.cutouts import Reference
 from mpod_pipeline.pipelines.score_priors import nodes
 from mpod_pipeline.pipelines.score_priors.nodes import (
@@ -76,9 +76,7 @@ def test_scored_products_are_of_the_split_that_is_asked_for(split: str, tmp_path
     few = {"objects": 1, "held_out": 1, "compounds": 1, "views": 2, "steps": 1}
     p = ScorePriorsParameters.model_validate({"split": split, "novel_views": few})
     table, _ = score_novel_views(prior, p)
-    for group, families in zip(
-        table["group"], [TRAINED_FAMILIES, [HELD_OUT_FAMILY], ["compound"]], strict=True
-    ):
+    for group, families in zip(table["group"], [TRAINED_FAMILIES, [HELD_OUT_FAMILY], ["compound"]], strict=True):
         family, seed = members_of(split, families, 1)[0]
         copied = score_product(torch.zeros(2, 3, 32, 32), photograph_product(family, seed, 3, 32))
         row = table[table["group"] == group].iloc[0]
@@ -87,9 +85,7 @@ def test_scored_products_are_of_the_split_that_is_asked_for(split: str, tmp_path
 
 def test_other_products_samples_are_told_from_the_own_ones() -> None:
     right, up = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
-    embeddings = torch.stack(
-        [torch.stack([right, right, up]), torch.stack([up, up, up]), torch.stack([up, right, up])]
-    )
+    embeddings = torch.stack([torch.stack([right, right, up]), torch.stack([up, up, up]), torch.stack([up, right, up])])
     own, other = own_and_other_similarity(embeddings)
     assert own == pytest.approx([0.5, 1.0, 0.5])
     assert other == pytest.approx([0.25, 0.5, 0.75])

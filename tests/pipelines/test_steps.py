@@ -13,21 +13,16 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro.validation.type_extractor import TypeExtractor
 
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch.parameters import BatchParameters, ExecutorParameters
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets import HistoryDataset, ProductPartitions, StageRecords, connect_history
 from mpod_pipeline.method import steps
 from mpod_pipeline.method.steps import STEPS, Given, Step
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.steps import step_pipeline
 
 WEIGH = Step(
-    "weigh",
-    section="weighing",
-    needs={"mesh": "meshes"},
-    makes=("weights",),
-    shown=("weights",),
-    code_version=1,
+    "weigh", section="weighing", needs={"mesh": "meshes"}, makes=("weights",), shown=("weights",), code_version=1
 )
 BATCH = BatchParameters(
     seed=0,

@@ -16,9 +16,9 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets import Models, ProductPartitions, Weights
 from mpod_pipeline.datasets.models import ModelFolder
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.steps import STEPS, Step
 from mpod_pipeline.pipelines import steps
 from mpod_pipeline.pipelines.score_priors.nodes import KEPT_ASIDE, score_novel_views
@@ -40,9 +40,7 @@ from tests.command import ROOT, environment
 from tests.geometry.test_foreign_glb import exported, plain
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
-TABLE = (
-    "file,split\nred_block.glb,train\ngreen_tower.glb,train\nblue_block.glb,validation\nbroken.glb,train\n"
-)
+TABLE = "file,split\nred_block.glb,train\ngreen_tower.glb,train\nblue_block.glb,validation\nbroken.glb,train\n"
 
 
 def models_in(folder: Path, table: str = TABLE) -> Path:
@@ -74,10 +72,7 @@ def test_shipped_priors_are_taught_and_stay_as_they_are(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=ROOT, env=environment(tmp_path)).returncode == 0
     assert before == {path: path.stat().st_mtime_ns for path in shipped.rglob("*")}
     taught = tmp_path / "06_models/taught"
-    for part, load_prior in (
-        ("novel_view", load_novel_view_prior),
-        ("text_to_image", load_text_to_image_prior),
-    ):
+    for part, load_prior in (("novel_view", load_novel_view_prior), ("text_to_image", load_text_to_image_prior)):
         file = taught / part / ADAPTER_FILE
         assert file.stat().st_size < 2_000_000
         load_prior(shipped / part, adapters=[file])
@@ -96,25 +91,13 @@ class Workspace:
 
     def __init__(self, folder: Path, priors: Path, models: Path, **settings: Any) -> None:
         self.folder, self.models = folder, load(models)
-        training = {
-            "steps": 3,
-            "checkpoint_every": 1,
-            "batch_size": 4,
-            "warmup_steps": 0,
-            "learning_rate": 0.05,
-        }
+        training = {"steps": 3, "checkpoint_every": 1, "batch_size": 4, "warmup_steps": 0, "learning_rate": 0.05}
         self.parameters = TrainPriorsParameters.model_validate(
             {
                 "checkpoints": folder / "checkpoints",
                 "start_from": priors,
                 "adapter": {"rank": 2},
-                "views": {
-                    "train_products": 2,
-                    "validation_products": 1,
-                    "views": 3,
-                    "workers": 1,
-                    "shots": 2,
-                },
+                "views": {"train_products": 2, "validation_products": 1, "views": 3, "workers": 1, "shots": 2},
                 "architecture": {"image_size": 32},
                 "autoencoder": None,
                 "text_to_image": training,
@@ -255,9 +238,7 @@ def test_models_kept_aside_are_scored(tmp_path: Path, priors: Path) -> None:
     few = {"objects": 1, "held_out": 1, "compounds": 1, "views": 2, "steps": 1}
     prior = Weights(priors / "novel_view", "cpu")
     models = load(models_in(tmp_path / "models"))
-    table, samples = score_novel_views(
-        prior, ScorePriorsParameters.model_validate({"novel_views": few}), models
-    )
+    table, samples = score_novel_views(prior, ScorePriorsParameters.model_validate({"novel_views": few}), models)
     assert table["group"].tolist()[-1] == KEPT_ASIDE and table["products"].tolist()[-1] == 1
     assert "models_kept_aside" in samples
     wrong = load(models_in(tmp_path / "wrong", TABLE.replace("broken.glb,train", "broken.glb,validation")))

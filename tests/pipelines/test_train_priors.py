@@ -15,8 +15,8 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets import ProductPartitions, Weights, WeightsFolder
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipelines.train_priors.nodes import encode_views, measure_novel_view, photograph_products
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
@@ -70,9 +70,7 @@ def test_priors_from_nothing_and_from_a_kill(tmp_path: Path) -> None:
     layer = "mid_block.resnets.0.conv1.weight"
     before = load_file(unet)[layer]
     further = f",train_priors.start_from={tmp_path / 'priors'},train_priors.take_novel_view_layers=true"
-    settings = (
-        f"{further},train_priors.text_to_image.steps=1,train_priors.text_to_image.learning_rate=0.00001"
-    )
+    settings = f"{further},train_priors.text_to_image.steps=1,train_priors.text_to_image.learning_rate=0.00001"
     assert train(tmp_path, "--nodes=train_text_to_image", settings=settings).wait() == 0
     taken, source = load_file(unet)[layer], again[layer]
     assert (taken.float() - source.float()).abs().max() < 1e-3 < (taken.float() - before.float()).abs().max()
@@ -131,9 +129,7 @@ def test_latents_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
         latents.save(files)
     with pytest.raises(SetupError, match=r"autoencoder.*encode_views"):
         measure_novel_view(latents.load(), priors[1], parameters)
-    AutoencoderKL.from_pretrained(priors[0].path, subfolder="vae").half().save_pretrained(
-        priors[0].path / "vae"
-    )
+    AutoencoderKL.from_pretrained(priors[0].path, subfolder="vae").half().save_pretrained(priors[0].path / "vae")
     errors = measure_novel_view(latents.load(), priors[0], parameters)  # stored in half, as priors are
     assert len(errors) == len(MEASURED_TIMESTEPS)
 

@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mpod_pipeline.priors import (
-    NovelViewPrior,
-    TextToImagePrior,
-    load_novel_view_prior,
-    load_text_to_image_prior,
-)
+from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior, load_novel_view_prior, load_text_to_image_prior
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 

@@ -44,17 +44,12 @@ SD21_UNET: dict[str, Any] = {
     "use_linear_projection": True,
     "upcast_attention": True,
 }
-BLOCKS: dict[str, Any] = {
-    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-    "layers_per_block": 1,
-}
+BLOCKS: dict[str, Any] = {"down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), "layers_per_block": 1}
 
 
 def make_unet(config: dict[str, Any], in_channels: int = 4, sample_size: int = 8) -> UNet2DConditionModel:
     up = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
-    return UNet2DConditionModel(
-        sample_size=sample_size, in_channels=in_channels, up_block_types=up, **BLOCKS, **config
-    )
+    return UNet2DConditionModel(sample_size=sample_size, in_channels=in_channels, up_block_types=up, **BLOCKS, **config)
 
 
 def make_vae() -> AutoencoderKL:

@@ -13,15 +13,9 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
-from mpod_pipeline.priors.adapters import (
-    ADAPTER_FILE,
-    AdapterParameters,
-    add_adapter,
-    fuse_adapter,
-    save_adapter,
-)
+from mpod_pipeline.priors.adapters import ADAPTER_FILE, AdapterParameters, add_adapter, fuse_adapter, save_adapter
 from mpod_pipeline.priors.architecture import POSE_DIM
 from tests.priors import layouts
 
@@ -81,9 +75,7 @@ def test_a_prior_answers_with_what_its_adapter_learnt(
     assert (answer(plain) - answer(fused)).abs().max() > 0.01
     assert {name for name, _ in fused.named_parameters()} == {name for name, _ in plain.named_parameters()}
     half = load(priors / part, precision="bfloat16", adapters=[file]).unet
-    assert all(
-        torch.equal(a.bfloat16(), b) for a, b in zip(fused.parameters(), half.parameters(), strict=True)
-    )
+    assert all(torch.equal(a.bfloat16(), b) for a, b in zip(fused.parameters(), half.parameters(), strict=True))
 
 
 def test_diffusers_own_pipeline_takes_the_same_file(priors: Path) -> None:
@@ -101,25 +93,17 @@ def test_full_size_layouts_take_adapters_of_their_attention(tmp_path: Path) -> N
     weight = unet.get_submodule(name).weight
     down, up = torch.randn(4, 768), torch.randn(32, 4)
     before = weight.detach().clone()
-    save_file(
-        {f"unet.{name}.lora_A.weight": down, f"unet.{name}.lora_B.weight": up}, tmp_path / "a.safetensors"
-    )
+    save_file({f"unet.{name}.lora_A.weight": down, f"unet.{name}.lora_B.weight": up}, tmp_path / "a.safetensors")
     fuse_adapter(unet, tmp_path / "a.safetensors")
     torch.testing.assert_close(unet.get_submodule(name).weight, before + up @ down, atol=1e-4, rtol=1e-4)
 
     kohya = "lora_unet_" + name.replace(".", "_")
-    layers = {
-        f"{kohya}.lora_down.weight": down,
-        f"{kohya}.lora_up.weight": up,
-        f"{kohya}.alpha": torch.tensor(2.0),
-    }
+    layers = {f"{kohya}.lora_down.weight": down, f"{kohya}.lora_up.weight": up, f"{kohya}.alpha": torch.tensor(2.0)}
     save_file(layers, tmp_path / "b.safetensors")
     other = layouts.make_unet(layouts.SD15_UNET)
     other.load_state_dict(unet.state_dict())
     fuse_adapter(other, tmp_path / "b.safetensors")
-    torch.testing.assert_close(
-        other.get_submodule(name).weight, before + 1.5 * up @ down, atol=1e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(other.get_submodule(name).weight, before + 1.5 * up @ down, atol=1e-4, rtol=1e-4)
 
 
 def test_adapters_that_do_not_belong_are_refused(priors: Path, tmp_path: Path) -> None:

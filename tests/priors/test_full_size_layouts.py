@@ -11,8 +11,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets.codecs import Token
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from tests.priors.layouts import save_stable_diffusion_15, save_stable_diffusion_21, save_zero123
 
@@ -38,9 +38,7 @@ def test_stable_diffusion_15_is_read_from_its_folder(sd15: Path) -> None:
     prompt = prior.encode_prompt("a photo of <e>", torch.randn(768))
     assert prompt.context.shape == (1, 77, 768)
     assert prompt.token_columns.nonzero().flatten().tolist() == [4]
-    assert {p.dtype for p in prior.text_encoder.parameters()} == {
-        torch.float32
-    }  # tokens are learnt through it
+    assert {p.dtype for p in prior.text_encoder.parameters()} == {torch.float32}  # tokens are learnt through it
 
 
 def test_stable_diffusion_21_predicts_v_and_pads_with_its_own_token(sd21: Path) -> None:
@@ -53,9 +51,7 @@ def test_stable_diffusion_21_predicts_v_and_pads_with_its_own_token(sd21: Path) 
 
 
 @pytest.mark.parametrize("version", ["sd15", "sd21"])
-def test_the_prediction_is_what_diffusers_own_pipeline_makes(
-    version: str, request: pytest.FixtureRequest
-) -> None:
+def test_the_prediction_is_what_diffusers_own_pipeline_makes(version: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(version)
     prior = load_text_to_image_prior(folder, precision="float32")
     pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, torch_dtype=torch.float32)
@@ -66,11 +62,7 @@ def test_the_prediction_is_what_diffusers_own_pipeline_makes(
             pipe.unet(noisy, 500, encoder_hidden_states=context).sample for context in (nothing, wanted)
         )
         ours = prior.predict(
-            noisy,
-            torch.tensor([500]),
-            [prior.encode_prompt("a photo of a lamp")],
-            prior.encode_prompt(""),
-            2.0,
+            noisy, torch.tensor([500]), [prior.encode_prompt("a photo of a lamp")], prior.encode_prompt(""), 2.0
         )
     torch.testing.assert_close(ours, without + 2.0 * (conditional - without), atol=1e-4, rtol=1e-4)
 
@@ -104,9 +96,7 @@ def test_a_pickle_that_brings_code_is_refused_and_not_run(part: str, tmp_path: P
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_a_file_that_lacks_a_tensor_is_refused_not_filled_at_random(
-    part: str, sd15: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_lacks_a_tensor_is_refused_not_filled_at_random(part: str, sd15: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(sd15, tmp_path / "prior")
     (file,) = (folder / part).glob("*.safetensors")
     tensors = load_file(file)
@@ -188,8 +178,7 @@ def test_a_learned_embeds_file_of_stable_diffusion_is_a_token(sd15: Path, tmp_pa
     token = Token().read(tmp_path / "learned_embeds.bin")
     # standing for the word that it was copied from, the token changes nothing but the id, which nothing looks at
     torch.testing.assert_close(
-        prior.encode_prompt("a photo of <e> mug", token).context,
-        prior.encode_prompt("a photo of a mug").context,
+        prior.encode_prompt("a photo of <e> mug", token).context, prior.encode_prompt("a photo of a mug").context
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
 from mpod_pipeline.priors.train_denoisers import NovelViewDenoiser, TextDenoiser
@@ -68,9 +68,7 @@ def test_a_learned_token_stands_for_the_placeholder(text_to_image_folder: Path) 
 
 def test_a_prompt_without_placeholder_is_what_the_text_encoder_says(text_to_image_folder: Path) -> None:
     prior = load_text_to_image_prior(text_to_image_folder, precision="float32")
-    ids = prior.tokenizer("a picture of a lamp", padding="max_length", max_length=16, return_tensors="pt")[
-        "input_ids"
-    ]
+    ids = prior.tokenizer("a picture of a lamp", padding="max_length", max_length=16, return_tensors="pt")["input_ids"]
     expected = prior.text_encoder(input_ids=ids).last_hidden_state
     torch.testing.assert_close(prior.encode_prompt("a picture of a lamp").context, expected)
 
@@ -83,10 +81,7 @@ def test_configs_are_read_from_the_folder(novel_view_folder: Path, tmp_path: Pat
 
 
 def test_slicing_is_the_loaders_to_switch(novel_view_folder: Path, text_to_image_folder: Path) -> None:
-    for load, folder in (
-        (load_novel_view_prior, novel_view_folder),
-        (load_text_to_image_prior, text_to_image_folder),
-    ):
+    for load, folder in ((load_novel_view_prior, novel_view_folder), (load_text_to_image_prior, text_to_image_folder)):
         assert not load(folder).vae.use_slicing
         assert load(folder, vae_slicing=True).vae.use_slicing
 

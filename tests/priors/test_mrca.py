@@ -27,9 +27,7 @@ def _mask(batch: int, size: int) -> Tensor:
     return mask
 
 
-def _by_hand(
-    layer: Attention, x: Tensor, context: Tensor, mask: Tensor, columns: Tensor
-) -> tuple[Tensor, Tensor]:
+def _by_hand(layer: Attention, x: Tensor, context: Tensor, mask: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """Equations 6, 8 and 7, head by head; returns the output and the weights [B, heads, HW, L]."""
     batch, queries, _ = x.shape
     side = int(queries**0.5)
@@ -52,10 +50,7 @@ def _by_hand(
 def test_a_layer_is_equations_6_to_8(side: int, mask_size: int) -> None:
     layer = _layer()
     generator = torch.Generator().manual_seed(1)
-    x, context = (
-        torch.randn(4, side * side, 24, generator=generator),
-        torch.randn(4, 6, 10, generator=generator),
-    )
+    x, context = (torch.randn(4, side * side, 24, generator=generator), torch.randn(4, 6, 10, generator=generator))
     mask = _mask(2, mask_size)
     ours = RectifiedAttention(TokenMask(mask, COLUMNS))(layer, x, context)
     expected, weights = _by_hand(layer, x, context, mask, COLUMNS)
@@ -82,10 +77,7 @@ def test_a_full_mask_changes_nothing(text_to_image: TextToImagePrior) -> None:
     t = torch.tensor([400])
     token = torch.randn(text_to_image.token_dim, generator=generator)
     with torch.no_grad():
-        prompt, nothing = (
-            text_to_image.encode_prompt("a photo of <e>", token),
-            text_to_image.encode_prompt(""),
-        )
+        prompt, nothing = (text_to_image.encode_prompt("a photo of <e>", token), text_to_image.encode_prompt(""))
         plain = text_to_image.predict(noisy, t, [prompt], nothing, 5.0)
         full = text_to_image.predict(
             noisy, t, [prompt], nothing, 5.0, TokenMask(torch.ones(1, 1, 32, 32), prompt.token_columns)

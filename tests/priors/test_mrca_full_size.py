@@ -86,9 +86,7 @@ def weights_of_the_processor(x: Tensor, context: Tensor, token_mask: TokenMask) 
             layer.to_v.weight[80 * head : 80 * head + TOKENS, :TOKENS] = torch.eye(TOKENS)
         layer.to_out[0].weight.copy_(torch.eye(640))
         layer.to(x.dtype)
-        context = torch.cat(
-            [torch.eye(TOKENS).to(context).expand(len(x), -1, -1), context[..., TOKENS:]], dim=-1
-        )
+        context = torch.cat([torch.eye(TOKENS).to(context).expand(len(x), -1, -1), context[..., TOKENS:]], dim=-1)
         out = RectifiedAttention(token_mask)(layer, x, context)
     return out.view(len(x), -1, 8, 80)[..., :TOKENS].transpose(1, 2).float()
 
@@ -110,16 +108,12 @@ def test_rows_sum_to_one_and_nothing_of_the_token_lies_outside(
     inside = F.adaptive_max_pool2d(mask, (side, side)).flatten(1) > 0.5
     assert (weights[2:, :, :, columns].transpose(0, 1)[:, ~inside] == 0).all()
     assert (weights[2:, :, :, columns].transpose(0, 1)[:, inside].sum(-1) > 0).float().mean() > 0.9
-    assert (
-        weights[:2, :, :, columns].sum(-1) > 0
-    ).float().mean() > 0.9  # the unconditional half is left alone
+    assert (weights[:2, :, :, columns].sum(-1) > 0).float().mean() > 0.9  # the unconditional half is left alone
 
 
 @pytest.mark.parametrize("config", [SD15_UNET, SD21_UNET], ids=["sd15", "sd21"])
 @pytest.mark.parametrize("mask_size", [8, 64])
-def test_every_cross_attention_of_a_unet_is_equations_6_to_8(
-    config: dict[str, object], mask_size: int
-) -> None:
+def test_every_cross_attention_of_a_unet_is_equations_6_to_8(config: dict[str, object], mask_size: int) -> None:
     torch.manual_seed(0)
     unet = make_unet(config, sample_size=32).eval()
     generator = torch.Generator().manual_seed(1)

@@ -69,9 +69,7 @@ def test_the_pose_is_joined_to_the_timestep_where_the_folder_says_so(novel_view:
 
 
 def test_guidance_is_extrapolation(novel_view: NovelViewPrior) -> None:
-    condition = novel_view.encode_photo(
-        torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)), 0.0
-    )
+    condition = novel_view.encode_photo(torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)), 0.0)
     pose = novel_view.pose(condition, torch.tensor([30.0]), torch.tensor([0.0]))
     noisy, t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([500])
     one, zero, three = (novel_view.predict(noisy, t, condition, pose, g) for g in (1.0, 0.0, 3.0))

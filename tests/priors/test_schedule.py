@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors.architecture import make_scheduler
 from mpod_pipeline.priors.schedule import NoiseSchedule, ddim_step, denoise, timestep_pairs
 
@@ -24,9 +24,7 @@ def test_noise_and_target_are_those_of_diffusers(prediction: str) -> None:
     theirs = DDPMScheduler(prediction_type=prediction, **STABLE_DIFFUSION)
     ours = NoiseSchedule.of(theirs)
     clean, noise, timesteps = _draw()
-    torch.testing.assert_close(
-        ours.add_noise(clean, noise, timesteps), theirs.add_noise(clean, noise, timesteps)
-    )
+    torch.testing.assert_close(ours.add_noise(clean, noise, timesteps), theirs.add_noise(clean, noise, timesteps))
     expected = noise if prediction == "epsilon" else theirs.get_velocity(clean, noise, timesteps)
     torch.testing.assert_close(ours.target(clean, noise, timesteps), expected)
 
@@ -43,18 +41,14 @@ def test_a_perfect_prediction_gives_noise_and_clean_back(prediction: str) -> Non
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_ddim_steps_are_those_of_diffusers(prediction: str) -> None:
-    theirs = DDIMScheduler(
-        prediction_type=prediction, clip_sample=False, set_alpha_to_one=True, **STABLE_DIFFUSION
-    )
+    theirs = DDIMScheduler(prediction_type=prediction, clip_sample=False, set_alpha_to_one=True, **STABLE_DIFFUSION)
     theirs.set_timesteps(10)
     schedule = NoiseSchedule.of(theirs)
     noisy, output, _ = _draw()
     t = int(theirs.timesteps[3])
     expected = theirs.step(output, t, noisy).prev_sample
     torch.testing.assert_close(ddim_step(schedule, noisy, output, t, t - 100), expected)
-    torch.testing.assert_close(
-        ddim_step(schedule, noisy, output, 0, -1), theirs.step(output, 0, noisy).prev_sample
-    )
+    torch.testing.assert_close(ddim_step(schedule, noisy, output, 0, -1), theirs.step(output, 0, noisy).prev_sample)
 
 
 def test_sampling_goes_from_the_noisiest_timestep_to_none() -> None:

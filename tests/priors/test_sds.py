@@ -32,11 +32,7 @@ def test_the_gradient_is_that_of_equation_1(weighting: str) -> None:
 
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
     abar = SCHEDULE.alphas_cumprod[timesteps][:, None, None, None]
-    weight = {
-        "sigma_squared": 1 - abar,
-        "clean": ((1 - abar) / abar).sqrt(),
-        "uniform": torch.ones_like(abar),
-    }
+    weight = {"sigma_squared": 1 - abar, "clean": ((1 - abar) / abar).sqrt(), "uniform": torch.ones_like(abar)}
     expected = weight[weighting] * (predicted - noise) / latents.numel()
     # The target is latents - gradient, rounded to float32: an error of 1e-7 of the latents, over numel.
     torch.testing.assert_close(latents.grad, expected, atol=1e-8, rtol=1e-4)
@@ -55,9 +51,7 @@ def test_clean_weighting_is_the_distance_to_the_one_step_estimate() -> None:
     sds_loss(latents, predict, SCHEDULE, timesteps, torch.Generator().manual_seed(0), "clean").backward()
     estimate = SCHEDULE.clean(seen["prediction"], seen["noisy"], timesteps)
     assert latents.grad is not None
-    torch.testing.assert_close(
-        latents.grad, (latents.detach() - estimate) / latents.numel(), atol=1e-7, rtol=1e-4
-    )
+    torch.testing.assert_close(latents.grad, (latents.detach() - estimate) / latents.numel(), atol=1e-7, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("weighting", "factor"), [("sigma_squared", 0.0), ("clean", 1.0), ("uniform", 0.0)])
@@ -98,11 +92,7 @@ def test_no_gradient_goes_through_the_prior() -> None:
     weight = torch.ones((), requires_grad=True)
     latents = torch.zeros(1, 4, 8, 8, requires_grad=True)
     sds_loss(
-        latents,
-        lambda noisy, t: weight * noisy,
-        SCHEDULE,
-        torch.tensor([500]),
-        torch.Generator().manual_seed(0),
+        latents, lambda noisy, t: weight * noisy, SCHEDULE, torch.tensor([500]), torch.Generator().manual_seed(0)
     ).backward()
     assert weight.grad is None
     assert latents.grad is not None and latents.grad.abs().sum() > 0

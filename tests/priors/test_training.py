@@ -10,24 +10,13 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors.architecture import POSE_DIM, make_autoencoder, make_unet
 from mpod_pipeline.priors.attention import Float32Attention
 from mpod_pipeline.priors.muon import Muon, orthogonalize
-from mpod_pipeline.priors.train_autoencoder import (
-    AutoencoderTraining,
-    autoencoder_psnr,
-    encode,
-    train_autoencoder,
-)
+from mpod_pipeline.priors.train_autoencoder import AutoencoderTraining, autoencoder_psnr, encode, train_autoencoder
 from mpod_pipeline.priors.train_denoisers import TextDenoiser, widen_input
-from mpod_pipeline.priors.training import (
-    TrainingParameters,
-    fit,
-    learning_rate,
-    make_optimizers,
-    step_generator,
-)
+from mpod_pipeline.priors.training import TrainingParameters, fit, learning_rate, make_optimizers, step_generator
 from tests.priors.tiny import TINY
 
 
@@ -108,9 +97,7 @@ def test_orthogonal_steps_have_singular_values_of_one() -> None:
         values = torch.linalg.svdvals(orthogonalize(matrix))
         assert values.min() > 0.6 and values.max() < 1.25  # the quintic's own band
     u, _, vh = torch.linalg.svd(wide, full_matrices=False)
-    assert (
-        torch.nn.functional.cosine_similarity(orthogonalize(wide).flatten(), (u @ vh).flatten(), dim=0) > 0.97
-    )
+    assert torch.nn.functional.cosine_similarity(orthogonalize(wide).flatten(), (u @ vh).flatten(), dim=0) > 0.97
 
 
 def test_directions_without_a_gradient_get_no_step() -> None:
@@ -171,9 +158,7 @@ def test_a_small_zero123_starts_as_the_small_stable_diffusion() -> None:
     context = torch.randn(2, 5, TINY.context_dim)
     with torch.no_grad():
         before = narrow(noisy, 500, encoder_hidden_states=context).sample
-        after = wide(
-            torch.cat([noisy, photo], 1), 500, encoder_hidden_states=context, class_labels=pose
-        ).sample
+        after = wide(torch.cat([noisy, photo], 1), 500, encoder_hidden_states=context, class_labels=pose).sample
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
 
 
@@ -233,9 +218,7 @@ def test_an_autoencoder_that_is_trained_on_keeps_its_latents_nearly(tmp_path: Pa
     before = encode(start, pictures)
 
     def trained_on(hold_weight: float, checkpoint: str) -> AutoencoderKL:
-        p = AutoencoderTraining(
-            steps=20, batch_size=8, warmup_steps=0, whole_steps=0, crop=32, hold_weight=hold_weight
-        )
+        p = AutoencoderTraining(steps=20, batch_size=8, warmup_steps=0, whole_steps=0, crop=32, hold_weight=hold_weight)
         return train_autoencoder(pictures, TINY, p, tmp_path / checkpoint, lambda *_: None, start=start)
 
     held, free = trained_on(10.0, "held.pt"), trained_on(0.0, "free.pt")

@@ -37,9 +37,7 @@ def save_tiny_text_to_image(folder: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = train_tokenizer(SENTENCES, 700, TINY.text_length)
     text_encoder = make_text_encoder(TINY, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    save_text_to_image_prior(
-        folder, make_autoencoder(TINY), tokenizer, TextDenoiser(make_unet(TINY, 4), text_encoder)
-    )
+    save_text_to_image_prior(folder, make_autoencoder(TINY), tokenizer, TextDenoiser(make_unet(TINY, 4), text_encoder))
     return folder
 
 

@@ -17,9 +17,7 @@ def test_the_basis_is_right_handed_and_orthonormal() -> None:
     ("azimuth", "elevation", "position"),
     [(0, 0, (2.5, 0, 0)), (90, 0, (0, 2.5, 0)), (180, 0, (-2.5, 0, 0)), (0, 90, (0, 0, 2.5))],
 )
-def test_where_a_camera_stands(
-    azimuth: float, elevation: float, position: tuple[float, float, float]
-) -> None:
+def test_where_a_camera_stands(azimuth: float, elevation: float, position: tuple[float, float, float]) -> None:
     stands, *_ = Cameras.at(azimuth, elevation).basis
     assert torch.allclose(stands[0], torch.tensor(position, dtype=torch.float32), atol=1e-6)
 

@@ -112,20 +112,10 @@ def test_the_nearer_surface_is_seen_in_either_order(rasterize: Rasterize) -> Non
 def test_intersecting_surfaces_meet_at_their_common_line(rasterize: Rasterize) -> None:
     """Two slanted squares that cross at the vertical middle: each is in front in its own half."""
     left_near = torch.cat(
-        [
-            facing([(-0.8, -0.8)], 2),
-            facing([(0.8, -0.8)], 3),
-            facing([(0.8, 0.8)], 3),
-            facing([(-0.8, 0.8)], 2),
-        ]
+        [facing([(-0.8, -0.8)], 2), facing([(0.8, -0.8)], 3), facing([(0.8, 0.8)], 3), facing([(-0.8, 0.8)], 2)]
     )
     right_near = torch.cat(
-        [
-            facing([(-0.8, -0.8)], 3),
-            facing([(0.8, -0.8)], 2),
-            facing([(0.8, 0.8)], 2),
-            facing([(-0.8, 0.8)], 3),
-        ]
+        [facing([(-0.8, -0.8)], 3), facing([(0.8, -0.8)], 2), facing([(0.8, 0.8)], 2), facing([(-0.8, 0.8)], 3)]
     )
     scene = torch.cat([left_near, right_near])
     index = rasterize(scene, torch.cat([QUAD, QUAD + 4]), scene, FRONT, 32).face_index[0]
@@ -135,9 +125,7 @@ def test_intersecting_surfaces_meet_at_their_common_line(rasterize: Rasterize) -
 
 def test_interpolation_is_perspective_correct(rasterize: Rasterize) -> None:
     """Halfway on screen between depths 1 and 3 is a quarter of the way: (1/3) / (1 + 1/3)."""
-    corners = torch.cat(
-        [facing([(-1, -1)], 1), facing([(1, -1)], 3), facing([(1, 1)], 3), facing([(-1, 1)], 1)]
-    )
+    corners = torch.cat([facing([(-1, -1)], 1), facing([(1, -1)], 3), facing([(1, 1)], 3), facing([(-1, 1)], 1)])
     attributes = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
     raster = rasterize(corners, QUAD, attributes, FRONT, 3)
     assert float(raster.attributes[0, 1, 1, 0]) == pytest.approx(0.25, abs=1e-6)
@@ -198,20 +186,12 @@ def crumpled_ring() -> tuple[Tensor, Tensor, Tensor, Cameras]:
     generator = torch.Generator().manual_seed(0)
     around, along = torch.meshgrid(torch.arange(12), torch.arange(7), indexing="ij")
     u, v = around * 2 * pi / 12, along * 2 * pi / 7
-    ring = torch.stack(
-        [(0.6 + 0.25 * v.cos()) * u.cos(), (0.6 + 0.25 * v.cos()) * u.sin(), 0.25 * v.sin()], -1
-    )
+    ring = torch.stack([(0.6 + 0.25 * v.cos()) * u.cos(), (0.6 + 0.25 * v.cos()) * u.sin(), 0.25 * v.sin()], -1)
     vertices = ring.reshape(-1, 3).double()
     vertices += 0.03 * torch.randn(vertices.shape, generator=generator, dtype=torch.float64)
-    here, next_u, next_v = (
-        around * 7 + along,
-        (around + 1) % 12 * 7 + along,
-        around * 7 + (along + 1) % 7,
-    )
+    here, next_u, next_v = (around * 7 + along, (around + 1) % 12 * 7 + along, around * 7 + (along + 1) % 7)
     both = (around + 1) % 12 * 7 + (along + 1) % 7
-    faces = torch.cat([torch.stack([here, next_u, both], -1), torch.stack([here, both, next_v], -1)]).reshape(
-        -1, 3
-    )
+    faces = torch.cat([torch.stack([here, next_u, both], -1), torch.stack([here, both, next_v], -1)]).reshape(-1, 3)
     attributes = torch.randn(len(vertices), 3, generator=generator, dtype=torch.float64)
     azimuth, elevation = torch.tensor([20.0, 200.0]), torch.tensor([35.0, -15.0])
     return vertices, faces, attributes, Cameras(azimuth.double(), elevation.double(), 1.8, 60.0)

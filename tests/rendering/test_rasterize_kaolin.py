@@ -5,27 +5,21 @@ import importlib.util
 import pytest
 import torch
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from tests.rendering.test_rasterize import sphere
 
 HAS_KAOLIN = importlib.util.find_spec("kaolin") is not None
-needs_kaolin = pytest.mark.skipif(
-    not (torch.cuda.is_available() and HAS_KAOLIN), reason="needs CUDA and kaolin"
-)
+needs_kaolin = pytest.mark.skipif(not (torch.cuda.is_available() and HAS_KAOLIN), reason="needs CUDA and kaolin")
 
 
 @pytest.mark.parametrize("device", [True, False])
 @pytest.mark.skipif(HAS_KAOLIN, reason="kaolin is installed")
-def test_without_kaolin_or_a_device_the_error_says_what_to_do(
-    device: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_kaolin_or_a_device_the_error_says_what_to_do(device: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: device)
     vertices, faces = sphere(4, 5)
-    with pytest.raises(
-        SetupError, match=rf"{'with kaolin' if device else 'needs a CUDA device'}.*backend 'torch'"
-    ):
+    with pytest.raises(SetupError, match=rf"{'with kaolin' if device else 'needs a CUDA device'}.*backend 'torch'"):
         rasterize(vertices, faces, vertices, Cameras.at(0.0, 0.0), 8, backend="cuda_packages")
 
 
@@ -56,9 +50,7 @@ def test_the_soft_mask_moves_the_outline_outwards() -> None:
     vertices, faces = sphere(20, 30, 0.6)
     radius = torch.tensor(1.0, device="cuda", requires_grad=True)
     cameras = Cameras.at(0.0, 0.0).to("cuda")
-    raster = rasterize(
-        vertices.cuda() * radius, faces.cuda(), vertices.cuda(), cameras, 64, backend="cuda_packages"
-    )
+    raster = rasterize(vertices.cuda() * radius, faces.cuda(), vertices.cuda(), cameras, 64, backend="cuda_packages")
     raster.opacity.sum().backward()
     assert radius.grad is not None and radius.grad > 0
     soft = (raster.face_index < 0) & (raster.opacity > 0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import (
     Field,
@@ -164,9 +164,7 @@ def loss_of_all_outputs(
 def test_numba_composites_as_pytorch_in_float64(n_channels: int, opaque: float) -> None:
     rays_o, rays_d = camera_rays(16)
     samples = NumbaRenderer().march(rays_o, rays_d, half_occupied(), 0.05)
-    exact = RaySamples(
-        samples.ray_index, samples.t_start.double(), samples.t_end.double(), samples.ray_offsets
-    )
+    exact = RaySamples(samples.ray_index, samples.t_start.double(), samples.t_end.double(), samples.ray_offsets)
     torch.manual_seed(3)
     density = (torch.rand(len(samples)) ** 4 * opaque).requires_grad_()
     colour = torch.rand(len(samples), n_channels).requires_grad_()
@@ -216,9 +214,7 @@ def test_image_is_upright_and_its_depth_lies_along_the_view() -> None:
     def wall(points: Tensor) -> tuple[Tensor, Tensor]:
         """Dense behind x = 0.25; red above, green to the product's left (+y)."""
         x, y, z = points.unbind(-1)
-        return 500.0 * (x < 0.25), torch.stack(
-            [(z > 0).float(), (y > 0).float(), torch.zeros_like(x)], dim=-1
-        )
+        return 500.0 * (x < 0.25), torch.stack([(z > 0).float(), (y > 0).float(), torch.zeros_like(x)], dim=-1)
 
     image = render_image(
         wall, Cameras.at(0.0, 0.0), 8, all_occupied(), NumbaRenderer(), step_size=0.005, rays_per_chunk=17

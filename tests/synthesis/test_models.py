@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.synthesis.models import LONGEST_EDGE, read_model
 from mpod_pipeline.synthesis.views import photograph_model, photograph_models
 from tests.geometry.test_foreign_glb import exported, plain

@@ -59,9 +59,7 @@ def test_the_shipped_ground_truth_has_its_photos_colours(name: str) -> None:
     inside = picture[0][opacity[0] > 0.9]
     photo = next(SAMPLES.glob(f"{name}.*"))
     with Image.open(photo) as image:
-        pixels = torch.from_numpy(
-            np.asarray(image.convert("RGB")).reshape(-1, 3)[::97].astype(np.float32) / 255
-        )
+        pixels = torch.from_numpy(np.asarray(image.convert("RGB")).reshape(-1, 3)[::97].astype(np.float32) / 255)
     nearest = torch.cdist(inside[::5], pixels).amin(dim=1)
     assert float(nearest.median()) < 0.06
 
@@ -87,9 +85,7 @@ def test_the_shipped_ground_truth_stands_as_in_its_photo(name: str) -> None:
 
 
 def test_each_sample_has_a_size_of_its_own() -> None:
-    sizes = {
-        product: said["long_side_m"] for product, said in ProductSettings(path=str(SAMPLES)).load().items()
-    }
+    sizes = {product: said["long_side_m"] for product, said in ProductSettings(path=str(SAMPLES)).load().items()}
     assert sizes == {"blue-trainer": "0.28", "kite-mug": "0.13", "striped-lamp": "0.45"}
     photos = PhotoFolder(path=str(SAMPLES)).load()
     assert list(photos) == list(sizes) and not photos.remarks

@@ -5,11 +5,11 @@ A stage's node calls `stage.run_stage`: the `ledger` decides product by product 
 own (`isolation`), and each result is yielded as it finishes.
 """
 
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.batch.isolation import Work
 from mpod_pipeline.batch.ledger import History, Stage
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.stage import run_stage
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.report import Report
 
 __all__ = ["BatchParameters", "Checkpoint", "History", "Report", "Stage", "Work", "run_stage"]

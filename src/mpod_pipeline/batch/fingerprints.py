@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mpod_pipeline.files import open_regular
+from mpod_pipeline.base.files import open_regular
 
 
 class FileIdentity(BaseModel):
@@ -49,11 +49,7 @@ def identify_files(place: Path, known: Mapping[str, FileIdentity]) -> dict[str, 
     identities = {}
     for path in [place] if place.is_file() else sorted(place.rglob("*")):
         name = path.relative_to(place)
-        if (
-            path.is_file()
-            and path.name != "README.md"
-            and not any(part.startswith(".") for part in name.parts)
-        ):
+        if path.is_file() and path.name != "README.md" and not any(part.startswith(".") for part in name.parts):
             identity = identify(path, known.get(name.as_posix()))
             if identity:
                 identities[name.as_posix()] = identity

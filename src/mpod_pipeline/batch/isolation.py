@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.report import Report
+from mpod_pipeline.base.text import readable
 from mpod_pipeline.batch.progress import Curves, LossCurves
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.report import Report
-from mpod_pipeline.text import readable
 
 
 class BrokenWorkerError(SetupError):

@@ -12,15 +12,15 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from mpod_pipeline.atomic import whole_file
+from mpod_pipeline.base.atomic import whole_file
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.own_parameters import known_to, with_own
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, identify, identify_files, seed_of
 from mpod_pipeline.batch.isolation import Failure, Outcome, Task
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.records import Record, now, read_record
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.own_parameters import known_to, with_own
-from mpod_pipeline.parameters import Parameters
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,7 @@ class Ledger:
         chosen = set(self._batch.products)
         # what failed or was left out at an earlier stage is not there, and yet no mistake of the user's
         if unknown := [p for p in sorted(chosen.difference(available)) if not self._history.knows(p)]:
-            raise SetupError(
-                f"The catalog has no product {', '.join(map(repr, unknown))}; see --params=products=[…]."
-            )
+            raise SetupError(f"The catalog has no product {', '.join(map(repr, unknown))}; see --params=products=[…].")
         return [product for product in available if product in chosen]
 
     def decide(self, product: str) -> Settled | Todo:
@@ -136,11 +134,7 @@ class Ledger:
         current = self._fingerprint(product, identities)
         same = previous is not None and previous.fingerprint == current
         if previous and same and not self._batch.force and self._whole(product, previous):
-            back = (
-                previous.model_copy(update={"state": "made", "message": ""})
-                if previous.state != "made"
-                else None
-            )
+            back = previous.model_copy(update={"state": "made", "message": ""}) if previous.state != "made" else None
             return Settled(left_out=False, record=back)
         draft = Record(
             product=self._written_as(product),
@@ -175,19 +169,10 @@ class Ledger:
 
     def made(self, todo: Todo, outcome: Outcome) -> Record:
         """The record of a success. Its artifacts must be on disk by now."""
-        outputs = {
-            name: _identify_output(self._output(name, todo.task.product)) for name in self._stage.artifacts
-        }
+        outputs = {name: _identify_output(self._output(name, todo.task.product)) for name in self._stage.artifacts}
         if missing := [name for name, identity in outputs.items() if identity is None]:
-            raise SetupError(
-                f"{', '.join(missing)} of {todo.task.product} did not reach the disk; see the catalog."
-            )
-        update = {
-            "state": "made",
-            "outputs": outputs,
-            "seconds": round(outcome.seconds, 3),
-            "finished": now(),
-        }
+            raise SetupError(f"{', '.join(missing)} of {todo.task.product} did not reach the disk; see the catalog.")
+        update = {"state": "made", "outputs": outputs, "seconds": round(outcome.seconds, 3), "finished": now()}
         return todo.draft.model_copy(update=update)
 
     def failed(self, todo: Todo, outcome: Outcome, failure: Failure) -> Record:
@@ -213,17 +198,12 @@ class Ledger:
         first = self._inputs[self._first]
         for product in self._records:
             if product not in first:
-                yield (
-                    product,
-                    self._left_out(read_record(self._records, product), f"its {self._first} is gone"),
-                )
+                yield (product, self._left_out(read_record(self._records, product), f"its {self._first} is gone"))
 
     def what_is_in_the_way(self, product: str) -> str:
         """A sentence on what lies where an artifact of the product is to be written; empty if nothing does."""
         places = (self._output(name, product) for name in self._stage.artifacts)
-        return next(
-            (f"{place} is no file; please move it away." for place in places if _is_no_file(place)), ""
-        )
+        return next((f"{place} is no file; please move it away." for place in places if _is_no_file(place)), "")
 
     def _checkpoint(self, product: str, fingerprint: str) -> Checkpoint | None:
         every = self._batch.checkpoint_every_seconds
@@ -246,9 +226,7 @@ class Ledger:
     def _left_out(previous: Record | None, reason: str) -> Record | None:
         if previous is None or previous.state == "left out":
             return None
-        return previous.model_copy(
-            update={"state": "left out", "error": "", "message": reason, "traceback_file": ""}
-        )
+        return previous.model_copy(update={"state": "left out", "error": "", "message": reason, "traceback_file": ""})
 
     def _identities(self, product: str, previous: Record | None) -> dict[str, FileIdentity | None]:
         known = previous.inputs if previous else {}
@@ -262,9 +240,7 @@ class Ledger:
         return fingerprint(
             {
                 "code": self._stage.code_version,
-                "inputs": {
-                    name: identity.sha256 if identity else None for name, identity in identities.items()
-                },
+                "inputs": {name: identity.sha256 if identity else None for name, identity in identities.items()},
                 "parameters": {**self._settings, **self._own(product)},
                 "weights": self._weights_fingerprint,
                 "seed": seed_of(self._batch.seed, self._stage.name, product),

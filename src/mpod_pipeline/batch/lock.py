@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 #: Who only looks holds the lock for an instant; a run that begins just then tries again, so often and after so long.
 TRIES = 3

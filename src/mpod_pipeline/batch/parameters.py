@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters
 
 
 class ExecutorParameters(Parameters):
@@ -64,6 +64,4 @@ class BatchParameters(Parameters):
         """A single id is a list of one; an id that YAML took for a number is a text again."""
         if products is None:
             return None
-        return tuple(
-            str(product) for product in (products if isinstance(products, list | tuple) else [products])
-        )
+        return tuple(str(product) for product in (products if isinstance(products, list | tuple) else [products]))

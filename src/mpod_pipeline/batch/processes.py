@@ -24,17 +24,9 @@ from types import TracebackType
 
 import psutil
 
-from mpod_pipeline.batch.isolation import (
-    DEATHS,
-    BrokenWorkerError,
-    Outcome,
-    Task,
-    Work,
-    attempt,
-    worker_died,
-)
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.batch.isolation import DEATHS, BrokenWorkerError, Outcome, Task, Work, attempt, worker_died
 from mpod_pipeline.batch.progress import StageProgress
-from mpod_pipeline.errors import SetupError
 
 logger = logging.getLogger(__name__)
 
@@ -241,9 +233,7 @@ _process: _Process
 def _begin(steps: Connection) -> None:
     global _process
     _process = _Process(steps)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal's Ctrl-C goes to the run, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to the run, which ends its workers
     threading.Thread(target=_end_with_the_run, daemon=True).start()
 
 

@@ -12,8 +12,8 @@ from typing import Protocol
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mpod_pipeline.report import Report
-from mpod_pipeline.stopping import stop_if_told
+from mpod_pipeline.base.report import Report
+from mpod_pipeline.base.stopping import stop_if_told
 
 logger = logging.getLogger(__name__)
 
@@ -147,11 +147,7 @@ class _Lines:
             return
         self._told = now
         done = self._finished + sum(step / total for step, total in self._parts.values())
-        left = (
-            f"{in_words((now - self._began) * (self._total - done) / done)} left"
-            if done
-            else "time left unknown"
-        )
+        left = f"{in_words((now - self._began) * (self._total - done) / done)} left" if done else "time left unknown"
         at_work = "".join(f"; {product}: step {n} of {total}" for product, (n, total) in self._parts.items())
         logger.info("%s: %d of %d products, %s%s", self._stage, self._finished, self._total, left, at_work)
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.isolation import DEATHS, BrokenWorkerError, Outcome, Task, Work, attempt, worker_died
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StageProgress
-from mpod_pipeline.errors import SetupError
 
 try:
     import ray
@@ -90,11 +90,7 @@ class RayWorkers:
     """
 
     def __init__(
-        self,
-        chosen: ExecutorParameters,
-        resources: Resources,
-        open_work: Callable[[], Work],
-        progress: StageProgress,
+        self, chosen: ExecutorParameters, resources: Resources, open_work: Callable[[], Work], progress: StageProgress
     ) -> None:
         _connect(chosen.address)
         self._limit = chosen.workers or _places(resources)
@@ -112,9 +108,7 @@ class RayWorkers:
         self._waiting: deque[Task] = deque()
         self._starting: dict[Any, Any] = {}  # the answer to `ready`, the actor
         self._idle: list[Any] = []
-        self._running: dict[
-            Any, tuple[Any, Task, float]
-        ] = {}  # the outcome to be, the actor, its task, since when
+        self._running: dict[Any, tuple[Any, Task, float]] = {}  # the outcome to be, the actor, its task, since when
         self._deaths: Counter[str] = Counter()
         self._failed_starts = 0
         self._complained = time.monotonic()

@@ -10,16 +10,16 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.stopping import stop_if_told, stopped_run
+from mpod_pipeline.base.text import some
 from mpod_pipeline.batch.executor import Executor, make_executor
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.batch.under_way import UnderWay
-from mpod_pipeline.errors import ProductError
-from mpod_pipeline.parameters import Parameters
-from mpod_pipeline.stopping import stop_if_told, stopped_run
-from mpod_pipeline.text import some
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from mpod_pipeline.base.text import number_of
 from mpod_pipeline.batch.lock import Holder
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import table_lines
-from mpod_pipeline.text import number_of
 
 #: Of a product at a stage. stale: made, and a run would make it again, for its input or a setting has changed since.
 StageState = Literal["-", "at work", "made", "stale", "failed", "left out"]
@@ -71,9 +71,7 @@ class CatalogStatus:
     def counts(self) -> dict[str, int]:
         counted = Counter(product.state for product in self.products)
         some = [state for state in SOMETIMES if counted[state]]
-        return {state: counted[state] for state in (*ALWAYS, *some)} | (
-            {"gone": self.gone} if self.gone else {}
-        )
+        return {state: counted[state] for state in (*ALWAYS, *some)} | ({"gone": self.gone} if self.gone else {})
 
     def to_json(self, only_failed: bool = False) -> dict[str, Any]:
         return {
@@ -96,9 +94,7 @@ class CatalogStatus:
         stages = list(self.products[0].stages) if self.products else []
         rows = [("product", *(stage.replace("_", " ") for stage in stages), "cutout", "error")]
         for product in self._shown(only_failed):
-            errors = "; ".join(
-                _error(stage, at) for stage, at in product.stages.items() if at.state == "failed"
-            )
+            errors = "; ".join(_error(stage, at) for stage, at in product.stages.items() if at.state == "failed")
             rows.append((product.product, *map(_cell, product.stages.values()), product.cutout, errors))
         yield from table_lines(rows, texts=(0, len(rows[0]) - 2, len(rows[0]) - 1))
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items())

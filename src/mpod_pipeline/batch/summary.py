@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from mpod_pipeline.base.text import readable
 from mpod_pipeline.batch.progress import in_words
 from mpod_pipeline.batch.records import Record, now
-from mpod_pipeline.text import readable
 
 _COLUMNS = ("products", "made", "skipped", "failed", "left_out", "gone", "seconds")
 #: So many failures are told on the terminal; all are in the table of failures.

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.cutout.matting import bounding_box
 from mpod_pipeline.cutout.saliency import SaliencyNetwork
-from mpod_pipeline.errors import ProductError
 
 FloatArray = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -80,9 +80,7 @@ def find_picture(photo: NDArray[np.uint8]) -> tuple[slice, slice]:
 
 def _bar(photo: NDArray[np.uint8]) -> int:
     """Height of a bar at the top: rows of one colour that end in a line across the whole width; 0 without one."""
-    some = photo[: len(photo) * 2 // 5, :: 1 + photo.shape[1] // 512].astype(
-        np.float32
-    )  # columns tell as much
+    some = photo[: len(photo) * 2 // 5, :: 1 + photo.shape[1] // 512].astype(np.float32)  # columns tell as much
     deviation = np.abs(some - np.median(some[0], axis=0)).max(axis=2)
     plain = (deviation <= 10).mean(axis=1) > 0.98
     if plain.all() or not plain[0]:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import cg
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 
 #: Half the width of the band round a mask's border in which pixels may be partly covered, pixels.
 BAND = 4
@@ -139,9 +139,7 @@ def frame(cutout: NDArray[np.uint8], *, size: int, share: float) -> NDArray[np.u
     row, column = (top + bottom - 1) / 2, (left + right - 1) / 2
     middle = (size - 1) / 2
     into_frame = np.array([[scale, 0, middle - scale * column], [0, scale, middle - scale * row]])
-    framed = _resample(
-        cutout, lambda image: cv2.warpAffine(image, into_frame, (size, size), flags=cv2.INTER_CUBIC)
-    )
+    framed = _resample(cutout, lambda image: cv2.warpAffine(image, into_frame, (size, size), flags=cv2.INTER_CUBIC))
     return extend_colours(framed)
 
 

@@ -14,7 +14,7 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 
 #: Formats that are read. A closed list, because Pillow's other readers include one that runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM")
@@ -106,9 +106,7 @@ def _explain_unknown(data: bytes) -> str:
         return DAMAGED
     if data[4:8] == b"ftyp" and data[8:12] != b"avif":
         return "The file is a video, or a camera's raw picture; save a still photo as JPEG or PNG."
-    return (
-        "The file is not a picture that can be read, whatever its name says; save the photo as JPEG or PNG."
-    )
+    return "The file is not a picture that can be read, whatever its name says; save the photo as JPEG or PNG."
 
 
 def _go_to_the_still(image: Image.Image) -> None:
@@ -211,9 +209,7 @@ def _grey(values: NDArray, white: float | None) -> Image.Image:
 
 def _bounded(image: Image.Image) -> Image.Image:
     if max(image.size) > MAX_SIDE:
-        image.thumbnail(
-            (MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS
-        )  # premultiplies modes with alpha itself
+        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)  # premultiplies modes with alpha itself
     return image
 
 

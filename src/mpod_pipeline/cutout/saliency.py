@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -80,9 +80,7 @@ def _open(path: Path) -> Any:
         raise SetupError(f"The network '{path}' cannot be opened as ONNX: {error}") from error
     takes, gives = session.get_inputs(), session.get_outputs()
     if len(takes) != 1 or not _is_picture(takes[0].shape, 3) or len(gives[0].shape) != 4:
-        raise SetupError(
-            f"The network '{path}' takes no single picture [1, 3, H, W]; it is of another family."
-        )
+        raise SetupError(f"The network '{path}' takes no single picture [1, 3, H, W]; it is of another family.")
     return session
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.cutout.matting import bounding_box
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.parameters import Parameters
 
 Mask = NDArray[np.bool_]
 
@@ -44,7 +44,7 @@ def load_sam(parameters: SamParameters) -> Sam:
     """Segment Anything, ready for photos. SetupError where the checkpoint is missing or of another model type."""
     from segment_anything import SamPredictor, sam_model_registry
 
-    from mpod_pipeline.weights_files import check_sha256, on_device, read_tensors
+    from mpod_pipeline.base.weights_files import check_sha256, on_device, read_tensors
 
     path = parameters.checkpoint
     if not path.is_file():

@@ -2,6 +2,7 @@
 results.
 """
 
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords, connect_history
 from mpod_pipeline.datasets.models import ModelFile, ModelFolder, Models
 from mpod_pipeline.datasets.partitions import (
@@ -14,7 +15,6 @@ from mpod_pipeline.datasets.partitions import (
 from mpod_pipeline.datasets.photos import PhotoFolder, PhotoMasks, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
 from mpod_pipeline.datasets.weights import WeightsFolder, WriteWeights
-from mpod_pipeline.weights import Weights
 
 __all__ = [
     "History",

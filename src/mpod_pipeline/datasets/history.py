@@ -83,13 +83,7 @@ class HistoryDataset(AbstractDataset[None, History]):
 
     catalog: CatalogProtocol
 
-    def __init__(
-        self,
-        *,
-        path: str,
-        checkpoints: str,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, *, path: str, checkpoints: str, metadata: dict[str, Any] | None = None) -> None:
         self.path = Path(path)
         self.checkpoints = Path(checkpoints)
         self.metadata = metadata

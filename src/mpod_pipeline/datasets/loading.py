@@ -6,7 +6,7 @@ from typing import Any
 
 from kedro.io import CatalogProtocol, DatasetError
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 
 def load_from(catalog: CatalogProtocol, name: str) -> Any:

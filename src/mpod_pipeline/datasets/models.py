@@ -12,10 +12,10 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.files import read_bounded
+from mpod_pipeline.base.text import number_of, readable, some
 from mpod_pipeline.datasets.products_csv import places_of, read_cells, table_in
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.files import read_bounded
-from mpod_pipeline.text import number_of, readable, some
 
 NAME = "models.csv"
 NEEDED = ("file",)
@@ -51,9 +51,7 @@ class ModelFile:
         try:
             return read_bounded(self.path, MAX_BYTES)
         except OSError as error:
-            raise ProductError(
-                f"The model {readable(str(self.path))} cannot be read: {error.strerror}."
-            ) from error
+            raise ProductError(f"The model {readable(str(self.path))} cannot be read: {error.strerror}.") from error
 
     def digest(self) -> str:
         """A short text of all that it is. Raises ProductError as a call does."""
@@ -98,18 +96,14 @@ class ModelFolder(AbstractDataset[None, Models]):
         if self.path is None:
             return Models()
         if not self.path.is_dir():
-            raise SetupError(
-                f"The folder of models {self.path} does not exist; set it by --params=models=FOLDER."
-            )
+            raise SetupError(f"The folder of models {self.path} does not exist; set it by --params=models=FOLDER.")
         table = table_in(self.path, NAME)
         files = list(_named(table) if table else _found(self.path))
         if not files:
             raise SetupError(f"There is no model (*{SUFFIX}) in {table or self.path}.")
         names = [file.name for file in files]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise SetupError(
-                f"Several models in {self.path} have one name ({some(twice, len(twice))}): rename them."
-            )
+            raise SetupError(f"Several models in {self.path} have one name ({some(twice, len(twice))}): rename them.")
         return Models(files)
 
     def save(self, data: None) -> None:
@@ -147,9 +141,7 @@ def _named(table: Path) -> Iterator[ModelFile]:
         front, up = _axis(said.get("front", FRONT)), _axis(said.get("up", UP))
         split = said.get("split", split_of(path.stem)).lower()
         if split not in SPLITS:
-            raise SetupError(
-                f"{table}, line {line}: the split is {split!r}, and may be {' or '.join(SPLITS)}."
-            )
+            raise SetupError(f"{table}, line {line}: the split is {split!r}, and may be {' or '.join(SPLITS)}.")
         if front not in AXES or up not in AXES or front[1] == up[1]:
             raise SetupError(
                 f"{table}, line {line}: front is {front!r} and up is {up!r}; they are two of {', '.join(AXES)} at a "

@@ -14,11 +14,11 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from mpod_pipeline.atomic import told_what_cannot_be_written, whole_file
+from mpod_pipeline.base.atomic import told_what_cannot_be_written, whole_file
+from mpod_pipeline.base.text import number_of, some
 from mpod_pipeline.datasets.codecs import CODECS, Codec
 from mpod_pipeline.datasets.previews import PRODUCTS, picture_grid
 from mpod_pipeline.datasets.product_ids import what_is_wrong_with
-from mpod_pipeline.text import number_of, some
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ class Partitions(Mapping[str, Partition]):
         return Partition(path, self.codec)
 
     def __contains__(self, product: object) -> bool:
-        return (
-            isinstance(product, str) and not what_is_wrong_with(product) and self._find(product) is not None
-        )
+        return isinstance(product, str) and not what_is_wrong_with(product) and self._find(product) is not None
 
     def _find(self, product: str) -> Path | None:
         candidates = (self.folder / f"{product}{suffix}" for suffix in self.codec.suffixes)

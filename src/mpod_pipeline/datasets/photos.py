@@ -17,13 +17,13 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image, ImageOps
 
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.files import open_regular, read_bounded
+from mpod_pipeline.base.own_parameters import known_to, with_own
+from mpod_pipeline.base.text import number_of, readable, some
 from mpod_pipeline.datasets.previews import HEIGHT, PRODUCTS, WIDTH, picture_grid
 from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
 from mpod_pipeline.datasets.products_csv import NAME, SETTINGS, ProductNumbers, Row, Table, read_table
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.files import open_regular, read_bounded
-from mpod_pipeline.own_parameters import known_to, with_own
-from mpod_pipeline.text import number_of, readable, some
 
 #: What a photo's name may end with, in any case.
 SUFFIXES = frozenset(
@@ -101,10 +101,7 @@ class Photos(Mapping[str, Callable[[], bytes]]):
     """
 
     def __init__(
-        self,
-        entries: Mapping[str, Photo | Unusable],
-        originals: Mapping[str, str],
-        remarks: Sequence[str] = (),
+        self, entries: Mapping[str, Photo | Unusable], originals: Mapping[str, str], remarks: Sequence[str] = ()
     ) -> None:
         self._entries = entries
         self._originals = originals
@@ -128,9 +125,7 @@ class Photos(Mapping[str, Callable[[], bytes]]):
     def masks(self) -> dict[str, Photo]:
         """The masks that lie beside the photos, of the products that have one."""
         beside = {
-            product: entry.path.with_name(product + MASK)
-            for product, entry in self._entries.items()
-            if entry.path
+            product: entry.path.with_name(product + MASK) for product, entry in self._entries.items() if entry.path
         }
         return {product: Photo(path) for product, path in beside.items() if os.path.isfile(path)}  # noqa: PTH113
 
@@ -277,9 +272,7 @@ class _Folder:
     def look_at(cls, path: Path) -> _Folder:
         """Raises SetupError where there is no photo."""
         with os.scandir(path) as entries:  # which mostly know without a further look whether they are folders
-            seen = [
-                (path / entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")
-            ]
+            seen = [(path / entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
         folders = sorted(entry for entry, is_folder in seen if is_folder)
         files = sorted(entry for entry, is_folder in seen if not is_folder)
         photos = [file for file in files if _is_named_as_photo(file)]
@@ -306,9 +299,7 @@ class _Folder:
                 f"{self.path} holds pictures whose names do not end as those of photos do, and which are left alone: "
                 f"{_names(pictures)}. Save them as JPEG or PNG."
             )
-        if below := [
-            folder for folder in self.folders if folder.name != GROUND_TRUTH and _holds_photos(folder)
-        ]:
+        if below := [folder for folder in self.folders if folder.name != GROUND_TRUTH and _holds_photos(folder)]:
             yield f"Photos in folders below are not read: {_names(below)} in {self.path}."
 
 
@@ -382,9 +373,7 @@ def _photo_of(folder: Path, photo: str) -> Photo | Unusable:
     if not photo:
         return Unusable("The catalog names no photo for this product.")
     if "://" in photo:
-        return Unusable(
-            f"The photo {photo!r} is an address, and photos are not fetched; put the file into {folder}."
-        )
+        return Unusable(f"The photo {photo!r} is an address, and photos are not fetched; put the file into {folder}.")
     parts = PurePosixPath(photo.replace("\\", "/")).parts
     if ".." in parts or photo.startswith(("/", "\\")) or PureWindowsPath(photo).drive or "\0" in photo:
         return Unusable(f"The photo {photo!r} does not lie in the catalog's folder; please put it there.")

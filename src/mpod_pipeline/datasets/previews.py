@@ -25,9 +25,7 @@ def picture_grid(pictures: Sequence[Image.Image]) -> ImagePreview:
     sheet = Image.new("RGB", (columns * width, rows * height), "white")
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
-        sheet.paste(
-            cell, (column * width + (width - cell.width) // 2, row * height + (height - cell.height) // 2)
-        )
+        sheet.paste(cell, (column * width + (width - cell.width) // 2, row * height + (height - cell.height) // 2))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     return ImagePreview(base64.b64encode(buffer.getvalue()).decode())

@@ -26,9 +26,7 @@ def what_is_wrong_with(product: str) -> str | None:
             return "The name is not in UTF-8, as those of old archives; please rename the file."
         return "The id contains characters that cannot be printed; please choose another id."
     if (size := len(product.encode())) > MAX_BYTES:
-        return (
-            f"The id takes {size} bytes in UTF-8, and {MAX_BYTES} at most fit; please choose a shorter one."
-        )
+        return f"The id takes {size} bytes in UTF-8, and {MAX_BYTES} at most fit; please choose a shorter one."
     if product == "mean":
         return "The id 'mean' is kept for the means of the scores; please choose another id."
     return None

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.files import read_bounded
-from mpod_pipeline.parameters import LongSideM, Parameters, PhotoElevationDeg
-from mpod_pipeline.text import some
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.files import read_bounded
+from mpod_pipeline.base.parameters import LongSideM, Parameters, PhotoElevationDeg
+from mpod_pipeline.base.text import some
 
 NAME = "products.csv"
 NEEDED = ("id", "photo")
@@ -64,9 +64,7 @@ def table_in(folder: Path, name: str) -> Path | None:
     """The folder's file of this name, whatever letters are capitals; SetupError where there are several."""
     found = sorted(path for path in folder.iterdir() if path.name.lower() == name)
     if len(found) > 1:
-        raise SetupError(
-            f"{folder} holds {some((path.name for path in found), len(found))}; please keep one of them."
-        )
+        raise SetupError(f"{folder} holds {some((path.name for path in found), len(found))}; please keep one of them.")
     return found[0] if found else None
 
 
@@ -122,17 +120,11 @@ def _text(path: Path) -> str:
 def _delimiter(text: str, needed: Sequence[str]) -> str:
     """What the first row's cells are separated by: what makes columns of it that are needed, or else most columns."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    columns = {
-        delimiter: [cell.strip(' "').lower() for cell in first.split(delimiter)] for delimiter in DELIMITERS
-    }
-    return max(
-        DELIMITERS, key=lambda delimiter: (set(needed) <= {*columns[delimiter]}, len(columns[delimiter]))
-    )
+    columns = {delimiter: [cell.strip(' "').lower() for cell in first.split(delimiter)] for delimiter in DELIMITERS}
+    return max(DELIMITERS, key=lambda delimiter: (set(needed) <= {*columns[delimiter]}, len(columns[delimiter])))
 
 
-def places_of(
-    path: Path, header: Sequence[str], needed: Sequence[str], others: Sequence[str]
-) -> dict[str, int]:
+def places_of(path: Path, header: Sequence[str], needed: Sequence[str], others: Sequence[str]) -> dict[str, int]:
     """Where the columns that mean something are, whatever letters are capitals. Raises SetupError where one that is
     needed is missing, or one stands twice.
     """

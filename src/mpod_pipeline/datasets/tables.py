@@ -9,7 +9,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
-from mpod_pipeline.atomic import told_what_cannot_be_written, whole_file
+from mpod_pipeline.base.atomic import told_what_cannot_be_written, whole_file
 
 #: A spreadsheet takes a text that begins so for a formula, and does what it says.
 FORMULA = ("=", "+", "-", "@")

@@ -10,8 +10,8 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro.utils import find_kedro_project
 
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.weights import Weights
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.weights import Weights
 
 #: What a prior consists of, out of all that a repository on the Hugging Face hub may hold besides. (Pickles too: some
 #: hold nothing else.)

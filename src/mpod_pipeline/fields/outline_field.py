@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
 from mpod_pipeline.fields.mlp import MLP, side_by_side
 from mpod_pipeline.fields.stored import Stored, fill, read_stored
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.volume import OccupancyGrid
 
@@ -32,16 +32,10 @@ class OutlineFieldParameters(Parameters):
     bound: float = Field(default=1.0, gt=0, description="half the edge of the box that the field fills")
     hash_grid: HashGridParameters = HashGridParameters()
     mlp_width: int = Field(default=32, ge=4, le=256, description="of the networks")
-    blob_scale: float = Field(
-        default=10.0, ge=0, description="added at the centre to the density before softplus"
-    )
-    blob_radius: float = Field(
-        default=0.5, gt=0, description="distance from the centre at which nothing is added"
-    )
+    blob_scale: float = Field(default=10.0, ge=0, description="added at the centre to the density before softplus")
+    blob_radius: float = Field(default=0.5, gt=0, description="distance from the centre at which nothing is added")
     occupancy_resolution: int = Field(default=32, ge=2, le=512)
-    occupancy_threshold: float = Field(
-        default=0.5, gt=0, description="a cell of this density is never skipped"
-    )
+    occupancy_threshold: float = Field(default=0.5, gt=0, description="a cell of this density is never skipped")
     occupancy_decay: float = Field(
         default=0.95,
         gt=0,
@@ -89,10 +83,7 @@ class OutlineField(nn.Module):
         self.register_buffer("density_columns", first_half.nonzero()[:, 0], persistent=False)
         self.register_buffer("albedo_columns", (~first_half).nonzero()[:, 0], persistent=False)
         self.occupancy = OccupancyGrid(
-            settings.occupancy_resolution,
-            settings.bound,
-            settings.occupancy_threshold,
-            settings.occupancy_decay,
+            settings.occupancy_resolution, settings.bound, settings.occupancy_threshold, settings.occupancy_decay
         )
         self.to(device)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.fields.stored import Stored, fill, read_stored
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.rendering.backend import BACKENDS, Backend
 
 
@@ -30,12 +30,7 @@ class Stored:
 
     @classmethod
     def of(
-        cls,
-        kind: str,
-        format_version: int,
-        backend: Backend,
-        settings: Parameters,
-        tensors: dict[str, Tensor],
+        cls, kind: str, format_version: int, backend: Backend, settings: Parameters, tensors: dict[str, Tensor]
     ) -> Stored:
         header = {
             "format_version": format_version,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 
 def load_tinycudann(part: str) -> Any:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.geometry.tetrahedra import TetrahedralGrid, box_grid, sign_components

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb, gltf_to_world, is_ours
 
 #: Texels; what is scored is drawn in fewer pixels.
@@ -61,9 +61,7 @@ def _textured(part: Any) -> TexturedMesh:
     else:
         texture = (_srgb(factor) * 255).round().astype(np.uint8)[None, None]
         uvs = np.full((len(vertices), 2), 0.5)
-    return TexturedMesh(
-        gltf_to_world(vertices), faces, np.asarray(uvs, np.float32), gltf_to_world(normals), texture
-    )
+    return TexturedMesh(gltf_to_world(vertices), faces, np.asarray(uvs, np.float32), gltf_to_world(normals), texture)
 
 
 def _colours(visual: Any) -> tuple[Image.Image | None, NDArray[np.floating], NDArray[np.floating] | None]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mpod_pipeline import __version__
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 
 #: What shops accept (Shopify: the viewer and AR; Google Merchant: the file).
 MOST_TRIANGLES = 100_000
@@ -105,17 +105,13 @@ class _Buffer:
         self.accessors: list[gltf.Accessor] = []
 
     def add_bytes(self, data: bytes, target: int | None = None) -> int:
-        self.views.append(
-            gltf.BufferView(buffer=0, byteOffset=len(self.bytes), byteLength=len(data), target=target)
-        )
+        self.views.append(gltf.BufferView(buffer=0, byteOffset=len(self.bytes), byteLength=len(data), target=target))
         self.bytes += data + bytes(-len(data) % 4)
         return len(self.views) - 1
 
     def add_array(self, array: NDArray, kind: str, component: int, target: int, bounds: bool = False) -> int:
         view = self.add_bytes(array.tobytes(), target)
-        accessor = gltf.Accessor(
-            bufferView=view, componentType=component, count=array.size // _WIDTH[kind], type=kind
-        )
+        accessor = gltf.Accessor(bufferView=view, componentType=component, count=array.size // _WIDTH[kind], type=kind)
         if bounds:
             accessor.min, accessor.max = array.min(axis=0).tolist(), array.max(axis=0).tolist()
         self.accessors.append(accessor)
@@ -140,9 +136,7 @@ def to_glb(
     if len(mesh.faces) == 0:
         raise ProductError("The model has no surface.")
     if len(mesh.faces) >= MOST_TRIANGLES:
-        raise ProductError(
-            f"The model has {len(mesh.faces)} triangles; shops take fewer than {MOST_TRIANGLES}."
-        )
+        raise ProductError(f"The model has {len(mesh.faces)} triangles; shops take fewer than {MOST_TRIANGLES}.")
     if max(mesh.texture.shape[:2]) > LARGEST_TEXTURE:
         raise ProductError(f"The texture is larger than {LARGEST_TEXTURE} pixels, the most that shops take.")
     frame = Frame() if long_side_m is None else Frame.standing(mesh, long_side_m)
@@ -153,9 +147,7 @@ def to_glb(
     attributes = gltf.Attributes(
         POSITION=buffer.add_array(positions, gltf.VEC3, gltf.FLOAT, vertex, bounds=True),
         NORMAL=buffer.add_array(_world_to_gltf(_unit(mesh.normals)), gltf.VEC3, gltf.FLOAT, vertex),
-        TEXCOORD_0=buffer.add_array(
-            np.ascontiguousarray(mesh.uvs, np.float32), gltf.VEC2, gltf.FLOAT, vertex
-        ),
+        TEXCOORD_0=buffer.add_array(np.ascontiguousarray(mesh.uvs, np.float32), gltf.VEC2, gltf.FLOAT, vertex),
     )
     # 65535 itself is reserved
     short = len(mesh.vertices) < 65535
@@ -168,12 +160,7 @@ def to_glb(
         scene=0,
         scenes=[gltf.Scene(nodes=[0])],
         nodes=[gltf.Node(mesh=0, name=name)],
-        meshes=[
-            gltf.Mesh(
-                name=name,
-                primitives=[gltf.Primitive(attributes=attributes, indices=indices, material=0)],
-            )
-        ],
+        meshes=[gltf.Mesh(name=name, primitives=[gltf.Primitive(attributes=attributes, indices=indices, material=0)])],
         materials=[
             gltf.Material(
                 name=name,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 
 if TYPE_CHECKING:  # the catalog reads these without NumPy and PyTorch
     from mpod_pipeline.geometry.glb import TexturedMesh

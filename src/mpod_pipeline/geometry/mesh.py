@@ -147,9 +147,7 @@ def keep_large_components(mesh: Mesh, least_share: float = 1.0) -> Mesh:
     stays.
     """
     count, part = face_components(mesh)
-    areas = torch.zeros(count, device=part.device).index_add(
-        0, part, mesh.area_vectors().detach().norm(dim=-1).float()
-    )
+    areas = torch.zeros(count, device=part.device).index_add(0, part, mesh.area_vectors().detach().norm(dim=-1).float())
     keep = areas >= least_share * areas.max()
     if least_share >= 1:
         keep = torch.arange(count, device=part.device) == areas.argmax()

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mpod_pipeline.compiled import njit
+from mpod_pipeline.base.compiled import njit
 
 # The square between two centres that are neighbours along x, y, z, as offsets of its corners from the first
 # centre's cube, in the sense that makes (centre, neighbour, corner, next corner) positively oriented.
@@ -77,12 +77,9 @@ def box_grid(lower: Tensor, upper: Tensor, resolution: int) -> TetrahedralGrid:
         here = _lattice(counts - step)
         corner = _index(here[:, None] + square, counts + 1)  # [N, 4]
         centre, beyond = (len(corners) + _index(cube, counts) for cube in (here, here + step))
-        tetrahedra += [
-            np.stack([centre, beyond, corner[:, k], corner[:, (k + 1) % 4]], axis=1) for k in range(4)
-        ]
+        tetrahedra += [np.stack([centre, beyond, corner[:, k], corner[:, (k + 1) % 4]], axis=1) for k in range(4)]
     on_hull = [
-        ((points == 0) | (points == last)).any(axis=1)
-        for points, last in ((corners, counts), (cubes, counts - 1))
+        ((points == 0) | (points == last)).any(axis=1) for points, last in ((corners, counts), (cubes, counts - 1))
     ]
     return TetrahedralGrid(
         torch.from_numpy(vertices).float(),

@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.rendering.cameras import Cameras

@@ -15,27 +15,23 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from typing_extensions import Self
 
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import Parameters, PhotoElevationDeg
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
 from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
 from mpod_pipeline.method.cutouts import Reference, reference_view
-from mpod_pipeline.method.inpainting import (
-    InpaintedViews,
-    InpaintingParameters,
-    painted_over,
-    target_losses,
-)
+from mpod_pipeline.method.inpainting import InpaintedViews, InpaintingParameters, painted_over, target_losses
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import drawn_views
 from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
-from mpod_pipeline.parameters import Parameters, PhotoElevationDeg
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.priors.schedule import Predict
@@ -45,7 +41,6 @@ from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.shading import camera_normals
-from mpod_pipeline.report import Report
 
 #: Settings that stood here before the step `export_models` was one.
 MOVED_TO_EXPORT = {"long_side_m", "triangles", "texture_size"}
@@ -93,19 +88,13 @@ class DetailParameters(Parameters):
     )
     sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=0.0)
     shaded_probability: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="of a step in which SDS sees the novel views shaded, so that it moves the surface",
+        0.0, ge=0, le=1, description="of a step in which SDS sees the novel views shaded, so that it moves the surface"
     )
     inpainting: InpaintingParameters = InpaintingParameters()
     mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
-        "mrca",
-        description="how Stable Diffusion learns of the outline: MRCA (Eq. 8), a ControlNet, not at all",
+        "mrca", description="how Stable Diffusion learns of the outline: MRCA (Eq. 8), a ControlNet, not at all"
     )
-    controlnet: Path | None = Field(
-        None, description="the ControlNet's folder, for mask_guidance 'controlnet'"
-    )
+    controlnet: Path | None = Field(None, description="the ControlNet's folder, for mask_guidance 'controlnet'")
     masked_columns: Literal["token", "token_and_after"] = "token"
     weights: DetailWeights = DetailWeights()
 
@@ -148,12 +137,7 @@ def refine_detail(
     shape = start_shape(field, masks, p)
     photo_camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
     outline_colours = OutlineColours.of(
-        field,
-        shape.mesh().detach(),
-        mask_views(masks).to(device),
-        photo_camera,
-        p.outline_resolution,
-        shape.backend,
+        field, shape.mesh().detach(), mask_views(masks).to(device), photo_camera, p.outline_resolution, shape.backend
     )
     texture = outline_colours.start_texture(field, generator)
     optimizer = torch.optim.Adam(
@@ -200,9 +184,7 @@ def refine_detail(
         return losses
 
     both = torch.nn.ModuleList([shape, texture, painted])
-    Optimisation("Refining the details", both, optimizer, generator, p.steps).run(
-        losses_of, report, checkpoint
-    )
+    Optimisation("Refining the details", both, optimizer, generator, p.steps).run(losses_of, report, checkpoint)
     with torch.no_grad():
         mesh = keep_large_components(shape.mesh().detach(), LEAST_PIECE)
     return PaintedSurface(mesh.vertices, mesh.faces, texture)
@@ -299,11 +281,7 @@ class Painter:
     @classmethod
     @torch.no_grad()
     def of(
-        cls,
-        prior: TextToImagePrior,
-        token: Tensor,
-        p: DetailParameters,
-        controlnet: ControlNetModel | None = None,
+        cls, prior: TextToImagePrior, token: Tensor, p: DetailParameters, controlnet: ControlNetModel | None = None
     ) -> Painter:
         """For a product's token [D]. Raises SetupError where a ControlNet is chosen and not given."""
         if p.mask_guidance == "controlnet" and controlnet is None:
@@ -346,9 +324,7 @@ def paint_views(
     outline = resized_masks(chosen, p.resolution).to(seen.opacity)
     predict = painter.predictor(chosen, p.inpainting.guidance_scale)
     pictures = seen.pictures.permute(0, 3, 1, 2)
-    painted.renew(
-        view, painted_over(pictures, outline[:, None], painter.prior, predict, p.inpainting, generator)
-    )
+    painted.renew(view, painted_over(pictures, outline[:, None], painter.prior, predict, p.inpainting, generator))
 
 
 def resized_masks(masks: OutlineMasks, resolution: int) -> Tensor:

@@ -14,7 +14,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torchvision.ops import box_iou, masks_to_boxes
 
-from mpod_pipeline.errors import ProductError, SetupError
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.parameters import ElevationDeg, Parameters, PhotoElevationDeg
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
@@ -36,7 +37,6 @@ from mpod_pipeline.metrics.encoders import (
 )
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
 from mpod_pipeline.metrics.similarity import multi_view_consistency, semantic_similarity
-from mpod_pipeline.parameters import ElevationDeg, Parameters, PhotoElevationDeg
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
 
@@ -59,9 +59,7 @@ class EvaluationParameters(Parameters):
     resolution: PositiveInt = 128
     sheet_resolution: PositiveInt = Field(512, description="of one view of the turntable")
     surface_points: PositiveInt = 10_000
-    open_clip: OpenClipParameters | None = Field(
-        None, description="a CLIP to score with as well (the paper's score)"
-    )
+    open_clip: OpenClipParameters | None = Field(None, description="a CLIP to score with as well (the paper's score)")
     vgg19_weights: Path | None = Field(
         None, description="torchvision's VGG19 weights, for the paper's CX and a feature distance"
     )
@@ -144,10 +142,7 @@ def evaluate(
 
     scores: dict[str, float | int | bool] = {}
     views = {"outline": draw_field(field, cameras, p.resolution), "": draw(mesh, cameras, p.resolution)[:2]}
-    fronts = {
-        "outline": draw_field(field, photo_camera, p.resolution),
-        "": draw(mesh, photo_camera, p.resolution)[:2],
-    }
+    fronts = {"outline": draw_field(field, photo_camera, p.resolution), "": draw(mesh, photo_camera, p.resolution)[:2]}
     truth = draw(ground_truth, cameras, p.resolution)[:2] if ground_truth else None
     for stage, (pictures, opacity) in views.items():
         named = {
@@ -211,9 +206,7 @@ def perceptual_scores(photo: Tensor, views: Tensor, encoders: Encoders) -> dict[
     with torch.no_grad():
         for encoder in encoders.images:
             embeddings = encoder.embed(torch.cat([photo[None], views]))
-            scores[score_name("similarity", encoder)] = float(
-                semantic_similarity(embeddings[0], embeddings[1:])
-            )
+            scores[score_name("similarity", encoder)] = float(semantic_similarity(embeddings[0], embeddings[1:]))
             scores[score_name("mvc", encoder)] = float(multi_view_consistency(embeddings[1:]))
         for extractor in encoders.features:
             features = extractor.features(torch.cat([photo[None], views]))

@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from mpod_pipeline.base.parameters import LongSideM, Parameters
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.glb import LARGEST_TEXTURE, MOST_TRIANGLES, TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, simplify
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.photo_texture import with_photo
-from mpod_pipeline.parameters import LongSideM, Parameters
 from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 
@@ -29,9 +29,7 @@ class ExportParameters(Parameters):
 
 
 @torch.no_grad()
-def export_model(
-    surface: PaintedSurface, cutout: NDArray[np.uint8], parameters: ExportParameters
-) -> TexturedMesh:
+def export_model(surface: PaintedSurface, cutout: NDArray[np.uint8], parameters: ExportParameters) -> TexturedMesh:
     """Cut the number of triangles, and bake one texture: the photo's own pixels where the photo shows the surface well,
     the surface's colours elsewhere. In world units.
 
@@ -41,8 +39,6 @@ def export_model(
     mesh = simplify(Mesh(surface.vertices, surface.faces), p.triangles)
     camera = Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device)
     texture = surface.texture
-    backend: Backend = (
-        "numba" if texture.backend == "numba" else "torch"
-    )  # one picture is not worth a package
+    backend: Backend = "numba" if texture.backend == "numba" else "torch"  # one picture is not worth a package
     colour = with_photo(texture.colour, mesh, cutout, camera, backend)
     return bake(mesh, colour, p.texture_size)

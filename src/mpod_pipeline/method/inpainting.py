@@ -11,9 +11,9 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.metrics.details import feature_distance
 from mpod_pipeline.metrics.encoders import LayeredExtractor
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.priors.latents import decode_latents
 from mpod_pipeline.priors.schedule import Predict, denoise
 from mpod_pipeline.priors.text_to_image import TextToImagePrior
@@ -23,12 +23,8 @@ class InpaintingParameters(Parameters):
     """How targets are sampled. Factors of the losses are means over pixels, or over a layer's places."""
 
     colour: NonNegativeFloat = 100.0
-    features: NonNegativeFloat = Field(
-        2.0, description="of EfficientNet-Lite0's early layers; 0 in both: no targets"
-    )
-    views: PositiveInt = Field(
-        8, description="that have targets at a time; at most as many as masks were exported"
-    )
+    features: NonNegativeFloat = Field(2.0, description="of EfficientNet-Lite0's early layers; 0 in both: no targets")
+    views: PositiveInt = Field(8, description="that have targets at a time; at most as many as masks were exported")
     every: PositiveInt = Field(40, description="steps after which other views get new ones")
     noise: float = Field(0.1, gt=0, le=1, description="of the render, a fraction of the schedule")
     steps: PositiveInt = Field(5, description="of DDIM")

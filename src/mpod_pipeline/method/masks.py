@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.parameters import ElevationDeg, Parameters
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.parameters import ElevationDeg, Parameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
 
@@ -46,9 +46,7 @@ class OutlineMasks:
 
     def __getitem__(self, view: NDArray[np.int64]) -> OutlineMasks:
         """Those of some views."""
-        return OutlineMasks(
-            self.opacity[view], self.mask[view], self.azimuth_deg[view], self.elevation_deg[view]
-        )
+        return OutlineMasks(self.opacity[view], self.mask[view], self.azimuth_deg[view], self.elevation_deg[view])
 
 
 def mask_cameras(p: MaskParameters) -> Cameras:

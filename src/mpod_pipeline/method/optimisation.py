@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.errors import ProductError
-from mpod_pipeline.report import Report
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.report import Report
 
 #: A state is good once so many more steps went well, and is then the one to go back to.
 GOOD_AFTER = 10
@@ -41,12 +41,7 @@ class Optimisation:
     """
 
     def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        generator: torch.Generator,
-        steps: int,
+        self, name: str, module: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, steps: int
     ) -> None:
         self._name = name
         self._module = module
@@ -116,10 +111,7 @@ class Optimisation:
             group["lr"] *= LOWER_STEP
         self._lowered = True
         logger.warning(
-            "%s Trying once more from step %d with steps of %g times the size.",
-            error,
-            good["step"],
-            LOWER_STEP,
+            "%s Trying once more from step %d with steps of %g times the size.", error, good["step"], LOWER_STEP
         )
 
     def _state(self) -> State:

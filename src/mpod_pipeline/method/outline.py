@@ -10,25 +10,21 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from mpod_pipeline.checkpoint import Checkpoint
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, PhotoElevationDeg
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
 from mpod_pipeline.method.view_schedule import drawn_views
-from mpod_pipeline.parameters import ElevationRangeDeg, Parameters, PhotoElevationDeg
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.volume import (
-    draw_jitter,
-    make_volume_renderer,
-    on_background,
-)
+from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, on_background
 from mpod_pipeline.rendering.volume.interface import VolumeRenderer
-from mpod_pipeline.report import Report
 
 
 class OutlineWeights(Parameters):
@@ -73,8 +69,7 @@ class OutlineParameters(Parameters):
     )
     novel_views: PositiveInt = 1
     colours_choose_depths: bool = Field(
-        False,
-        description="whether density also learns where along a ray a colour should be, as a NeRF's does",
+        False, description="whether density also learns where along a ray a colour should be, as a NeRF's does"
     )
     reference_probability: float | None = Field(
         None,
@@ -123,9 +118,7 @@ def optimize_outline(
             )
         return losses
 
-    optimisation = Optimisation(
-        "The outline's optimisation", field, make_optimizer(field, p), generator, p.steps
-    )
+    optimisation = Optimisation("The outline's optimisation", field, make_optimizer(field, p), generator, p.steps)
     optimisation.run(losses_of, report, checkpoint)
     field.occupancy.update(0, field.density, generator=generator)
     return field
@@ -134,11 +127,7 @@ def optimize_outline(
 def make_optimizer(field: OutlineField, p: OutlineParameters) -> torch.optim.Optimizer:
     return torch.optim.Adam(
         [
-            {
-                "params": list(field.encoding.parameters()),
-                "lr": p.table_learning_rate,
-                "eps": p.adam_epsilon,
-            },
+            {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate, "eps": p.adam_epsilon},
             {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
         ],
         betas=(0.9, 0.99),
@@ -152,8 +141,7 @@ def novel_cameras(p: OutlineParameters, generator: torch.Generator) -> Cameras:
     azimuth = (torch.arange(n) + torch.rand(n, generator=generator)) / n * 360
     low, high = p.elevation_deg
     return Cameras.at(
-        azimuth + torch.rand((), generator=generator) * 360,
-        low + (high - low) * torch.rand(n, generator=generator),
+        azimuth + torch.rand((), generator=generator) * 360, low + (high - low) * torch.rand(n, generator=generator)
     )
 
 
@@ -228,16 +216,13 @@ def novel_view_losses(
     """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on what the cameras of novel views saw."""
     latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
     pose = prior.pose(condition, cameras.azimuth_deg, cameras.elevation_deg)
-    timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(
-        latents.device
-    )
+    timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(latents.device)
 
     def predict(noisy: Tensor, t: Tensor) -> Tensor:
         return prior.predict(noisy, t, condition, pose, p.sds.guidance_scale)
 
     return {
-        "sds": p.sds.weight
-        * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
+        "sds": p.sds.weight * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
         **smoothness_losses(field, seen.surface, p.weights, generator),
     }
 

@@ -51,12 +51,7 @@ class OutlineColours:
         face the photo's camera. backend: the rasteriser's.
         """
         image = render_image(
-            field,
-            cameras,
-            resolution,
-            field.occupancy,
-            make_volume_renderer(field.backend),
-            step_size=4.0 / resolution,
+            field, cameras, resolution, field.occupancy, make_volume_renderer(field.backend), step_size=4.0 / resolution
         )
         attributes = torch.cat([mesh.vertices, mesh.vertex_normals()], dim=1)
         raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, resolution, backend)

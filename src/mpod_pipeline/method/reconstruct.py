@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.report import Report, no_report
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.geometry.glb_file import GlbFile
 from mpod_pipeline.method.steps import STEPS, load_models, run_steps
-from mpod_pipeline.report import Report, no_report
-from mpod_pipeline.weights import Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,15 +79,11 @@ def reconstruct(
     """
     sections = {step.section: step.settings for step in STEPS}
     if unknown := settings.keys() - sections.keys():
-        raise SetupError(
-            f"There is no section {', '.join(sorted(unknown))}; there are {', '.join(sections)}."
-        )
+        raise SetupError(f"There is no section {', '.join(sorted(unknown))}; there are {', '.join(sections)}.")
     chosen = {name: model.model_validate(settings.get(name, {})) for name, model in sections.items()}
     data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
     product = "product" if isinstance(photo, bytes) else Path(photo).stem
     folders = {name: Path(priors) / name.removesuffix("_prior") for step in STEPS if (name := step.prior)}
     models = load_models(STEPS, chosen, {name: Weights(path, device) for name, path in folders.items()})
-    artifacts, seconds = run_steps(
-        STEPS, models, chosen, {"photos": data}, product=product, seed=seed, report=report
-    )
+    artifacts, seconds = run_steps(STEPS, models, chosen, {"photos": data}, product=product, seed=seed, report=report)
     return Reconstruction(artifacts, seconds)

@@ -11,19 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.cutout.foreground import Found, find_foreground, overlap
 from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, matte
-from mpod_pipeline.cutout.own_alpha import (
-    at_full_opacity,
-    has_alpha,
-    on_page,
-    sure_to_cut_out,
-    without_veils,
-)
+from mpod_pipeline.cutout.own_alpha import at_full_opacity, has_alpha, on_page, sure_to_cut_out, without_veils
 from mpod_pipeline.cutout.saliency import SaliencyNetwork, load_saliency_network
 from mpod_pipeline.cutout.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
-from mpod_pipeline.errors import ProductError, SetupError
-from mpod_pipeline.parameters import Parameters
 
 Maker = Literal["auto", "alpha", "embedded", "sam"]
 #: Pixels of the photo that are worked with for one of the cutout.
@@ -76,9 +70,7 @@ def load_segmentation_models(parameters: SegmentationParameters) -> Segmentation
     sam = None
     if parameters.asks_sam:
         if parameters.sam is None:
-            raise SetupError(
-                "The segmentation maker 'sam' needs its weights: set sam.checkpoint and sam.model_type."
-            )
+            raise SetupError("The segmentation maker 'sam' needs its weights: set sam.checkpoint and sam.model_type.")
         sam = load_sam(parameters.sam)
     return SegmentationModels(load_saliency_network(parameters.network), sam)
 
@@ -109,18 +101,14 @@ def segment(
     return Cutout(picture, found.confidence)
 
 
-def _sure_by_alpha(
-    photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels
-) -> float:
+def _sure_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels) -> float:
     """How sure it is that the photo's alpha is to be taken, 0 where it is not."""
     if parameters.maker == "auto":
         return sure_to_cut_out(photo, models.network)
     return float(parameters.maker == "alpha")
 
 
-def find_product(
-    photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels
-) -> Found:
+def find_product(photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels) -> Found:
     """The product in an opaque photo [H, W, 3]."""
     found = find_foreground(photo, models.network)
     if not parameters.asks_sam:

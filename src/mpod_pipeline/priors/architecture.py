@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from pydantic import Field, PositiveInt
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 
 #: Numbers that say where the camera went (see `relative_pose`).
@@ -21,9 +21,7 @@ class ArchitectureParameters(Parameters):
     autoencoder_channels: tuple[int, ...] = (16, 48, 96)
     unet_channels: tuple[int, ...] = (32, 64, 128, 192)
     attention_heads: PositiveInt = 4
-    context_dim: PositiveInt = Field(
-        192, description="width of text and image tokens (the U-Net's cross-attention)"
-    )
+    context_dim: PositiveInt = Field(192, description="width of text and image tokens (the U-Net's cross-attention)")
     text_layers: PositiveInt = 3
     text_length: PositiveInt = 32
     image_layers: PositiveInt = 3
@@ -44,9 +42,7 @@ def make_autoencoder(p: ArchitectureParameters) -> AutoencoderKL:
     )
 
 
-def make_unet(
-    p: ArchitectureParameters, in_channels: int, pose_dim: int | None = None
-) -> UNet2DConditionModel:
+def make_unet(p: ArchitectureParameters, in_channels: int, pose_dim: int | None = None) -> UNet2DConditionModel:
     """A thin level at the latents' own size, which only convolves; below it self- and cross-attention at each.
 
     With a ``pose_dim`` the pose is embedded as the timestep is, and joined to it.

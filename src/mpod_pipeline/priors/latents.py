@@ -33,9 +33,7 @@ def encode_pictures(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     # norm takes three times as long.
     x = scale.leaves(pictures * 2 - 1).to(dtype_of(vae)).contiguous()
     if vae.use_slicing and len(x) > 1:
-        slices = [
-            checkpoint(_mode, vae, one, use_reentrant=False, preserve_rng_state=False) for one in x.split(1)
-        ]
+        slices = [checkpoint(_mode, vae, one, use_reentrant=False, preserve_rng_state=False) for one in x.split(1)]
         mode = torch.cat(slices)
     else:
         mode = _mode(vae, x)

@@ -15,13 +15,13 @@ from torch import nn
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.weights_files import on_device
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.novel_view import NovelViewPrior
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.text_to_image import TextToImagePrior
-from mpod_pipeline.weights_files import on_device
 
 # One for each network that is loaded, in the log of every run
 disable_diffusers_bars()
@@ -64,9 +64,7 @@ def load_novel_view_prior(
     less memory and more time (see `encode_pictures`). adapters: files of what its U-Net has learnt besides.
     """
     folder = Path(folder)
-    _check_parts(
-        folder, ("vae", "image_encoder", "unet", "scheduler", "feature_extractor", "clip_camera_projection")
-    )
+    _check_parts(folder, ("vae", "image_encoder", "unet", "scheduler", "feature_extractor", "clip_camera_projection"))
     dtype = resolve_dtype(precision, device)
     processor = _part(CLIPImageProcessor.from_pretrained, folder, "feature_extractor")
     prior = NovelViewPrior(
@@ -80,9 +78,7 @@ def load_novel_view_prior(
         absolute_elevation,
     )
     prior.vae.use_slicing = vae_slicing
-    _check_fit(
-        folder, prior.unet, 2 * prior.vae.config.latent_channels, prior.camera_projection.embedding_dim
-    )
+    _check_fit(folder, prior.unet, 2 * prior.vae.config.latent_channels, prior.camera_projection.embedding_dim)
     return _placed(prior, device)
 
 
@@ -171,9 +167,7 @@ def _check_parts(folder: Path, parts: tuple[str, ...]) -> None:
         )
     missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
-        raise SetupError(
-            f"The prior at {folder} lacks {', '.join(missing)}; it should have {', '.join(parts)}."
-        )
+        raise SetupError(f"The prior at {folder} lacks {', '.join(missing)}; it should have {', '.join(parts)}.")
 
 
 def _check_fit(folder: Path, unet: UNet2DConditionModel, channels: int, context_dim: int) -> None:

@@ -39,9 +39,7 @@ class TokenMask:
         side = isqrt(queries)
         inside = F.adaptive_max_pool2d(self.mask.float(), (side, side)).flatten(2) > 0.5  # [B, 1, queries]
         outside = ~inside[..., None] & self.columns[:keys]  # [B, 1, queries, keys]
-        rectified = torch.zeros(outside.shape, dtype=dtype, device=outside.device).masked_fill(
-            outside, float("-inf")
-        )
+        rectified = torch.zeros(outside.shape, dtype=dtype, device=outside.device).masked_fill(outside, float("-inf"))
         return torch.cat([torch.zeros_like(rectified), rectified])
 
 

@@ -75,9 +75,9 @@ class NovelViewPrior(nn.Module):
         """Pictures [B, 3, H, W] in [0, 1] as the image encoder wants them: its size, mean and deviation."""
         size = self.image_encoder.config.image_size
         if pictures.shape[-2:] != (size, size):
-            pictures = F.interpolate(
-                pictures, (size, size), mode="bicubic", align_corners=False, antialias=True
-            ).clamp(0, 1)
+            pictures = F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False, antialias=True).clamp(
+                0, 1
+            )
         mean = pictures.new_tensor(self.image_mean)[:, None, None]
         std = pictures.new_tensor(self.image_std)[:, None, None]
         return ((pictures - mean) / std).to(self.image_encoder.dtype)
@@ -114,16 +114,11 @@ class NovelViewPrior(nn.Module):
         conditional, unconditional = both.chunk(2)
         return unconditional + guidance_scale * (conditional - unconditional)
 
-    def _unet(
-        self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor, pose: Tensor
-    ) -> Tensor:
+    def _unet(self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor, pose: Tensor) -> Tensor:
         dtype = dtype_of(self.unet)
         x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(dtype)
         prediction = self.unet(
-            x,
-            timesteps,
-            encoder_hidden_states=context.to(dtype),
-            class_labels=pose_labels(self.unet, pose),
+            x, timesteps, encoder_hidden_states=context.to(dtype), class_labels=pose_labels(self.unet, pose)
         )
         return prediction.sample.float()
 
@@ -149,9 +144,7 @@ class NovelViewPrior(nn.Module):
         azimuth, elevation = torch.broadcast_tensors(azimuth, elevation)
         condition = self.encode_photo(photo, photo_elevation_deg)
         pose = self.pose(condition, azimuth, elevation)
-        noise = torch.randn(
-            len(pose), *condition.latents.shape[1:], generator=torch.Generator().manual_seed(seed)
-        )
+        noise = torch.randn(len(pose), *condition.latents.shape[1:], generator=torch.Generator().manual_seed(seed))
 
         def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
             return self.predict(noisy, timesteps, condition, pose, guidance_scale)

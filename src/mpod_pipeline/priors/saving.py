@@ -13,9 +13,7 @@ from mpod_pipeline.priors.architecture import ArchitectureParameters, make_sched
 from mpod_pipeline.priors.train_denoisers import NovelViewDenoiser, TextDenoiser
 
 
-def save_text_to_image_prior(
-    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, network: TextDenoiser
-) -> None:
+def save_text_to_image_prior(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, network: TextDenoiser) -> None:
     """A folder that ``StableDiffusionPipeline.from_pretrained`` reads as it is."""
     StableDiffusionPipeline(
         vae=vae.half(),
@@ -53,10 +51,7 @@ def save_novel_view_prior(
     make_scheduler().save_pretrained(folder / "scheduler")
     side = {"height": architecture.image_size, "width": architecture.image_size}
     CLIPImageProcessor(
-        size={"shortest_edge": architecture.image_size},
-        crop_size=side,
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
+        size={"shortest_edge": architecture.image_size}, crop_size=side, image_mean=[0.5] * 3, image_std=[0.5] * 3
     ).save_pretrained(folder / "feature_extractor")
 
 

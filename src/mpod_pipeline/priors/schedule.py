@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 #: (noisy latents [B, ...], timesteps [B]) -> the guided prediction [B, ...].
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -89,18 +89,10 @@ def ddim_step(schedule: NoiseSchedule, noisy: Tensor, prediction: Tensor, t: int
     clean = schedule.clean(prediction, noisy, timesteps)
     if lower < 0:
         return clean
-    return schedule.add_noise(
-        clean, schedule.epsilon(prediction, noisy, timesteps), torch.full_like(timesteps, lower)
-    )
+    return schedule.add_noise(clean, schedule.epsilon(prediction, noisy, timesteps), torch.full_like(timesteps, lower))
 
 
-def denoise(
-    schedule: NoiseSchedule,
-    noisy: Tensor,
-    predict: Predict,
-    steps: int,
-    start: float = 1.0,
-) -> Tensor:
+def denoise(schedule: NoiseSchedule, noisy: Tensor, predict: Predict, steps: int, start: float = 1.0) -> Tensor:
     """Clean latents [B, ...] of noisy ones at the noise level ``start``, by DDIM, which draws no noise of its own."""
     for t, lower in timestep_pairs(schedule, steps, start):
         timesteps = torch.full((len(noisy),), t, device=noisy.device)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mpod_pipeline.parameters import NoiseRange, Parameters
+from mpod_pipeline.base.parameters import NoiseRange, Parameters
 from mpod_pipeline.priors.schedule import NoiseSchedule, Predict
 
 #: So often a prediction is asked for that is not finite.

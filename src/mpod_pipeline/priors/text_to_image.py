@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.latents import GradientScale, decode_latents, encode_pictures, resize
 from mpod_pipeline.priors.mrca import TokenMask, rectifiable, rectified_attention
@@ -78,9 +78,7 @@ class TextToImagePrior(nn.Module):
         """The embedding [D] of a word that is one token. Raises SetupError for another."""
         ids = self.tokenizer(word, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
-            raise SetupError(
-                f"{word!r} is {len(ids)} tokens of this text prior; the initial word must be one."
-            )
+            raise SetupError(f"{word!r} is {len(ids)} tokens of this text prior; the initial word must be one.")
         return self.text_encoder.get_input_embeddings().weight[ids[0]].detach().clone()
 
     def encode_prompt(self, text: str, token: Tensor | None = None) -> Prompt:
@@ -126,9 +124,7 @@ class TextToImagePrior(nn.Module):
             marks.extend([False] * len(words))
         length = int(self.text_encoder.config.max_position_embeddings)
         if any(marks[length - 1 :]):
-            raise SetupError(
-                f"The prompt is too long for this prior: {PLACEHOLDER} falls behind token {length}."
-            )
+            raise SetupError(f"The prompt is too long for this prior: {PLACEHOLDER} falls behind token {length}.")
         ids, marks = ids[: length - 1], marks[: length - 1]
         pad = self.tokenizer.pad_token_id
         rest = length - len(ids) - 1
@@ -168,13 +164,7 @@ class TextToImagePrior(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self,
-        prompts: Sequence[Prompt],
-        unconditional: Prompt,
-        *,
-        steps: int,
-        guidance_scale: float,
-        seed: int,
+        self, prompts: Sequence[Prompt], unconditional: Prompt, *, steps: int, guidance_scale: float, seed: int
     ) -> Tensor:
         """Pictures [N, 3, H, W] in [0, 1], one of each prompt, by DDIM."""
         side = int(self.unet.config.sample_size)
@@ -188,9 +178,7 @@ class TextToImagePrior(nn.Module):
 
     def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
         dtype = dtype_of(self.unet)
-        out = self.unet(
-            noisy.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals
-        ).sample
+        out = self.unet(noisy.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals).sample
         return out.float()
 
     def predict_unguided(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:

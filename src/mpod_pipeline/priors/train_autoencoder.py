@@ -14,15 +14,9 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.priors.architecture import ArchitectureParameters, make_autoencoder
-from mpod_pipeline.priors.training import (
-    TrainingParameters,
-    device_of,
-    fit,
-    mixed_precision,
-    step_generator,
-)
-from mpod_pipeline.report import Report
+from mpod_pipeline.priors.training import TrainingParameters, device_of, fit, mixed_precision, step_generator
 
 
 class AutoencoderTraining(TrainingParameters):
@@ -57,11 +51,7 @@ def reconstruction_loss(output: Tensor, target: Tensor, p: AutoencoderTraining) 
     """
     error = output - target
     edges = error.diff(dim=-1).square().mean() + error.diff(dim=-2).square().mean()
-    return (
-        error.square().mean()
-        + p.edge_weight * edges
-        + p.colour_weight * F.avg_pool2d(error, 4).square().mean()
-    )
+    return error.square().mean() + p.edge_weight * edges + p.colour_weight * F.avg_pool2d(error, 4).square().mean()
 
 
 def colour_anchor(latents: Tensor, target: Tensor) -> Tensor:
@@ -125,8 +115,7 @@ def random_crops(pictures: NDArray[np.uint8], size: int, rng: np.random.Generato
     """A square crop of each picture [B, H, W, 3], most of them near the middle, where the product is."""
     height, width = pictures.shape[1:3]
     top, left = (
-        np.clip(rng.normal((n - size) / 2, n / 8, len(pictures)), 0, n - size).astype(int)
-        for n in (height, width)
+        np.clip(rng.normal((n - size) / 2, n / 8, len(pictures)), 0, n - size).astype(int) for n in (height, width)
     )
     return np.stack([p[t : t + size, x : x + size] for p, t, x in zip(pictures, top, left, strict=True)])
 

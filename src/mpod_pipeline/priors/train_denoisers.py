@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.priors.architecture import (
     POSE_DIM,
     ArchitectureParameters,
@@ -32,14 +33,7 @@ from mpod_pipeline.priors.novel_view import image_tokens, pose_labels, relative_
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.text_to_image import view_words
 from mpod_pipeline.priors.train_autoencoder import to_network
-from mpod_pipeline.priors.training import (
-    TrainingParameters,
-    device_of,
-    fit,
-    mixed_precision,
-    step_generator,
-)
-from mpod_pipeline.report import Report
+from mpod_pipeline.priors.training import TrainingParameters, device_of, fit, mixed_precision, step_generator
 
 #: How captions are put into sentences; the method's own prompt is among them.
 TEMPLATES = (
@@ -151,12 +145,7 @@ class Condition:
 
 
 def denoising_loss(
-    unet: nn.Module,
-    condition: Condition,
-    clean: Tensor,
-    timesteps: Tensor,
-    noise: Tensor,
-    schedule: NoiseSchedule,
+    unet: nn.Module, condition: Condition, clean: Tensor, timesteps: Tensor, noise: Tensor, schedule: NoiseSchedule
 ) -> Tensor:
     """Plain mean squared error on the prediction: its implied weights keep high noise worth learning."""
     noisy = schedule.add_noise(clean, noise, timesteps)
@@ -230,11 +219,7 @@ class TextDenoiser(nn.Module):
         what each of the two is told, and the inputs for the photo's latents and the pose.
         """
         own = self.unet.state_dict()
-        taken = {
-            name: weight
-            for name, weight in unet.state_dict().items()
-            if name in own and ".attn2." not in name
-        }
+        taken = {name: weight for name, weight in unet.state_dict().items() if name in own and ".attn2." not in name}
         taken["conv_in.weight"] = taken["conv_in.weight"][:, : own["conv_in.weight"].shape[1]]
         if unet.class_embedding is not None:  # as it embeds no pose at all, when its conditions are dropped
             with torch.no_grad():
@@ -256,9 +241,7 @@ class TextDenoiser(nn.Module):
         return hidden
 
 
-def text_to_image_errors(
-    network: TextDenoiser, data: ViewLatents, tokenizer: CLIPTokenizer
-) -> list[tuple[int, float]]:
+def text_to_image_errors(network: TextDenoiser, data: ViewLatents, tokenizer: CLIPTokenizer) -> list[tuple[int, float]]:
     """The small Stable Diffusion's errors (see `denoising_errors`), each view under its caption."""
     rng, _ = step_generator(0, 0)
 
@@ -328,15 +311,11 @@ class NovelViewDenoiser(nn.Module):
         self.unet, self.image_encoder, self.camera_projection = unet, image_encoder, camera_projection
 
     @classmethod
-    def new(
-        cls, architecture: ArchitectureParameters, start: UNet2DConditionModel, seed: int
-    ) -> NovelViewDenoiser:
+    def new(cls, architecture: ArchitectureParameters, start: UNet2DConditionModel, seed: int) -> NovelViewDenoiser:
         """Its U-Net starts as the small Stable Diffusion's."""
         torch.manual_seed(seed)
         return cls(
-            widen_input(start, architecture),
-            make_image_encoder(architecture),
-            make_camera_projection(architecture),
+            widen_input(start, architecture), make_image_encoder(architecture), make_camera_projection(architecture)
         )
 
     @classmethod
@@ -382,11 +361,7 @@ def novel_view_errors(network: NovelViewDenoiser, data: ViewLatents) -> list[tup
 
 
 def train_novel_view(
-    network: NovelViewDenoiser,
-    data: ViewLatents,
-    p: DenoiserTraining,
-    checkpoint: Path,
-    report: Report,
+    network: NovelViewDenoiser, data: ViewLatents, p: DenoiserTraining, checkpoint: Path, report: Report
 ) -> NovelViewDenoiser:
     """The small Zero-1-to-3: from a product's photo to its other views."""
     network = fast_to_train(network)

@@ -17,12 +17,12 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from mpod_pipeline.atomic import whole_file
-from mpod_pipeline.errors import SetupError
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.atomic import whole_file
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.report import Report
 from mpod_pipeline.priors.loading import cpu_has_bfloat16
 from mpod_pipeline.priors.muon import Muon
-from mpod_pipeline.report import Report
 
 
 class TrainingParameters(Parameters):
@@ -32,9 +32,7 @@ class TrainingParameters(Parameters):
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 8e-4
     warmup_steps: NonNegativeInt = 200
-    decay_steps: NonNegativeInt = Field(
-        0, description="last steps over which the learning rate falls to a tenth"
-    )
+    decay_steps: NonNegativeInt = Field(0, description="last steps over which the learning rate falls to a tenth")
     weight_decay: float = Field(0.01, ge=0)
     ema_decay: float = Field(0.999, gt=0, lt=1)
     checkpoint_every: PositiveInt = 250
@@ -77,9 +75,7 @@ def make_optimizers(network: nn.Module, p: TrainingParameters) -> list[torch.opt
             (matrices if inner else others).append(parameter)
     return [
         Muon(matrices, lr=p.learning_rate, weight_decay=p.weight_decay),
-        torch.optim.AdamW(
-            others, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True
-        ),
+        torch.optim.AdamW(others, lr=p.learning_rate, weight_decay=p.weight_decay, betas=(0.9, 0.99), fused=True),
     ]
 
 

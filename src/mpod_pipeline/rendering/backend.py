@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import torch
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 Backend = Literal["numba", "torch", "cuda_packages"]
 #: The backends by name.

@@ -64,8 +64,7 @@ class Cameras:
         if any((batch.distance, batch.fov_deg) != (first.distance, first.fov_deg) for batch in batches):
             raise ValueError("cameras of different distances or fields of view cannot be one batch")
         azimuth, elevation = (
-            torch.cat([getattr(batch, name) for batch in batches])
-            for name in ("azimuth_deg", "elevation_deg")
+            torch.cat([getattr(batch, name) for batch in batches]) for name in ("azimuth_deg", "elevation_deg")
         )
         return cls(azimuth, elevation, first.distance, first.fov_deg)
 
@@ -82,9 +81,7 @@ class Cameras:
         return (self[i] for i in range(len(self)))
 
     def to(self, device: torch.device | str) -> Cameras:
-        return Cameras(
-            self.azimuth_deg.to(device), self.elevation_deg.to(device), self.distance, self.fov_deg
-        )
+        return Cameras(self.azimuth_deg.to(device), self.elevation_deg.to(device), self.distance, self.fov_deg)
 
     @property
     def half_frame(self) -> float:

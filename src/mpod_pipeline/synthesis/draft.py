@@ -31,14 +31,10 @@ class Draft:
     def add(self, *parts: Part) -> None:
         self.parts.extend(parts)
 
-    def material(
-        self, colour: str | None = None, *, pattern: str = "plain", gloss: float = 0.1, **more: object
-    ) -> int:
+    def material(self, colour: str | None = None, *, pattern: str = "plain", gloss: float = 0.1, **more: object) -> int:
         """A material of the given or a random colour; returns its index."""
         name = colour or self.colour()
-        second = (
-            jittered(self.colour(but=name), self.rng) if pattern != "wood" else jittered("brown", self.rng)
-        )
+        second = jittered(self.colour(but=name), self.rng) if pattern != "wood" else jittered("brown", self.rng)
         material = Material(
             jittered(name, self.rng),
             second,
@@ -79,9 +75,7 @@ class Draft:
             ink = self.colour()
         picture = label_picture(word, self.rng, PALETTE[paper], PALETTE[ink])
         old = self.materials[material]
-        self.materials[material] = Material(
-            **{**old.__dict__, "decals": (*old.decals, Decal(picture, centre, size))}
-        )
+        self.materials[material] = Material(**{**old.__dict__, "decals": (*old.decals, Decal(picture, centre, size))})
         return word
 
 

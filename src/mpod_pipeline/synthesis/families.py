@@ -66,9 +66,7 @@ def _shoe_base(d: Draft) -> tuple[float, float, float]:
     return length, width, sole
 
 
-def _laces(
-    d: Draft, top: Callable[[float], float], half: float, material: int, start: float, end: float
-) -> None:
+def _laces(d: Draft, top: Callable[[float], float], half: float, material: int, start: float, end: float) -> None:
     for position in np.linspace(start, end, int(d.rng.integers(3, 6))):
         y, z = position - 0.5, top(float(position))
         d.add(tube(arc((0, y, z - 0.05), (half, 0.075), 20, 160, "xz", 9), 0.012, material, 8))
@@ -93,11 +91,7 @@ def trainer(d: Draft) -> str:
     d.add(_upper(d, length, width, sole, heights, main))
     d.add(ellipsoid((width * 0.24, 0.15, 0.035), dark).moved((0, -0.31, collar - 0.012)))
     heel = d.material()
-    d.add(
-        ellipsoid((width * 0.34, 0.05, collar * 0.3), heel, 3).moved(
-            (0, -length / 2 + 0.035, sole + collar * 0.35)
-        )
-    )
+    d.add(ellipsoid((width * 0.34, 0.05, collar * 0.3), heel, 3).moved((0, -length / 2 + 0.035, sole + collar * 0.35)))
     d.add(
         ellipsoid((width * 0.38, 0.09, toe * 0.42), rubber if d.chance(0.5) else accent, 2.5).moved(
             (0, length / 2 - 0.075, sole * 0.7 + toe * 0.25)
@@ -105,22 +99,13 @@ def trainer(d: Draft) -> str:
     )
     profile = smooth_profile(heights, 80)
     _laces(
-        d,
-        lambda s: float(np.interp(s, profile[:, 0], profile[:, 1])),
-        width * 0.24,
-        d.material("white"),
-        0.45,
-        0.68,
+        d, lambda s: float(np.interp(s, profile[:, 0], profile[:, 1])), width * 0.24, d.material("white"), 0.45, 0.68
     )
     side = d.rng.integers(3)
     z0 = sole + 0.07
     if side == 0:  # one sweeping stripe on the outer side only
         path = np.array(
-            [
-                [width * 0.40, -0.20, z0 + 0.15],
-                [width * 0.47, 0.0, z0 + 0.03],
-                [width * 0.44, 0.22, z0 + 0.04],
-            ]
+            [[width * 0.40, -0.20, z0 + 0.15], [width * 0.47, 0.0, z0 + 0.03], [width * 0.44, 0.22, z0 + 0.04]]
         )
         d.add(tube(smooth_profile(path, 16), 0.03, accent, 8, flat=0.6))
     elif side == 1:
@@ -143,14 +128,7 @@ def boot(d: Draft) -> str:
     rubber, dark = d.material(str(d.rng.choice(["black", "brown", "cream", "white"]))), d.material("black")
     shaft = d.uniform(0.6, 1.0)
     ankle, toe = d.uniform(0.30, 0.36), d.uniform(0.17, 0.22)
-    heights = [
-        (0.0, ankle),
-        (0.30, ankle * 1.1),
-        (0.46, ankle),
-        (0.7, toe * 1.2),
-        (0.92, toe),
-        (1.0, toe * 0.6),
-    ]
+    heights = [(0.0, ankle), (0.30, ankle * 1.1), (0.46, ankle), (0.7, toe * 1.2), (0.92, toe), (1.0, toe * 0.6)]
     d.add(extrude(_foot_outline(length * 1.02, width * 1.06, 1.0), sole, rubber, bevel=0.012))
     d.add(_upper(d, length, width, sole, heights, main))
     if d.chance(0.6):
@@ -160,9 +138,7 @@ def boot(d: Draft) -> str:
     for t in np.linspace(0, 1, 12):
         z = sole + 0.08 + t * (shaft - sole - 0.08)
         across, along = width * (0.36 + 0.08 * t), 0.19 + 0.03 * t
-        rings.append(
-            np.stack([outline[:, 0] * across, outline[:, 1] * along - 0.28 - 0.01 * t, np.full(28, z)], -1)
-        )
+        rings.append(np.stack([outline[:, 0] * across, outline[:, 1] * along - 0.28 - 0.01 * t, np.full(28, z)], -1))
     d.add(loft(np.stack(rings), main))
     d.add(ellipsoid((width * 0.36, 0.18, 0.02), dark).moved((0, -0.29, shaft)))
     cuff = d.material()
@@ -200,30 +176,19 @@ def sandal(d: Draft) -> str:
         )
     d.add(
         tube(
-            arc((0, -0.22, sole + heel * 0.8), (width * 0.40, d.uniform(0.2, 0.3)), 0, 180, "xz", 16),
-            0.026,
-            strap,
-            10,
+            arc((0, -0.22, sole + heel * 0.8), (width * 0.40, d.uniform(0.2, 0.3)), 0, 180, "xz", 16), 0.026, strap, 10
         )
     )
-    d.add(
-        tube(arc((0, -0.22, sole + heel + 0.10), (width * 0.40, 0.24), 180, 360, "xy", 16), 0.024, strap, 10)
-    )
+    d.add(tube(arc((0, -0.22, sole + heel + 0.10), (width * 0.40, 0.24), 180, 360, "xy", 16), 0.024, strap, 10))
     if d.chance(0.7):
-        d.add(
-            ellipsoid((0.03, 0.035, 0.035), d.material("gold"), 4).moved(
-                (width * 0.46, -0.22, sole + heel + 0.06)
-            )
-        )
+        d.add(ellipsoid((0.03, 0.035, 0.035), d.material("gold"), 4).moved((width * 0.46, -0.22, sole + heel + 0.06)))
     return "sandal"
 
 
 # ----------------------------------------------------------------------------------------------------------- kitchen
 
 
-def _vessel(
-    d: Draft, outer: list[tuple[float, float]], wall: float, material: int, smooth: bool = True
-) -> Part:
+def _vessel(d: Draft, outer: list[tuple[float, float]], wall: float, material: int, smooth: bool = True) -> Part:
     """A vessel turned from its outer profile (radius, z from foot to rim), hollow to near its foot."""
     profile = smooth_profile(outer, 24) if smooth else np.asarray(outer, np.float32)
     inner = profile[profile[:, 1] > profile[0, 1] + wall * 1.5][::-1].copy()
@@ -267,14 +232,7 @@ def teapot(d: Draft) -> str:
     d.add(
         lathe(
             smooth_profile(
-                [
-                    (0.0, 0.0),
-                    (radius * 0.6, 0.0),
-                    (radius, height * belly),
-                    (radius * 0.42, height),
-                    (0.0, height),
-                ],
-                28,
+                [(0.0, 0.0), (radius * 0.6, 0.0), (radius, height * belly), (radius * 0.42, height), (0.0, height)], 28
             ),
             main,
         )
@@ -293,9 +251,7 @@ def teapot(d: Draft) -> str:
     )
     handle = d.material() if d.chance(0.4) else main
     if d.chance(0.7):
-        grip = tube(
-            arc((0, -radius * 0.85, height * 0.55), (0.26, height * 0.33), 85, 275, "yz", 24), 0.038, handle
-        )
+        grip = tube(arc((0, -radius * 0.85, height * 0.55), (0.26, height * 0.33), 85, 275, "yz", 24), 0.038, handle)
     else:
         grip = tube(arc((0, 0, height * 0.8), (radius * 0.85, 0.42), 0, 180, "yz", 28), 0.035, handle)
     turn = d.uniform(-25, 25) + (0 if side > 0 else 180)
@@ -310,19 +266,15 @@ def watering_can(d: Draft) -> str:
     accent = d.material()
     turn = d.uniform(-25, 25) + (0 if d.chance(0.5) else 180)
     spout = np.array(
-        [
-            [0, radius * 0.85, height * 0.22],
-            [0, radius + 0.2, height * 0.7],
-            [0, radius + 0.36, height * 1.15],
-        ]
+        [[0, radius * 0.85, height * 0.22], [0, radius + 0.2, height * 0.7], [0, radius + 0.36, height * 1.15]]
     )
     d.add(tube(smooth_profile(spout, 14), np.linspace(0.06, 0.035, 14), main).turned(turn))
     rose = cylinder(0.035, 0.06, accent, top_radius=0.085).turned(-50, 0)
     d.add(rose.moved((0, radius + 0.34, height * 1.12)).turned(turn))
     d.add(
-        tube(
-            arc((0, -radius * 0.55, height * 0.75), (0.36, height * 0.55), 60, 275, "yz", 24), 0.03, accent
-        ).turned(turn)
+        tube(arc((0, -radius * 0.55, height * 0.75), (0.36, height * 0.55), 60, 275, "yz", 24), 0.03, accent).turned(
+            turn
+        )
     )
     return "watering can"
 
@@ -357,19 +309,10 @@ def bottle(d: Draft) -> str:
 def vase(d: Draft) -> str:
     main = d.main_material(ROUND, round=True, gloss=0.2)
     r = [d.uniform(0.12, 0.25), d.uniform(0.2, 0.38), d.uniform(0.1, 0.26), d.uniform(0.12, 0.28)]
-    d.add(
-        _vessel(
-            d,
-            [(r[0], 0), (r[1], d.uniform(0.25, 0.5)), (r[2], d.uniform(0.68, 0.82)), (r[3], 1.0)],
-            0.03,
-            main,
-        )
-    )
+    d.add(_vessel(d, [(r[0], 0), (r[1], d.uniform(0.25, 0.5)), (r[2], d.uniform(0.68, 0.82)), (r[3], 1.0)], 0.03, main))
     if d.chance(0.25):
         for turn in (0, 180):
-            d.add(
-                tube(arc((0, r[2] * 0.9, 0.7), (0.14, 0.18), -80, 90, "yz", 18), 0.028, main).turned(turn + 8)
-            )
+            d.add(tube(arc((0, r[2] * 0.9, 0.7), (0.14, 0.18), -80, 90, "yz", 18), 0.028, main).turned(turn + 8))
     return "vase"
 
 
@@ -379,11 +322,7 @@ def bowl(d: Draft) -> str:
     d.add(
         _vessel(
             d,
-            [
-                (radius * d.uniform(0.35, 0.55), 0),
-                (radius * d.uniform(0.7, 0.9), height * 0.4),
-                (radius, height),
-            ],
+            [(radius * d.uniform(0.35, 0.55), 0), (radius * d.uniform(0.7, 0.9), height * 0.4), (radius, height)],
             0.03,
             main,
         )
@@ -440,16 +379,7 @@ def lamp(d: Draft) -> str:
         d.add(
             lathe(
                 smooth_profile(
-                    [
-                        (0, 0.03),
-                        (r[0], 0.06),
-                        (r[1], 0.25),
-                        (r[2], 0.42),
-                        (0.025, 0.55),
-                        (0.025, 0.75),
-                        (0, 0.75),
-                    ],
-                    28,
+                    [(0, 0.03), (r[0], 0.06), (r[1], 0.25), (r[2], 0.42), (0.025, 0.55), (0.025, 0.75), (0, 0.75)], 28
                 ),
                 stand,
             )
@@ -457,33 +387,20 @@ def lamp(d: Draft) -> str:
     low, top, height = d.uniform(0.25, 0.38), d.uniform(0.12, 0.26), d.uniform(0.28, 0.40)
     base = 1.0 - height
     wall = np.array(
-        [
-            [0.0, base + 0.05],
-            [low - 0.05, base + 0.02],
-            [low, base],
-            [top, 1.0],
-            [top - 0.02, 1.0],
-            [0.0, 0.97],
-        ]
+        [[0.0, base + 0.05], [low - 0.05, base + 0.02], [low, base], [top, 1.0], [top - 0.02, 1.0], [0.0, 0.97]]
     )
     d.add(lathe(wall, shade, refine=3))
     return "table lamp"
 
 
-def _legs(
-    d: Draft, half_x: float, half_y: float, height: float, radius: float, material: int, splay: float
-) -> None:
+def _legs(d: Draft, half_x: float, half_y: float, height: float, radius: float, material: int, splay: float) -> None:
     square = d.chance(0.4)
     for sx in (-1, 1):
         for sy in (-1, 1):
             foot = np.array([sx * (half_x + splay), sy * (half_y + splay), 0.0])
             top = np.array([sx * half_x, sy * half_y, height])
             if square and splay < 0.01:
-                d.add(
-                    rounded_box((radius * 2, radius * 2, height), material, 0.008).moved(
-                        (foot[0], foot[1], 0)
-                    )
-                )
+                d.add(rounded_box((radius * 2, radius * 2, height), material, 0.008).moved((foot[0], foot[1], 0)))
             else:
                 d.add(tube(np.linspace(foot, top, 6), np.linspace(radius * 0.75, radius, 6), material, 12))
 
@@ -511,11 +428,7 @@ def chair(d: Draft) -> str:
         for y in np.linspace(-0.4, 0.4, int(d.rng.integers(3, 6))) * width:
             d.add(
                 tube(
-                    [
-                        [back, y, seat - 0.02],
-                        [back, y, height - 0.4 * (height - seat)],
-                        [back, y, height - 0.1],
-                    ],
+                    [[back, y, seat - 0.02], [back, y, height - 0.4 * (height - seat)], [back, y, height - 0.1]],
                     0.014,
                     frame,
                     10,
@@ -561,13 +474,7 @@ def stool(d: Draft) -> str:
     d.add(cylinder(radius, thick, main, thick * 0.35).moved((0, 0, height - thick)))
     if d.chance(0.7):
         _legs(
-            d,
-            radius * 0.55,
-            radius * 0.55,
-            height - thick * 0.5,
-            d.uniform(0.02, 0.032),
-            frame,
-            d.uniform(0.02, 0.08),
+            d, radius * 0.55, radius * 0.55, height - thick * 0.5, d.uniform(0.02, 0.032), frame, d.uniform(0.02, 0.08)
         )
         ring = radius * 0.8
         for k in range(4) if d.chance(0.6) else ():
@@ -619,9 +526,7 @@ def sofa(d: Draft) -> str:
     d.add(rounded_box((depth * 0.3, width - arm, height - 0.06), main, 0.05).moved((-depth * 0.35, 0, 0.06)))
     for y in (-1, 1) if d.chance(0.85) else (-1,):
         d.add(
-            rounded_box((depth, arm, seat + d.uniform(0.08, 0.14)), main, 0.04).moved(
-                (0, y * (width - arm) / 2, 0.05)
-            )
+            rounded_box((depth, arm, seat + d.uniform(0.08, 0.14)), main, 0.04).moved((0, y * (width - arm) / 2, 0.05))
         )
     count = int(d.rng.integers(1, 4))
     span = (width - 2 * arm) / count
@@ -661,11 +566,7 @@ def handbag(d: Draft) -> str:
     if d.chance(0.6):
         flap = rounded_box((0.03, width * taper * 0.9, height * d.uniform(0.3, 0.5)), trim, 0.014)
         d.add(flap.turned(d.uniform(8, 11), 1).moved((depth * 0.30, 0, height * 0.52)))
-    d.add(
-        ellipsoid((0.03, 0.045, 0.03), d.material("gold", gloss=0.4), 4).moved(
-            (depth * 0.45, 0, height * 0.55)
-        )
-    )
+    d.add(ellipsoid((0.03, 0.045, 0.03), d.material("gold", gloss=0.4), 4).moved((depth * 0.45, 0, height * 0.55)))
     return "handbag"
 
 
@@ -706,12 +607,7 @@ def cap(d: Draft) -> str:
     d.add(dome.turned(turn - 90), droop.moved((0, 0.44, 0.03)).turned(turn - 90))
     d.add(ellipsoid((0.025, 0.025, 0.018), visor).moved((0, 0, tall)))
     if d.chance(0.5):
-        d.add(
-            ellipsoid((0.02, 0.08, 0.07), d.material(), 3)
-            .turned(-22, 1)
-            .moved((0.31, 0, tall * 0.45))
-            .turned(turn)
-        )
+        d.add(ellipsoid((0.02, 0.08, 0.07), d.material(), 3).turned(-22, 1).moved((0.31, 0, tall * 0.45)).turned(turn))
     return "cap"
 
 
@@ -747,24 +643,12 @@ def toy_car(d: Draft) -> str:
         for x in (-1, 1):
             tilt = cylinder(wheel, 0.09, tyre, 0.015).turned(90 * x, 1)
             d.add(tilt.moved((x * (width / 2 - 0.05), y, wheel)))
-            d.add(
-                cylinder(wheel * 0.5, 0.03, hub).turned(90 * x, 1).moved((x * (width / 2 + 0.025), y, wheel))
-            )
+            d.add(cylinder(wheel * 0.5, 0.03, hub).turned(90 * x, 1).moved((x * (width / 2 + 0.025), y, wheel)))
     for x in (-1, 1):
-        d.add(
-            ellipsoid((0.05, 0.03, 0.04), d.material("yellow")).moved(
-                (x * width * 0.32, 0.49, clear + body * 0.6)
-            )
-        )
-        d.add(
-            ellipsoid((0.05, 0.02, 0.03), d.material("red")).moved(
-                (x * width * 0.32, -0.49, clear + body * 0.6)
-            )
-        )
+        d.add(ellipsoid((0.05, 0.03, 0.04), d.material("yellow")).moved((x * width * 0.32, 0.49, clear + body * 0.6)))
+        d.add(ellipsoid((0.05, 0.02, 0.03), d.material("red")).moved((x * width * 0.32, -0.49, clear + body * 0.6)))
     if d.chance(0.3):
-        d.add(
-            rounded_box((width * 0.3, 0.2, 0.08), d.material(), 0.02).moved((0, offset, clear + body + roof))
-        )
+        d.add(rounded_box((width * 0.3, 0.2, 0.08), d.material(), 0.02).moved((0, offset, clear + body + roof)))
     return "toy car"
 
 
@@ -785,9 +669,7 @@ def toy_animal(d: Draft) -> str:
     )
     d.add(ellipsoid((head * 0.9, head, head), main).moved((0, head_y, head_z)))
     d.add(
-        ellipsoid((head * 0.5, head * 0.55, head * 0.45), accent).moved(
-            (0, head_y + head * 0.8, head_z - head * 0.25)
-        )
+        ellipsoid((head * 0.5, head * 0.55, head * 0.45), accent).moved((0, head_y + head * 0.8, head_z - head * 0.25))
     )
     ear, kind = d.uniform(0.06, 0.2), d.uniform(0.04, 0.08)
     for x in (-1, 1):
@@ -796,11 +678,7 @@ def toy_animal(d: Draft) -> str:
             .turned(x * d.uniform(5, 45), 1)
             .moved((x * head * 0.62, head_y - head * 0.15, head_z + head * 0.75 + ear * 0.4))
         )
-        d.add(
-            ellipsoid((0.022, 0.025, 0.03), eye).moved(
-                (x * head * 0.72, head_y + head * 0.52, head_z + head * 0.25)
-            )
-        )
+        d.add(ellipsoid((0.022, 0.025, 0.03), eye).moved((x * head * 0.72, head_y + head * 0.52, head_z + head * 0.25)))
         for y in (-0.62, 0.62):
             d.add(
                 tube(
@@ -830,9 +708,7 @@ def toy_animal(d: Draft) -> str:
 
 
 def boxed_goods(d: Draft) -> str:
-    main = d.main_material(
-        ("plain", "bands", "stripes", "diagonal", "dots", "two_tone", "gradient", "checks")
-    )
+    main = d.main_material(("plain", "bands", "stripes", "diagonal", "dots", "two_tone", "gradient", "checks"))
     if d.chance(0.6):
         width, depth, height = d.uniform(0.45, 0.8), d.uniform(0.2, 0.4), 1.0
     else:
@@ -852,10 +728,7 @@ def loudspeaker(d: Draft) -> str:
         front = cylinder(radius, 0.04, ring, 0.012).turned(90, 1)
         d.add(front.moved((depth / 2 - 0.015, 0, z)))
         d.add(
-            lathe(
-                [(0, 0.0), (radius * 0.82, 0.0), (radius * 0.82, 0.045), (radius * 0.3, 0.03), (0, 0.05)],
-                cone,
-            )
+            lathe([(0, 0.0), (radius * 0.82, 0.0), (radius * 0.82, 0.045), (radius * 0.3, 0.03), (0, 0.05)], cone)
             .turned(90, 1)
             .moved((depth / 2 - 0.01, 0, z))
         )
@@ -871,16 +744,7 @@ def clock(d: Draft) -> str:
     )
     depth = d.uniform(0.18, 0.34)
     if d.chance(0.6):
-        d.add(
-            cylinder(
-                0.5,
-                depth,
-                main,
-                0.03,
-            )
-            .turned(90, 1)
-            .moved((-depth / 2, 0, 0.5))
-        )
+        d.add(cylinder(0.5, depth, main, 0.03).turned(90, 1).moved((-depth / 2, 0, 0.5)))
         radius = 0.42
         for y in (-1, 1):
             d.add(tube([[0, y * 0.22, 0.12], [0, y * 0.27, 0.05], [0, y * 0.33, -0.06]], 0.035, main, 10))
@@ -899,11 +763,7 @@ def clock(d: Draft) -> str:
     x = depth / 2 + 0.025
     for angle in range(0, 360, 30):
         s, c = np.sin(np.radians(angle)), np.cos(np.radians(angle))
-        d.add(
-            ellipsoid((0.012, 0.022, 0.022), hand, segments=10).moved(
-                (x, s * radius * 0.82, z + c * radius * 0.82)
-            )
-        )
+        d.add(ellipsoid((0.012, 0.022, 0.022), hand, segments=10).moved((x, s * radius * 0.82, z + c * radius * 0.82)))
     for reach, thick in ((0.5, 0.024), (0.75, 0.016)):
         a = d.uniform(0, 2 * np.pi)
         end = (x, np.sin(a) * radius * reach, z + np.cos(a) * radius * reach)
@@ -920,24 +780,19 @@ def compound(d: Draft) -> str:
             case 0:
                 part = ellipsoid(size, material, d.uniform(1.6, 5))
             case 1:
-                part = rounded_box([2 * s for s in size], material, d.uniform(0.005, 0.08)).moved(
+                part = rounded_box([2 * s for s in size], material, d.uniform(0.005, 0.08)).moved((0, 0, -size[2]))
+            case 2:
+                part = cylinder(size[0], size[2] * 2, material, 0.01, top_radius=size[0] * d.uniform(0.2, 1.2)).moved(
                     (0, 0, -size[2])
                 )
-            case 2:
-                part = cylinder(
-                    size[0], size[2] * 2, material, 0.01, top_radius=size[0] * d.uniform(0.2, 1.2)
-                ).moved((0, 0, -size[2]))
             case 3:
                 part = tube(
-                    arc((0, 0, 0), (size[1], size[2]), 0, d.uniform(120, 330), "yz", 24),
-                    d.uniform(0.03, 0.1),
-                    material,
+                    arc((0, 0, 0), (size[1], size[2]), 0, d.uniform(120, 330), "yz", 24), d.uniform(0.03, 0.1), material
                 )
             case _:
                 r = d.rng.uniform(0.05, 0.3, 3)
                 part = lathe(
-                    smooth_profile([(0, -0.3), (r[0], -0.28), (r[1], 0), (r[2], 0.28), (0, 0.3)], 24),
-                    material,
+                    smooth_profile([(0, -0.3), (r[0], -0.28), (r[1], 0), (r[2], 0.28), (0, 0.3)], 24), material
                 )
         part = part.turned(d.uniform(0, 360), 0).turned(d.uniform(0, 360), 1).turned(d.uniform(0, 360), 2)
         d.add(part.moved(d.rng.normal(0, 0.16, 3)))
@@ -1006,9 +861,7 @@ def _feet(d: Draft, x: float, y: float, material: int) -> list[Part]:
             out, angles = d.uniform(0.7, 1.2), np.linspace(0, 360, 4 + int(d.chance(0.6)))[:-1] + 45
             ends = [(np.cos(np.radians(a)) * x * 0.7, np.sin(np.radians(a)) * y * 0.7) for a in angles]
             return [
-                tube(
-                    [[a, b, 0.03], [a * out, b * out, low / 2], [a * out, b * out, low]], thick, material, 10
-                )
+                tube([[a, b, 0.03], [a * out, b * out, low / 2], [a * out, b * out, low]], thick, material, 10)
                 for a, b in ends
             ]
         case 1:
@@ -1019,9 +872,7 @@ def _feet(d: Draft, x: float, y: float, material: int) -> list[Part]:
             return [wheel.moved((a * x * 0.65, b * y + 0.03, 0.0)) for a in (-1, 1) for b in (-1, 1)]
 
 
-def _attachment(
-    d: Draft, reach: Reach, angle: float, height: float, tint: Callable[[], int]
-) -> tuple[Part, ...]:
+def _attachment(d: Draft, reach: Reach, angle: float, height: float, tint: Callable[[], int]) -> tuple[Part, ...]:
     """Something that sticks out of a body towards ``angle``, which is +x here."""
     z = height * d.uniform(0.15, 0.85)
     out, rim = reach(angle, z), reach(angle, height)
@@ -1032,9 +883,7 @@ def _attachment(
             return (tube(arc((out * 0.92, 0, z), radii, -95, 95, "xz", 24), d.uniform(0.02, 0.06), material),)
         case 1:  # a handle over the top
             radii = max(rim, 0.08) * d.uniform(0.7, 1.0), d.uniform(0.12, 0.5)
-            return (
-                tube(arc((0, 0, height * 0.96), radii, 0, 180, "xz", 28), d.uniform(0.02, 0.05), material),
-            )
+            return (tube(arc((0, 0, height * 0.96), radii, 0, 180, "xz", 28), d.uniform(0.02, 0.05), material),)
         case 2:  # a spout, a neck, a tail
             far, up, bend = d.uniform(0.1, 0.45), d.uniform(-0.15, 0.5), d.uniform(0.2, 0.8)
             start, middle = [out * 0.85, 0, z], [out + far * bend, 0, z + up * (1 - bend)]
@@ -1046,9 +895,7 @@ def _attachment(
             thick, top = d.uniform(0.03, 0.12), lid * d.uniform(0.5, 1.0)
             return (
                 cylinder(lid, thick, material, 0.01, top_radius=top).moved((0, 0, height * 0.99)),
-                ellipsoid((knob, knob, knob * d.uniform(0.7, 1.8)), material).moved(
-                    (0, 0, height * 0.99 + 0.12)
-                ),
+                ellipsoid((knob, knob, knob * d.uniform(0.7, 1.8)), material).moved((0, 0, height * 0.99 + 0.12)),
             )
         case 4:  # a pair of ears, wings or wheels
             size = [d.uniform(0.03, 0.16), d.uniform(0.03, 0.16), d.uniform(0.05, 0.22)]

@@ -38,8 +38,7 @@ def ground_truth_mesh(scene: Scene, texture_size: int = 1024) -> TexturedMesh:
 def visible_faces(world: Array, faces: Integers, resolution: int = 384) -> NDArray[np.bool_]:
     """Faces [F] bool that some view from all round sees; parts stuck into others are hidden."""
     cameras = Cameras.at(
-        [float(a) for a in range(0, 360, 20)] * 5,
-        [e for e in (-60.0, -25.0, 0.0, 30.0, 65.0) for _ in range(18)],
+        [float(a) for a in range(0, 360, 20)] * 5, [e for e in (-60.0, -25.0, 0.0, 30.0, 65.0) for _ in range(18)]
     )
     seen = np.zeros(len(faces), bool)
     for points in project(cameras, world):

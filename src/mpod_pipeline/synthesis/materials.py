@@ -87,10 +87,7 @@ class Decal:
         u = (points[:, 1] - self.centre[0]) / self.size[0] + 0.5
         v = 0.5 - (points[:, 2] - self.centre[1]) / self.size[1]
         inside = (u >= 0) & (u < 1) & (v >= 0) & (v < 1) & (normals[:, 0] > 0.25)
-        texel = (
-            self.picture[(v[inside] * height).astype(int), (u[inside] * width).astype(int)].astype(np.float32)
-            / 255
-        )
+        texel = self.picture[(v[inside] * height).astype(int), (u[inside] * width).astype(int)].astype(np.float32) / 255
         colour = colour.copy()
         colour[inside] += (texel[:, :3] - colour[inside]) * texel[:, 3:]
         return colour
@@ -146,9 +143,7 @@ class Material:
                 du, dv = across % 1 - 0.5, up % 1 - 0.5
                 return (du * du + dv * dv < 0.3**2 * self.duty * 2).astype(np.float32)
             case "speckle":
-                return (hash_noise(np.floor(p * 7).astype(np.int64), self.seed) < 0.22 * self.duty).astype(
-                    np.float32
-                )
+                return (hash_noise(np.floor(p * 7).astype(np.int64), self.seed) < 0.22 * self.duty).astype(np.float32)
             case "gradient":
                 return np.clip(points[:, 2] * 1.4 + 0.5 + self.phase * 0.2, 0, 1).astype(np.float32)
             case "two_tone":

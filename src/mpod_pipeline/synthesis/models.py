@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.foreign_glb import from_any_glb
 from mpod_pipeline.synthesis.product import CREASE_COS
 from mpod_pipeline.synthesis.solids import Array, Integers
@@ -73,9 +73,7 @@ def _creased(triangles: Array, normals: Array) -> Array:
     return np.where((smooth * flat).sum(-1, keepdims=True) < CREASE_COS, flat, smooth)
 
 
-def _refined(
-    caption: str, triangles: Array, normals: Array, uvs: Array, texture: NDArray[np.uint8]
-) -> TexturedModel:
+def _refined(caption: str, triangles: Array, normals: Array, uvs: Array, texture: NDArray[np.uint8]) -> TexturedModel:
     """Triangles [F, 3, 3] cut until no edge is too long, with the normals and UVs of their corners."""
     from trimesh.remesh import subdivide_to_size
     from trimesh.triangles import points_to_barycentric

@@ -32,9 +32,7 @@ class Backdrop:
 
 
 WHITE = Backdrop(centre=(0.46, 0.53), frame=1050)
-GREY = Backdrop(
-    size=(1000, 1100), paper=(206, 207, 210), centre=(0.54, 0.52), frame=900, falloff=0.1, shadow=0.45
-)
+GREY = Backdrop(size=(1000, 1100), paper=(206, 207, 210), centre=(0.54, 0.52), frame=900, falloff=0.1, shadow=0.45)
 
 
 def shop_photo(scene: Scene, elevation_deg: float, backdrop: Backdrop) -> NDArray[np.uint8]:
@@ -46,18 +44,14 @@ def shop_photo(scene: Scene, elevation_deg: float, backdrop: Backdrop) -> NDArra
 
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     distance = np.hypot((x / width - 0.5), (y / height - 0.45))
-    picture = (
-        np.asarray(backdrop.paper, np.float32) / 255 * (1 - backdrop.falloff * distance[..., None] ** 2 * 4)
-    )
+    picture = np.asarray(backdrop.paper, np.float32) / 255 * (1 - backdrop.falloff * distance[..., None] ** 2 * 4)
     picture = picture * (
         1
         - backdrop.shadow
         * _paste(_contact_shadow(scene, camera, backdrop.frame), (height, width), top, left)[..., None]
     )
     alpha = _paste(product[..., 3], (height, width), top, left)[..., None]
-    colour = np.stack(
-        [_paste(product[..., c] * product[..., 3], (height, width), top, left) for c in range(3)], -1
-    )
+    colour = np.stack([_paste(product[..., c] * product[..., 3], (height, width), top, left) for c in range(3)], -1)
     grain = np.random.default_rng(0).normal(0, 0.004, picture.shape)
     return (np.clip(picture * (1 - alpha) + colour + grain, 0, 1) * 255 + 0.5).astype(np.uint8)
 

@@ -39,9 +39,7 @@ class Part:
         """Mirror at the plane through the origin across a coordinate axis."""
         factors = np.ones(3, np.float32)
         factors[axis] = -1
-        return replace(
-            self, vertices=self.vertices * factors, faces=np.ascontiguousarray(self.faces[:, ::-1])
-        )
+        return replace(self, vertices=self.vertices * factors, faces=np.ascontiguousarray(self.faces[:, ::-1]))
 
 
 def rotation(degrees: float, axis: int) -> Array:
@@ -59,9 +57,7 @@ def signed_volume(vertices: Array, faces: NDArray[np.int32]) -> float:
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
 
-def loft(
-    rings: ArrayLike, material: int, start: ArrayLike | None = None, end: ArrayLike | None = None
-) -> Part:
+def loft(rings: ArrayLike, material: int, start: ArrayLike | None = None, end: ArrayLike | None = None) -> Part:
     """The solid through rings [N, M, 3], closed by fans to ``start`` and ``end`` (else the end rings' centres)."""
     rings = np.asarray(rings, dtype=np.float32)
     n, m, _ = rings.shape
@@ -121,16 +117,12 @@ def smooth_profile(points: ArrayLike, samples: int = 32) -> Array:
     return PchipInterpolator(t, points)(np.linspace(0, t[-1], samples)).astype(np.float32)
 
 
-def cylinder(
-    radius: float, height: float, material: int, bevel: float = 0.0, top_radius: float | None = None
-) -> Part:
+def cylinder(radius: float, height: float, material: int, bevel: float = 0.0, top_radius: float | None = None) -> Part:
     """Standing on z = 0. ``top_radius`` makes a cone's frustum."""
     top = radius if top_radius is None else top_radius
     b = min(bevel, 0.49 * height, 0.9 * radius, 0.9 * max(top, 1e-3))
     profile = (
-        [(radius, 0), (top, height)]
-        if b <= 0
-        else [(radius - b, 0), (radius, b), (top, height - b), (top - b, height)]
+        [(radius, 0), (top, height)] if b <= 0 else [(radius - b, 0), (radius, b), (top, height - b), (top - b, height)]
     )
     return lathe(profile, material, refine=2)
 
@@ -176,9 +168,7 @@ def ellipsoid(radii: Sequence[float], material: int, exponent: float = 2.0, segm
     return part.scaled(radii)
 
 
-def tube(
-    path: ArrayLike, radius: float | ArrayLike, material: int, segments: int = 14, flat: float = 1.0
-) -> Part:
+def tube(path: ArrayLike, radius: float | ArrayLike, material: int, segments: int = 14, flat: float = 1.0) -> Part:
     """Sweep a circle along path [N, 3]. ``radius`` per point or one; ``flat`` squeezes it across the path's plane."""
     path = np.asarray(path, dtype=np.float64)
     radii = np.broadcast_to(np.asarray(radius, dtype=np.float64), (len(path),))

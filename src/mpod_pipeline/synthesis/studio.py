@@ -33,9 +33,7 @@ class Light:
 def ambient_occlusion(product: Subject, directions: int = 40, resolution: int = 96) -> Array:
     """How much of the sky each vertex sees, [V] in [0, 1]: shadow maps from all round."""
     index = np.arange(directions) + 0.5
-    z = (
-        1 - 2 * index / directions * 0.8
-    )  # the floor's light counts less: the lowest fifth of the sphere is left out
+    z = 1 - 2 * index / directions * 0.8  # the floor's light counts less: the lowest fifth of the sphere is left out
     angle = index * np.pi * (1 + 5**0.5)
     sky = np.stack([np.sqrt(1 - z * z) * np.cos(angle), np.sqrt(1 - z * z) * np.sin(angle), z], -1)
     seen = np.zeros(len(product.vertices))
@@ -107,18 +105,16 @@ class Scene:
         light = self.light
         key, back = (np.asarray(v) / np.linalg.norm(v) for v in (light.key, light.back))
         diffuse = light.sky * (0.88 + 0.12 * normals[:, 2:]) * occlusion
-        diffuse = diffuse + light.key_strength * np.clip(normals @ key, 0, 1)[:, None] * (
-            0.3 + 0.7 * occlusion
-        )
+        diffuse = diffuse + light.key_strength * np.clip(normals @ key, 0, 1)[:, None] * (0.3 + 0.7 * occlusion)
         diffuse = diffuse + light.back_strength * np.clip(normals @ back, 0, 1)[:, None] * occlusion
         return diffuse.astype(np.float32)
 
     def _highlight(self, normals: Array, face: Integers, points: Array, eye: Array) -> Array:
         """Blinn's highlight of the key light, [N, 1]: it moves with the eye."""
         view = eye - points
-        half = view / np.linalg.norm(view, axis=1, keepdims=True) + np.asarray(
+        half = view / np.linalg.norm(view, axis=1, keepdims=True) + np.asarray(self.light.key) / np.linalg.norm(
             self.light.key
-        ) / np.linalg.norm(self.light.key)
+        )
         half /= np.linalg.norm(half, axis=1, keepdims=True)
         cosine = np.clip(np.einsum("nc,nc->n", normals, half), 0, 1)
         return (self.product.gloss(face) * cosine**40)[:, None].astype(np.float32)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mpod_pipeline.errors import ProductError
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.models import read_model
@@ -83,22 +83,16 @@ def photograph_product(family: str, seed: int, views: int, resolution: int) -> P
     """The photo and ``views - 1`` pictures from random places all round."""
     scene, elevation = scene_of(family, seed)
     rng = np.random.default_rng([seed, 23])
-    return ProductViews(
-        family, seed, scene.product.caption, *_all_round(scene, elevation, rng, views, resolution)
-    )
+    return ProductViews(family, seed, scene.product.caption, *_all_round(scene, elevation, rng, views, resolution))
 
 
 def _all_round(
     scene: Scene, photo_elevation: float, rng: np.random.Generator, views: int, resolution: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
     """Pictures, azimuths and elevations, of which the first is the photo's."""
-    spread = (np.arange(views - 1) + rng.uniform(0, 1, views - 1)) * 360 / max(
-        views - 1, 1
-    ) - 180  # stratified
+    spread = (np.arange(views - 1) + rng.uniform(0, 1, views - 1)) * 360 / max(views - 1, 1) - 180  # stratified
     azimuth = np.concatenate([[0.0], spread]).astype(np.float32)
-    elevation = np.concatenate([[photo_elevation], rng.uniform(*VIEW_ELEVATION, views - 1)]).astype(
-        np.float32
-    )
+    elevation = np.concatenate([[photo_elevation], rng.uniform(*VIEW_ELEVATION, views - 1)]).astype(np.float32)
     cameras = Cameras.at(azimuth.tolist(), elevation.tolist())
     return scene.photograph(cameras, resolution), azimuth, elevation
 
@@ -159,9 +153,7 @@ def _product_views(views: int, resolution: int, member: tuple[str, int]) -> Prod
     return photograph_product(*member, views, resolution)
 
 
-def _model_views(
-    shots: int, views: int, resolution: int, model: ModelSource
-) -> list[ProductViews] | ProductError:
+def _model_views(shots: int, views: int, resolution: int, model: ModelSource) -> list[ProductViews] | ProductError:
     try:
         return photograph_model(model, shots, views, resolution)
     except ProductError as error:

@@ -14,10 +14,10 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
 from mpod_pipeline.datasets import History, Partitions, Photos
-from mpod_pipeline.errors import ProductError
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.wiring import stage_node
 
 READ = Stage("read", artifacts=("texts",), code_version=1)
@@ -48,9 +48,7 @@ def read(photos: Photos, batch: BatchParameters, history: History) -> Iterator[d
 def _reader() -> Work:
     opened.append("read")
 
-    def work(
-        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
-    ) -> dict[str, Any]:
+    def work(inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None) -> dict[str, Any]:
         text = inputs["photo"].decode()
         done.append(("read", text))
         if text == "unusable":
@@ -76,9 +74,7 @@ def shout(
 def _shouter(parameters: ShoutParameters) -> Work:
     opened.append("shout")
 
-    def work(
-        inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None
-    ) -> dict[str, Any]:
+    def work(inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None) -> dict[str, Any]:
         text = inputs["text"]
         done.append(("shout", text))
         half = (checkpoint.load() if checkpoint else None) or {"text": text.upper()}

@@ -6,9 +6,7 @@ from mpod_pipeline.fields.hash_encoding.interface import HashEncoding, HashGridP
 from mpod_pipeline.rendering.backend import Backend
 
 
-def make_hash_encoding(
-    parameters: HashGridParameters, backend: Backend = "numba", *, seed: int = 0
-) -> HashEncoding:
+def make_hash_encoding(parameters: HashGridParameters, backend: Backend = "numba", *, seed: int = 0) -> HashEncoding:
     """The hash encoding by a backend, its table drawn from `seed`.
 
     Raises SetupError where the backend's package or device is absent.

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters
 
 #: Factors of the spatial hash, for x, y and z.
 HASH_PRIMES = (1, 2654435761, 805459861)
@@ -36,9 +36,7 @@ class HashGridParameters(Parameters):
 
     levels: int = Field(default=12, ge=1, le=32)
     features_per_level: Literal[2, 4, 8] = 2
-    log2_table_size: int = Field(
-        default=16, ge=4, le=24, description="log2 of the entries that one level has at most"
-    )
+    log2_table_size: int = Field(default=16, ge=4, le=24, description="log2 of the entries that one level has at most")
     base_resolution: int = Field(default=16, ge=2)
     finest_resolution: int = Field(default=256, ge=2, le=65536)
 
@@ -91,9 +89,7 @@ class HashEncoding(nn.Module, ABC):
     """A hash encoding: a module whose only parameter is the table of features."""
 
     output_dim: int  # levels * features_per_level
-    table: (
-        Tensor  # [n_entries, features_per_level], in the order of `HashGridLayout`; the module's own memory
-    )
+    table: Tensor  # [n_entries, features_per_level], in the order of `HashGridLayout`; the module's own memory
 
     @abstractmethod
     def forward(self, points: Tensor) -> Tensor:

@@ -14,12 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mpod_pipeline.compiled import njit
-from mpod_pipeline.fields.hash_encoding.interface import (
-    HASH_PRIMES,
-    HashGridLayout,
-    TableEncoding,
-)
+from mpod_pipeline.base.compiled import njit
+from mpod_pipeline.fields.hash_encoding.interface import HASH_PRIMES, HashGridLayout, TableEncoding
 from mpod_pipeline.rendering.threads import share_out
 
 # No "nnan" and "ninf": a NaN among the points must come out as a NaN, not as anything.
@@ -179,21 +175,14 @@ class _HashEncode(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             point_grad = torch.from_numpy(np.zeros(points.shape, np.float32))
             work = partial(
-                kernels.point_gradient,
-                points.numpy(),
-                table.numpy(),
-                gradient.numpy(),
-                *grid,
-                point_grad.numpy(),
+                kernels.point_gradient, points.numpy(), table.numpy(), gradient.numpy(), *grid, point_grad.numpy()
             )
             share_out(work, len(points), _POINTS_AT_ONCE)
         if ctx.needs_input_grad[1]:
             table_grad = torch.from_numpy(np.zeros(table.shape, np.float32))
             # A thread has a whole level, so no two of them ever write the same entry, and the order of
             # additions, hence the result, is always the same.
-            work = partial(
-                kernels.table_gradient, points.numpy(), gradient.numpy(), *grid, table_grad.numpy()
-            )
+            work = partial(kernels.table_gradient, points.numpy(), gradient.numpy(), *grid, table_grad.numpy())
             share_out(work, len(ctx.layout.scale), largest=1)
         return point_grad, table_grad, None
 

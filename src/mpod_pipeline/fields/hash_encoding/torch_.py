@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mpod_pipeline.fields.hash_encoding.interface import (
-    HASH_PRIMES,
-    HashGridLayout,
-    TableEncoding,
-)
+from mpod_pipeline.fields.hash_encoding.interface import HASH_PRIMES, HashGridLayout, TableEncoding
 
 
 class TorchHashEncoding(TableEncoding):

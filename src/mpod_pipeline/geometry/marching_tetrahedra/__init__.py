@@ -14,9 +14,7 @@ from mpod_pipeline.rendering.backend import Backend
 __all__ = ["marching_tetrahedra"]
 
 
-def marching_tetrahedra(
-    vertices: Tensor, tetrahedra: Tensor, sdf: Tensor, backend: Backend = "numba"
-) -> Mesh:
+def marching_tetrahedra(vertices: Tensor, tetrahedra: Tensor, sdf: Tensor, backend: Backend = "numba") -> Mesh:
     """Triangulate the zero level of a field that is linear in every tetrahedron.
 
     vertices: [V, 3]. tetrahedra: [T, 4], positively oriented. sdf: [V], positive inside; 0 counts as outside.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.geometry.mesh import Mesh
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpod_pipeline.compiled import njit
+from mpod_pipeline.base.compiled import njit
 from mpod_pipeline.geometry.marching_tetrahedra.cases import COUNTS, ORDERS, crossings
 from mpod_pipeline.geometry.mesh import Mesh
 
@@ -65,12 +65,7 @@ def _triangulate(tetrahedra, active, cases, orders, counts, table_size):
     crossings, triangles = 0, 0
     for k in range(len(active)):
         tetrahedron, order = tetrahedra[active[k]], orders[cases[k]]
-        i, j, m, n = (
-            tetrahedron[order[0]],
-            tetrahedron[order[1]],
-            tetrahedron[order[2]],
-            tetrahedron[order[3]],
-        )
+        i, j, m, n = (tetrahedron[order[0]], tetrahedron[order[1]], tetrahedron[order[2]], tetrahedron[order[3]])
         if counts[cases[k]] == 2:
             im, crossings = _number(i, m, keys, numbers, edges, crossings)
             at_in, crossings = _number(i, n, keys, numbers, edges, crossings)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mpod_pipeline.checkpoint import Checkpoint
-from mpod_pipeline.report import Report, no_report
+from mpod_pipeline.base.checkpoint import Checkpoint
+from mpod_pipeline.base.report import Report, no_report
 
 if TYPE_CHECKING:  # commands that compute nothing shall not wait for PyTorch
-    from mpod_pipeline.parameters import Parameters
-    from mpod_pipeline.weights import Weights
+    from mpod_pipeline.base.parameters import Parameters
+    from mpod_pipeline.base.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -145,22 +145,11 @@ STEPS: tuple[Step, ...] = (
         code_version=7,
         memory=Memory("novel_views", 6.4, 0.5, 0.7),
     ),
-    Step(
-        "export_masks",
-        section="masks",
-        needs={"field": "outline_fields"},
-        makes=("outline_masks",),
-        code_version=1,
-    ),
+    Step("export_masks", section="masks", needs={"field": "outline_fields"}, makes=("outline_masks",), code_version=1),
     Step(
         "refine_detail",
         section="detail",
-        needs={
-            "cutout": "cutouts",
-            "token": "tokens",
-            "field": "outline_fields",
-            "masks": "outline_masks",
-        },
+        needs={"cutout": "cutouts", "token": "tokens", "field": "outline_fields", "masks": "outline_masks"},
         prior="text_to_image_prior",
         makes=("detail_models",),
         code_version=8,
@@ -206,10 +195,7 @@ def load_models(
     steps: Iterable[Step], settings: Mapping[str, Parameters], priors: Mapping[str, Weights]
 ) -> dict[str, Any]:
     """Every step's models, by its name. settings: by section. Raises SetupError naming what is missing."""
-    return {
-        step.name: step.load(settings[step.section], priors[step.prior] if step.prior else None)
-        for step in steps
-    }
+    return {step.name: step.load(settings[step.section], priors[step.prior] if step.prior else None) for step in steps}
 
 
 def run_steps(

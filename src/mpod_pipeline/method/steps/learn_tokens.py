@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, check_words, learn_token
 from mpod_pipeline.method.words import WordDrawer
 from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
 from mpod_pipeline.priors import load_text_to_image_prior
-from mpod_pipeline.weights import Weights
 
 Settings = TextualInversionParameters
 
@@ -23,8 +23,6 @@ def check(drawer: WordDrawer, settings: TextualInversionParameters) -> None:
 
 
 def make(drawer: WordDrawer, given: Given) -> dict[str, Any]:
-    token = learn_token(
-        given["cutout"], drawer.prior, given.settings, given.seed, given.report, given.checkpoint
-    )
+    token = learn_token(given["cutout"], drawer.prior, given.settings, given.seed, given.report, given.checkpoint)
     drawn = drawer.draw(given["cutout"], token)
     return {"tokens": token, "word_checks": drawn.check, "words": drawn.picture}

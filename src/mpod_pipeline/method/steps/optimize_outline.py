@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.trial import try_backend, try_volumes
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior
-from mpod_pipeline.weights import Weights
 
 Settings = OutlineParameters
 
@@ -22,7 +22,5 @@ def check(prior: NovelViewPrior, settings: OutlineParameters) -> None:
 
 
 def make(prior: NovelViewPrior, given: Given) -> dict[str, Any]:
-    field = optimize_outline(
-        given["cutout"], prior, given.settings, given.seed, given.report, given.checkpoint
-    )
+    field = optimize_outline(given["cutout"], prior, given.settings, given.seed, given.report, given.checkpoint)
     return {"outline_fields": field}

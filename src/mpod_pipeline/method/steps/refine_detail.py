@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from diffusers import ControlNetModel
 
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.method.detail import DetailParameters, refine_detail
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.trial import try_backend, try_meshes
 from mpod_pipeline.priors import TextToImagePrior, load_mask_controlnet, load_text_to_image_prior
-from mpod_pipeline.weights import Weights
 
 Settings = DetailParameters
 

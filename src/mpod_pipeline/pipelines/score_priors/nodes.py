@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.report import no_report
 from mpod_pipeline.datasets import ModelFile, Models, Weights
-from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.textual_inversion import learn_token
 from mpod_pipeline.method.words import SENTENCES, TIMES, WordDrawer, beside
@@ -28,15 +29,9 @@ from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outl
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
-from mpod_pipeline.report import no_report
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.studio import on_white
-from mpod_pipeline.synthesis.views import (
-    ProductViews,
-    photograph_model,
-    photograph_product,
-    split_members,
-)
+from mpod_pipeline.synthesis.views import ProductViews, photograph_model, photograph_product, split_members
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +73,7 @@ def score_novel_views(
         "compounds": members_of(parameters.split, ["compound"], p.compounds),
     }
     groups: dict[str, list[Callable[..., ProductViews]]] = {
-        group: [partial(photograph_product, family, seed) for family, seed in some]
-        for group, some in members.items()
+        group: [partial(photograph_product, family, seed) for family, seed in some] for group, some in members.items()
     }
     if kept := models.of_split("validation"):
         groups[KEPT_ASIDE] = [partial(_first_shot, model) for model in kept]
@@ -106,14 +100,10 @@ def _first_shot(model: ModelFile, views: int, resolution: int) -> ProductViews:
     try:
         return photograph_model(model, 1, views, resolution)[0]
     except ProductError as error:
-        raise SetupError(
-            f"The model {model.name}, which was kept aside, cannot be scored. {error}"
-        ) from error
+        raise SetupError(f"The model {model.name}, which was kept aside, cannot be scored. {error}") from error
 
 
-def sample_views(
-    prior: NovelViewPrior, views: ProductViews, steps: int, guidance_scale: float, seed: int
-) -> Tensor:
+def sample_views(prior: NovelViewPrior, views: ProductViews, steps: int, guidance_scale: float, seed: int) -> Tensor:
     """The prior's pictures [V - 1, 3, H, W] of a product from where its true ones were taken, from the first."""
     return prior.sample(
         to_float(on_white(views.pictures[:1]))[0],
@@ -143,9 +133,7 @@ def score_product(sampled: Tensor, views: ProductViews) -> dict[str, float]:
         "psnr": float(psnr(sampled, pictures[1:]).mean()),
         "copied_psnr": float(psnr(copied, pictures[1:]).mean()),
         "silhouette_iou": float(silhouette_iou(covered, opacity[1:]).mean()),
-        "copied_silhouette_iou": float(
-            silhouette_iou(opacity[:1].expand_as(opacity[1:]), opacity[1:]).mean()
-        ),
+        "copied_silhouette_iou": float(silhouette_iou(opacity[:1].expand_as(opacity[1:]), opacity[1:]).mean()),
     }
 
 
@@ -252,9 +240,7 @@ def score_words(
     encoder, classify = family_classifier(parameters.captions.examples)
     prior = load_text_to_image_prior(text_to_image_prior.path, device=text_to_image_prior.device)
     drawer = WordDrawer(prior, encoder)
-    members = [
-        member for family in TRAINED_FAMILIES for member in members_of(parameters.split, [family], p.products)
-    ]
+    members = [member for family in TRAINED_FAMILIES for member in members_of(parameters.split, [family], p.products)]
     rows, shown, seen = [], [], []
     for family, seed in tqdm(members, desc="words"):
         cutout = photo_of(family, seed).cutout
@@ -264,11 +250,7 @@ def score_words(
         seen.append(encoder.embed(torch.cat([photo.picture[None], samples])))
         told = recognised(classify, encoder, samples, [family] * len(samples))
         rows.append(
-            {
-                "product": f"{family}-{seed}",
-                "recognised": np.mean(told),
-                "colour_error": colour_error(samples, photo),
-            }
+            {"product": f"{family}-{seed}", "recognised": np.mean(told), "colour_error": colour_error(samples, photo)}
         )
         shown.append(beside(photo.picture, samples))
     own, other = own_and_other_similarity(torch.stack(seen))
@@ -320,9 +302,7 @@ def score_road(
             "turntables": {f"{family}-{seed}": np.concatenate([made["turntables"], made["normals"]])},
         }
     if not rows:
-        raise SetupError(
-            "No product came through the whole road with these priors; the warnings above say why."
-        )
+        raise SetupError("No product came through the whole road with these priors; the warnings above say why.")
 
 
 def road_products(split: str, count: int) -> list[tuple[str, int]]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, create_model
 
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.method.steps import STEPS
-from mpod_pipeline.parameters import Parameters
 
 
 class NovelViewScoring(Parameters):
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 else:
     #: The settings of the method's steps after the cutout, which is known, by section.
     RoadParameters = create_model(
-        "RoadParameters",
-        __base__=Parameters,
-        **{step.section: (step.settings, step.settings()) for step in STEPS[1:]},
+        "RoadParameters", __base__=Parameters, **{step.section: (step.settings, step.settings()) for step in STEPS[1:]}
     )
 
 

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.segmentation import SegmentationParameters, cut_by_alpha
 from mpod_pipeline.method.steps import STEPS, load_models, run_steps
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
 from mpod_pipeline.synthesis.kinds import IMAGENET_KINDS
 from mpod_pipeline.synthesis.studio import Scene
 from mpod_pipeline.synthesis.views import scene_of
-from mpod_pipeline.weights import Weights
 
 #: Where a product is looked at to tell its kind: from both sides and from behind.
 AWAY_FROM_THE_PHOTO = (90.0, 180.0, 270.0)
@@ -78,11 +78,7 @@ def finish_product(
     """
     truth = ground_truth_mesh(photo.scene)
     made, seconds = run_steps(
-        FROM_THE_OUTLINE,
-        road.models,
-        own_settings(p, photo),
-        {**outlined, "ground_truth": truth},
-        seed=seed,
+        FROM_THE_OUTLINE, road.models, own_settings(p, photo), {**outlined, "ground_truth": truth}, seed=seed
     )
     scores = dict(made["evaluations"])
     scores |= {f"seconds_{step}": value for step, value in {**outlined["seconds"], **seconds}.items()}

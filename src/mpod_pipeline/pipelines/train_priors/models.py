@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.datasets import ModelFile, Models, Partitions
-from mpod_pipeline.errors import ProductError, SetupError
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters
 from mpod_pipeline.synthesis.views import ProductViews, photograph_models
 
@@ -65,9 +65,7 @@ def photograph_missing(
         for name, model in files_of(models, split, parameters).items()
         if name not in made
     }
-    shots = photograph_models(
-        list(missing.values()), p.shots, p.views, parameters.architecture.image_size, p.workers
-    )
+    shots = photograph_models(list(missing.values()), p.shots, p.views, parameters.architecture.image_size, p.workers)
     bar = tqdm(zip(missing.items(), shots, strict=True), total=len(missing), desc="photograph models")
     for (name, model), views in bar:
         if isinstance(views, ProductError):

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.report import Report
+from mpod_pipeline.base.text import some
 from mpod_pipeline.datasets import Models, Partitions, Weights, WriteWeights
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipelines.train_priors.models import (
     SPLITS,
     Arrays,
@@ -48,10 +50,8 @@ from mpod_pipeline.priors.train_denoisers import (
 from mpod_pipeline.priors.train_denoisers import train_novel_view as fit_novel_view
 from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text_to_image
 from mpod_pipeline.priors.training import fingerprint
-from mpod_pipeline.report import Report
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import photograph_many, split_members
-from mpod_pipeline.text import some
 
 logger = logging.getLogger(__name__)
 
@@ -101,10 +101,7 @@ def train_autoencoder(
         assert start is not None  # as the parameters' own check says
         return partial(start.save_pretrained, safe_serialization=True), []
     pictures = np.concatenate(
-        [
-            _pictures(arrays).reshape(-1, *_size(parameters))
-            for arrays in _split(views, "train", parameters, models)
-        ]
+        [_pictures(arrays).reshape(-1, *_size(parameters)) for arrays in _split(views, "train", parameters, models)]
     )
     report, curve = _watched("autoencoder")
     network = fit_autoencoder(
@@ -183,9 +180,7 @@ def train_novel_view(
     start = (
         NovelViewDenoiser.of_folder(parameters.start_from / "novel_view")
         if parameters.start_from
-        else NovelViewDenoiser.new(
-            parameters.architecture, TextDenoiser.of_folder(text_to_image.path).unet, p.seed
-        )
+        else NovelViewDenoiser.new(parameters.architecture, TextDenoiser.of_folder(text_to_image.path).unet, p.seed)
     )
     _prepare(start, parameters, "novel_view", models)
     denoiser = fit_novel_view(
@@ -197,9 +192,7 @@ def train_novel_view(
     ).cpu()
     if parameters.adapter:
         return partial(save_adapter, unet=denoiser.unet), curve
-    return partial(
-        save_novel_view_prior, vae=network, network=denoiser, architecture=parameters.architecture
-    ), curve
+    return partial(save_novel_view_prior, vae=network, network=denoiser, architecture=parameters.architecture), curve
 
 
 def _prepare(network: Denoiser, parameters: TrainPriorsParameters, part: str, models: Models) -> None:
@@ -213,10 +206,7 @@ def _prepare(network: Denoiser, parameters: TrainPriorsParameters, part: str, mo
 def _check_start(folder: Path) -> None:
     """Raise SetupError unless these are priors that an adapter of this training can be added to."""
     own = NoiseSchedule.of(make_scheduler())
-    for prior in (
-        load_novel_view_prior(folder / "novel_view"),
-        load_text_to_image_prior(folder / "text_to_image"),
-    ):
+    for prior in (load_novel_view_prior(folder / "novel_view"), load_text_to_image_prior(folder / "text_to_image")):
         known = prior.schedule
         alike = torch.allclose(known.alphas_cumprod, own.alphas_cumprod, atol=1e-4)
         if not alike or known.prediction_type != own.prediction_type:
@@ -227,10 +217,7 @@ def _check_start(folder: Path) -> None:
 
 
 def measure_text_to_image(
-    latents: Partitions,
-    text_to_image: Weights,
-    parameters: TrainPriorsParameters,
-    models: Models = NO_MODELS,
+    latents: Partitions, text_to_image: Weights, parameters: TrainPriorsParameters, models: Models = NO_MODELS
 ) -> Curve:
     """(timestep, error of the prediction) of the small Stable Diffusion, on the validation products. That on the models
     that were kept aside is told.
@@ -253,9 +240,7 @@ def measure_novel_view(
     return _told("novel view", {of: novel_view_errors(network, data) for of, data in parts.items()})
 
 
-def _trained(
-    denoiser: type[D], weights: Weights, part: str, parameters: TrainPriorsParameters
-) -> tuple[Path, D]:
+def _trained(denoiser: type[D], weights: Weights, part: str, parameters: TrainPriorsParameters) -> tuple[Path, D]:
     """What a training made, and the folder of its other parts: with an adapter, those that it started from."""
     folder = parameters.start_from / part if parameters.adapter and parameters.start_from else weights.path
     network = denoiser.of_folder(folder)
@@ -280,9 +265,7 @@ def _files(split: str, p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
     count = p.train_products if split == "train" else p.validation_products
     members = split_members(split, count, p.more_kinds)
     starts = range(0, len(members), p.products_per_file)
-    return {
-        f"{split}-{k:04d}": members[start : start + p.products_per_file] for k, start in enumerate(starts)
-    }
+    return {f"{split}-{k:04d}": members[start : start + p.products_per_file] for k, start in enumerate(starts)}
 
 
 def _generated(p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
@@ -290,10 +273,7 @@ def _generated(p: ViewsParameters) -> dict[str, list[tuple[str, int]]]:
 
 
 def _check_made(
-    name: str,
-    arrays: Mapping[str, NDArray[Any]],
-    members: list[tuple[str, int]],
-    parameters: TrainPriorsParameters,
+    name: str, arrays: Mapping[str, NDArray[Any]], members: list[tuple[str, int]], parameters: TrainPriorsParameters
 ) -> None:
     made = list(zip(arrays["family"].tolist(), arrays["seed"].tolist(), strict=True))
     shape = (parameters.views.views, *_size(parameters)[:2])
@@ -373,9 +353,7 @@ def _tokenizer(data: ViewLatents, parameters: TrainPriorsParameters) -> CLIPToke
     folder = parameters.checkpoints / "tokenizer"
     if not folder.is_dir():
         sentences = [template.format(caption) for caption in data.captions for template in TEMPLATES]
-        made = train_tokenizer(
-            [*sentences, *VIEW_WORDS], parameters.vocabulary, parameters.architecture.text_length
-        )
+        made = train_tokenizer([*sentences, *VIEW_WORDS], parameters.vocabulary, parameters.architecture.text_length)
         made.save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
 

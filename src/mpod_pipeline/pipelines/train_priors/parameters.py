@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, PositiveInt, model_validator
 
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.priors.adapters import AdapterParameters
 from mpod_pipeline.priors.architecture import ArchitectureParameters
 from mpod_pipeline.priors.train_autoencoder import AutoencoderTraining
@@ -30,20 +30,14 @@ class TrainPriorsParameters(Parameters):
 
     checkpoints: Path = Field(description="where unfinished training is kept")
     start_from: Path | None = Field(
-        None,
-        description="a folder of both priors to go on from, nearly keeping their latents; null: from nothing",
+        None, description="a folder of both priors to go on from, nearly keeping their latents; null: from nothing"
     )
     take_novel_view_layers: bool = Field(
-        False,
-        description="with start_from: its text_to_image goes on with the layers of its novel_view's U-Net",
+        False, description="with start_from: its text_to_image goes on with the layers of its novel_view's U-Net"
     )
     device: str = Field("cpu", description="where networks are trained, as PyTorch names it")
-    adapter: AdapterParameters | None = Field(
-        None, description="what learns on top of start_from; null: all weights"
-    )
-    known_share: float = Field(
-        0.5, gt=0, lt=1, description="of each batch, beside models: products of the generator"
-    )
+    adapter: AdapterParameters | None = Field(None, description="what learns on top of start_from; null: all weights")
+    known_share: float = Field(0.5, gt=0, lt=1, description="of each batch, beside models: products of the generator")
     views: ViewsParameters
     architecture: ArchitectureParameters = ArchitectureParameters()
     vocabulary: PositiveInt = 1200
@@ -60,9 +54,7 @@ class TrainPriorsParameters(Parameters):
     @model_validator(mode="after")
     def what_stays_comes_from_somewhere(self) -> TrainPriorsParameters:
         if self.start_from is None and (self.adapter or self.autoencoder is None):
-            raise ValueError(
-                "adapter, and no autoencoder, need start_from, the folder of priors that they belong to"
-            )
+            raise ValueError("adapter, and no autoencoder, need start_from, the folder of priors that they belong to")
         if self.adapter and self.autoencoder is not None:
             raise ValueError("with adapter the autoencoder has to stay as it is: set autoencoder to null")
         return self

@@ -20,10 +20,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                photograph_products,
-                {**common, "made": "prior_views_made"},
-                "prior_views",
-                name="photograph_products",
+                photograph_products, {**common, "made": "prior_views_made"}, "prior_views", name="photograph_products"
             ),
             node(
                 train_autoencoder,
@@ -56,11 +53,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 measure_text_to_image,
-                {
-                    "latents": "prior_latents",
-                    "text_to_image": "trained_text_to_image",
-                    **common,
-                },
+                {"latents": "prior_latents", "text_to_image": "trained_text_to_image", **common},
                 "text_to_image_error_curve",
                 name="measure_text_to_image",
             ),

@@ -17,12 +17,7 @@ __all__ = ["Raster", "rasterize", "rasterize_numpy"]
 
 
 def rasterize(
-    vertices: Tensor,
-    faces: Tensor,
-    attributes: Tensor,
-    cameras: Cameras,
-    resolution: int,
-    backend: Backend = "numba",
+    vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int, backend: Backend = "numba"
 ) -> Raster:
     """Rasterise one mesh from every camera.
 

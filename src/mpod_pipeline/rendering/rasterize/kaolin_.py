@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize.raster import Raster
 from mpod_pipeline.rendering.rasterize.zbuffer import NEAR
@@ -42,9 +42,7 @@ def _extend(pictures: Tensor, covered: Tensor) -> tuple[Tensor, Tensor]:
     return pictures, covered
 
 
-def rasterize(
-    vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int
-) -> Raster:
+def rasterize(vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``."""
     if not torch.cuda.is_available():
         raise SetupError("kaolin needs a CUDA device; choose the backend 'torch', which needs none.")
@@ -73,9 +71,7 @@ def _view(
     depth = corners[..., 2]  # [1, F, 3]
     in_front = (depth >= NEAR).all(dim=-1)
     inverse_depth = 1 / torch.where(in_front[..., None], depth, torch.ones_like(depth))
-    features = torch.cat(
-        [attributes[faces][None] * inverse_depth[..., None], inverse_depth[..., None]], dim=-1
-    )
+    features = torch.cat([attributes[faces][None] * inverse_depth[..., None], inverse_depth[..., None]], dim=-1)
     pictures, opacity, face_index = dibr_rasterization(
         resolution,
         resolution,

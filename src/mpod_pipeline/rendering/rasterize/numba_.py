@@ -20,23 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mpod_pipeline.compiled import njit
+from mpod_pipeline.base.compiled import njit
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize.bands import Band, bands
 from mpod_pipeline.rendering.rasterize.raster import Raster
-from mpod_pipeline.rendering.rasterize.silhouettes import (
-    COVERED,
-    PIXEL,
-    backward_blend,
-    blend,
-    find_silhouettes,
-)
-from mpod_pipeline.rendering.rasterize.zbuffer import (
-    JIT,
-    barycentrics,
-    fill_zbuffer,
-    set_up_planes,
-)
+from mpod_pipeline.rendering.rasterize.silhouettes import COVERED, PIXEL, backward_blend, blend, find_silhouettes
+from mpod_pipeline.rendering.rasterize.zbuffer import JIT, barycentrics, fill_zbuffer, set_up_planes
 from mpod_pipeline.rendering.threads import for_each
 
 
@@ -124,19 +113,7 @@ def _allocate(views: int, size: int, channels: int, face_count: int) -> list[NDA
 
 @njit(**JIT)
 def _fill_band(
-    points,
-    faces,
-    attributes,
-    planes,
-    order,
-    towards,
-    drawn,
-    face_index,
-    pictures,
-    opacity,
-    depth,
-    top,
-    bottom,
+    points, faces, attributes, planes, order, towards, drawn, face_index, pictures, opacity, depth, top, bottom
 ):
     """Rows [top, bottom) of one view, from its points [V, 3], planes and order."""
     face_index[top:bottom] = -1
@@ -180,15 +157,11 @@ def _distribute(face, plane, attributes, sums, grad_homogeneous, grad_attributes
             weight_b -= attributes[face[1], k] * g
             weight_c -= attributes[face[2], k] * g
         for i in range(3):
-            grad_homogeneous[vertex, i] += (
-                weight_a * plane[0, i] + weight_b * plane[1, i] + weight_c * plane[2, i]
-            )
+            grad_homogeneous[vertex, i] += weight_a * plane[0, i] + weight_b * plane[1, i] + weight_c * plane[2, i]
 
 
 @njit(**JIT)
-def _backward_band(
-    faces, planes, attributes, face_index, depth, pictures, grad_pictures, integers, start, top, bottom
-):
+def _backward_band(faces, planes, attributes, face_index, depth, pictures, grad_pictures, integers, start, top, bottom):
     """Gradients by homogeneous vertices [V, 3] and attributes [V, C] of one view's rows [top, bottom).
 
     start: the number of the view's first pixel, as the records count them.
@@ -292,9 +265,7 @@ class _Rasterize(torch.autograd.Function):
             by_vertices, by_attributes = _backward_band(corners, planes[v], values, *pictured, top, bottom)
             return by_vertices, by_attributes
 
-        by_vertices, by_attributes = (
-            np.stack(parts) for parts in zip(*for_each(collect, tasks), strict=True)
-        )
+        by_vertices, by_attributes = (np.stack(parts) for parts in zip(*for_each(collect, tasks), strict=True))
         homogeneous = by_vertices.reshape(views, len(tasks) // views, -1, 3).sum(axis=1)
         opacity = _numpy(grad_opacity, face_index.shape).reshape(-1)
         backward_blend(points, integers, floats, size, size, opacity, homogeneous)
@@ -303,12 +274,8 @@ class _Rasterize(torch.autograd.Function):
         return torch.from_numpy(by_world).float(), torch.from_numpy(by_attributes).float(), None, None, None
 
 
-def rasterize(
-    vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int
-) -> Raster:
+def rasterize(vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``."""
     return Raster(
-        *_Rasterize.apply(
-            vertices.float().contiguous(), attributes.float().contiguous(), faces, cameras, resolution
-        )
+        *_Rasterize.apply(vertices.float().contiguous(), attributes.float().contiguous(), faces, cameras, resolution)
     )

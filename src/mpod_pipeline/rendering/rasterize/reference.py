@@ -80,9 +80,7 @@ def _soften(points: Tensor, faces: Tensor, face: Tensor) -> tuple[Tensor, Tensor
     return opacity.clamp(0, 1), shown
 
 
-def rasterize(
-    vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int
-) -> Raster:
+def rasterize(vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``. Works in the dtype of its input."""
     pictures, opacities, indices, depths = [], [], [], []
     for points in cameras.project(vertices):

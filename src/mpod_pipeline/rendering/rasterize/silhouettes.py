@@ -22,7 +22,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from mpod_pipeline.compiled import njit
+from mpod_pipeline.base.compiled import njit
 from mpod_pipeline.rendering.rasterize.zbuffer import JIT, NEAR, TILE
 
 # A crossing found, as rows of two arrays: [pixel whose opacity changes, covered pixel, edge's start, edge's
@@ -147,12 +147,8 @@ def _cross_faces(points, faces, face_index, top, bottom, pairs, tiles, edges, cr
         for i in range(3):
             j = (i + 1) % 3
             u, v = faces[f, i], faces[f, j]
-            _cross_edge(
-                0, x[i], y[i], x[j], y[j], u, v, face_index, top, bottom, pairs, tiles, edges, crossings
-            )
-            _cross_edge(
-                1, y[i], x[i], y[j], x[j], u, v, face_index, top, bottom, pairs, tiles, edges, crossings
-            )
+            _cross_edge(0, x[i], y[i], x[j], y[j], u, v, face_index, top, bottom, pairs, tiles, edges, crossings)
+            _cross_edge(1, y[i], x[i], y[j], x[j], u, v, face_index, top, bottom, pairs, tiles, edges, crossings)
 
 
 @njit(**JIT)

@@ -26,9 +26,7 @@ PAIRS_AT_ONCE = 1 << 20
 LOW = (1 << 32) - 1
 
 
-def rasterize(
-    vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int
-) -> Raster:
+def rasterize(vertices: Tensor, faces: Tensor, attributes: Tensor, cameras: Cameras, resolution: int) -> Raster:
     """See ``mpod_pipeline.rendering.rasterize.rasterize``."""
     projected = cameras.project(vertices.float()).double()  # [B, V, 3]
     views = [_view(points, faces, attributes.float(), resolution) for points in projected]
@@ -217,9 +215,7 @@ def _cross(screen: Tensor, edges: Tensor, axis: Tensor, line: Tensor) -> tuple[T
     return p0 + position * (p1 - p0) - 0.5, (p1 - p0) / (q1 - q0)
 
 
-def _beside(
-    crossing: Tensor, axis: Tensor, line: Tensor, covered: Tensor, size: int
-) -> tuple[Tensor, Tensor]:
+def _beside(crossing: Tensor, axis: Tensor, line: Tensor, covered: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The pixel [M] before a crossing, and how far the crossing lies from the pair's covered pixel [M]."""
     before = crossing.detach().floor()
     place = before.clamp(0, size - 1).long()

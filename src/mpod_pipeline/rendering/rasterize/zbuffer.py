@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mpod_pipeline.compiled import njit
+from mpod_pipeline.base.compiled import njit
 
 #: Faces with a vertex nearer than this are dropped: they may reach behind the camera.
 NEAR = 0.01

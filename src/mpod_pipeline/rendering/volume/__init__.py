@@ -3,12 +3,7 @@
 One interface, made by Numba on a CPU, by plain PyTorch anywhere, by nerfacc on CUDA.
 """
 
-from mpod_pipeline.rendering.volume.interface import (
-    RaySamples,
-    VolumeRender,
-    VolumeRenderer,
-    on_background,
-)
+from mpod_pipeline.rendering.volume.interface import RaySamples, VolumeRender, VolumeRenderer, on_background
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
 from mpod_pipeline.rendering.volume.render import (
     Field,

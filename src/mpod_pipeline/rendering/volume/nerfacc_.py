@@ -15,7 +15,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.rendering.volume.interface import RaySamples, VolumeRender, box_intersection, mean_depth
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
 
@@ -48,12 +48,7 @@ class NerfaccRenderer:
 
     @torch.no_grad()
     def march(
-        self,
-        rays_o: Tensor,
-        rays_d: Tensor,
-        occupancy: OccupancyGrid,
-        step_size: float,
-        jitter: Tensor | None = None,
+        self, rays_o: Tensor, rays_d: Tensor, occupancy: OccupancyGrid, step_size: float, jitter: Tensor | None = None
     ) -> RaySamples:
         entry, leave = box_intersection(rays_o, rays_d, occupancy.bound)
         fraction = 0.5 if jitter is None else jitter

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mpod_pipeline.compiled import njit
+from mpod_pipeline.base.compiled import njit
 from mpod_pipeline.rendering.threads import share_out
 from mpod_pipeline.rendering.volume.interface import RaySamples, VolumeRender, box_intersection, mean_depth
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
@@ -66,18 +66,7 @@ def _fill(marks, first, step_size, offsets, ray_index, t_start, t_end, ray_from,
 
 @njit(**_JIT)
 def _composite(
-    density,
-    colour,
-    t_start,
-    t_end,
-    offsets,
-    weights,
-    after,
-    out_colour,
-    out_opacity,
-    out_distance,
-    ray_from,
-    ray_to,
+    density, colour, t_start, t_end, offsets, weights, after, out_colour, out_opacity, out_distance, ray_from, ray_to
 ):
     n_channels = colour.shape[1]
     for ray in range(ray_from, ray_to):
@@ -169,12 +158,7 @@ class NumbaRenderer:
 
     @torch.no_grad()
     def march(
-        self,
-        rays_o: Tensor,
-        rays_d: Tensor,
-        occupancy: OccupancyGrid,
-        step_size: float,
-        jitter: Tensor | None = None,
+        self, rays_o: Tensor, rays_d: Tensor, occupancy: OccupancyGrid, step_size: float, jitter: Tensor | None = None
     ) -> RaySamples:
         entry, leave = box_intersection(rays_o, rays_d, occupancy.bound)
         first = (entry + (0.5 if jitter is None else jitter) * step_size).numpy()

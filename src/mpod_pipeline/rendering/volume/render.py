@@ -75,9 +75,7 @@ def render_image(
 ) -> VolumeImage:
     """Render square pictures without gradients; `rays_per_chunk` bounds the memory."""
     rays_o, rays_d = cameras.rays(resolution, resolution)
-    chunks = zip(
-        rays_o.reshape(-1, 3).split(rays_per_chunk), rays_d.reshape(-1, 3).split(rays_per_chunk), strict=True
-    )
+    chunks = zip(rays_o.reshape(-1, 3).split(rays_per_chunk), rays_d.reshape(-1, 3).split(rays_per_chunk), strict=True)
     renders = [render_rays(field, o, d, occupancy, renderer, step_size=step_size) for o, d in chunks]
     shape = (len(cameras), resolution, resolution)
     distance = torch.cat([render.depth for render in renders]).view(shape)

@@ -23,12 +23,7 @@ class TorchRenderer:
 
     @torch.no_grad()
     def march(
-        self,
-        rays_o: Tensor,
-        rays_d: Tensor,
-        occupancy: OccupancyGrid,
-        step_size: float,
-        jitter: Tensor | None = None,
+        self, rays_o: Tensor, rays_d: Tensor, occupancy: OccupancyGrid, step_size: float, jitter: Tensor | None = None
     ) -> RaySamples:
         entry, leave = box_intersection(rays_o, rays_d, occupancy.bound)
         first = entry + (0.5 if jitter is None else jitter) * step_size

@@ -12,14 +12,14 @@ import torch
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch import BatchParameters
 from mpod_pipeline.datasets import Photos
 from mpod_pipeline.datasets.loading import load_from
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.steps import STEP_BY_NAME, Step
-from mpod_pipeline.parameters import Parameters
 from mpod_pipeline.rendering.backend import require_device
-from mpod_pipeline.weights import Weights
 
 logger = logging.getLogger(__name__)
 

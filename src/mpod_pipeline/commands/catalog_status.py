@@ -10,13 +10,13 @@ from kedro.config import AbstractConfigLoader
 from kedro.io import DataCatalog
 from pydantic import ValidationError
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.lock import who_holds
 from mpod_pipeline.batch.stage import looking
 from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
 from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import History, Photos, connect_history
 from mpod_pipeline.datasets.loading import load_from
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.method.steps import STEP_BY_NAME, STEPS
 
 
@@ -63,9 +63,7 @@ def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str,
 
     pipeline = create_pipeline()
     models: Mapping[str, Any] = TypeExtractor({"": pipeline}).extract_types_from_pipelines()
-    parameters = {
-        f"params:{section}": _valid(section, models[section], settings[section]) for section in models
-    }
+    parameters = {f"params:{section}": _valid(section, models[section], settings[section]) for section in models}
     stale: dict[str, set[str]] = {}
     untold: list[str] = []
     for node in (node for node in pipeline.nodes if node.name in STEP_BY_NAME):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numba
 from numba import njit
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 __all__ = ["njit"]
 

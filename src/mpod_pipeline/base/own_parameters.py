@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from mpod_pipeline.errors import ProductError
-from mpod_pipeline.parameters import Parameters
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.parameters import Parameters
 
 P = TypeVar("P", bound=Parameters)
 
@@ -33,9 +33,7 @@ def with_own(parameters: P, own: Mapping[str, float | str]) -> P:
         said, hint = own.get(name), ""
         if isinstance(said, str) and isinstance(_number(said.replace(",", ".")), float):
             hint = f"; write {said.replace(',', '.')}, with a point"
-        raise ProductError(
-            f"The catalog's table says {said!r} in the column {name}: {first['msg']}{hint}."
-        ) from error
+        raise ProductError(f"The catalog's table says {said!r} in the column {name}: {first['msg']}{hint}.") from error
 
 
 def _number(text: str) -> float | str:

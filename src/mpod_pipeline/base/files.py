@@ -13,9 +13,7 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a file to read its bytes. Raises OSError also for a pipe, a device or a folder: reading from the first two
     may never end.
     """
-    descriptor = os.open(
-        path, os.O_RDONLY | os.O_NONBLOCK
-    )  # or opening a pipe would wait for who writes to it
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # or opening a pipe would wait for who writes to it
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "It is a folder, a pipe or a device, not a file", str(path))
@@ -28,8 +26,6 @@ def read_bounded(path: Path, limit: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise OSError(
-                errno.EFBIG,
-                f"It has {size / 1e6:,.0f} MB, and {limit / 1e6:,.0f} are read at most",
-                str(path),
+                errno.EFBIG, f"It has {size / 1e6:,.0f} MB, and {limit / 1e6:,.0f} are read at most", str(path)
             )
         return file.read(limit)

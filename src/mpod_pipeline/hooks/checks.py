@@ -18,10 +18,10 @@ from kedro.utils import load_obj
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch import BatchParameters, History
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 from mpod_pipeline.datasets.loading import load_from
-from mpod_pipeline.errors import SetupError
 from mpod_pipeline.pipeline_registry import pipeline_names
 
 #: So many mistakes in settings are told at once.
@@ -132,11 +132,7 @@ def check_names(loader: AbstractConfigLoader) -> None:
     place = f"conf/{loader.env or settings.CONFIG_LOADER_ARGS['default_run_env']}"
     for name in own["globals"]:
         if name not in globals_:
-            hint = (
-                f"; it belongs in {place}/parameters.yml."
-                if name in parameters
-                else did_you_mean(name, globals_)
-            )
+            hint = f"; it belongs in {place}/parameters.yml." if name in parameters else did_you_mean(name, globals_)
             raise SetupError(f"{place}/globals.yml names {name!r}, which does not exist there{hint}")
     for name, value in own["parameters"].items():
         if name in globals_ and value != own["globals"][name]:

@@ -19,17 +19,17 @@ from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from mpod_pipeline.base.stopping import stop_if_told, stopped_run
+from mpod_pipeline.base.text import readable, show_every_letter
 from mpod_pipeline.batch.lock import WorkspaceLock
 from mpod_pipeline.batch.processes import close_workers
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary, in_a_line
-from mpod_pipeline.checks import check_batch, check_names
 from mpod_pipeline.datasets import History, connect_history
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.datasets.tables import mean_scores
+from mpod_pipeline.hooks.checks import check_batch, check_names
 from mpod_pipeline.method.steps import STEPS
-from mpod_pipeline.stopping import stop_if_told, stopped_run
-from mpod_pipeline.text import readable, show_every_letter
 
 logger = logging.getLogger(__name__)
 # Before `tracking` imports MLflow, which warns at once. Which warnings are told, the log's settings say.
@@ -69,9 +69,7 @@ class BatchHooks:
         connect_history(catalog)
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Lock the workspace, then open what the stages need, before any product is touched."""
         self._nodes = [node.name for node in pipeline.nodes]
         if "models" in pipeline.inputs():
@@ -85,7 +83,7 @@ class BatchHooks:
         lock.acquire(run_params["run_id"])  # before models are loaded beside another run's
         try:
             # here, for commands that run nothing shall not wait for PyTorch
-            from mpod_pipeline.preflight import check_run
+            from mpod_pipeline.hooks.preflight import check_run
 
             check_run(pipeline, catalog)
         except BaseException:
@@ -151,10 +149,7 @@ class BatchHooks:
 
 def tabulate_failures(history: History) -> pd.DataFrame:
     """One row for each failure that stands, from whichever run."""
-    rows = [
-        [readable(getattr(record, column)) for column in FAILURE_COLUMNS]
-        for record in _standing_failures(history)
-    ]
+    rows = [[readable(getattr(record, column)) for column in FAILURE_COLUMNS] for record in _standing_failures(history)]
     return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
 
 

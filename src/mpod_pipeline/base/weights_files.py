@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 Network = TypeVar("Network", bound=nn.Module)
 

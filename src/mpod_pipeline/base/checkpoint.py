@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpod_pipeline.atomic import whole_file
+from mpod_pipeline.base.atomic import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path, PureWindowsPath
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
+
+#: The settings that name folders.
+PLACES = ("photos", "workspace", "priors", "models")
 
 
 def optional_folder(name: str, place: object) -> str | None:
@@ -20,9 +23,7 @@ def folder(name: str, place: object) -> str:
     """
     how = f"set it by --params={name}=FOLDER, or in globals.yml"
     if not isinstance(place, str) or not place.strip():
-        raise SetupError(
-            f"The setting {name} is {place!r}, which names no folder: {how}, a number in quotes."
-        )
+        raise SetupError(f"The setting {name} is {place!r}, which names no folder: {how}, a number in quotes.")
     if "://" in place:
         raise SetupError(f"The setting {name} is {place}, an address, and addresses are not read: {how}.")
     if (windows := PureWindowsPath(place)).drive:
@@ -36,6 +37,4 @@ def folder(name: str, place: object) -> str:
     try:
         return str(Path(place).expanduser())
     except RuntimeError as error:
-        raise SetupError(
-            f"The setting {name} is {place}, and nobody's home folder is known by that: {how}."
-        ) from error
+        raise SetupError(f"The setting {name} is {place}, and nobody's home folder is known by that: {how}.") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 Prior = TypeVar("Prior")
 
@@ -34,7 +34,7 @@ class Weights:
 
     def verify(self) -> None:
         """Compare the named files with their hashes. Raises SetupError where one is missing or another."""
-        from mpod_pipeline.weights_files import check_sha256  # with PyTorch, which the catalog does without
+        from mpod_pipeline.base.weights_files import check_sha256  # with PyTorch, which the catalog does without
 
         for name, expected in self.sha256.items():
             if not (self.path / name).is_file():
@@ -43,10 +43,4 @@ class Weights:
 
     def open(self, load: Callable[..., Prior], **options: Any) -> Prior:
         """The prior, by one of the loaders in `priors.loading`. Raises SetupError naming what is missing."""
-        return load(
-            self.path,
-            device=self.device,
-            vae_slicing=self.vae_slicing,
-            adapters=self.adapters,
-            **options,
-        )
+        return load(self.path, device=self.device, vae_slicing=self.vae_slicing, adapters=self.adapters, **options)

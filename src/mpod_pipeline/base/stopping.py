@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mpod_pipeline.errors import StoppedError
+from mpod_pipeline.base.errors import StoppedError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: A second signal ends the process at once. Within so many seconds it is the first one again: `timeout` sends it to the
@@ -41,9 +41,7 @@ _told = _Told()
 def stop_in_good_order() -> Iterator[None]:
     """Within it, a signal closes the run's books before the process ends. For the main thread."""
     _told.since, _told.heard = None, False
-    handlers = {
-        told: _interrupt for told in SIGNALS if signal.getsignal(told) is not signal.SIG_IGN
-    }  # as nohup has it
+    handlers = {told: _interrupt for told in SIGNALS if signal.getsignal(told) is not signal.SIG_IGN}  # as nohup has it
     kept = {told: signal.signal(told, handler) for told, handler in handlers.items()}
     kept[signal.SIGALRM] = signal.signal(signal.SIGALRM, _interrupt_again)
     ignored, sys.unraisablehook = sys.unraisablehook, _after_an_ignored_error

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mpod_pipeline.errors import SetupError
+from mpod_pipeline.base.errors import SetupError
 
 
 @contextmanager

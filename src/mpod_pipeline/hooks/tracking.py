@@ -39,13 +39,12 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAM_VAL_LENGTH,
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from mpod_pipeline.checks import check_values
+from mpod_pipeline.base.folders import PLACES, folder
+from mpod_pipeline.base.network import require_answer
 from mpod_pipeline.datasets.tables import as_csv, mean_scores
-from mpod_pipeline.folders import folder
-from mpod_pipeline.hooks import BatchHooks, is_batch
+from mpod_pipeline.hooks.batch import BatchHooks, is_batch
+from mpod_pipeline.hooks.checks import check_values
 from mpod_pipeline.method.steps import STEPS
-from mpod_pipeline.network import require_answer
-from mpod_pipeline.params import PLACES
 
 logger = logging.getLogger(__name__)
 # Both set themselves to INFO when they are imported, and tell of each table that they make in a new store.
@@ -105,15 +104,11 @@ class TrackingHooks:
         settings = context.config_loader["mlflow"]
         check_values({"mlflow": settings}, {"mlflow": KedroMlflowConfig})
         self._uri = settings["server"]["mlflow_tracking_uri"]
-        vars(context)["mlflow"] = KedroMlflowConfig.model_validate(
-            settings
-        )  # as `kedro mlflow ui` looks for it
+        vars(context)["mlflow"] = KedroMlflowConfig.model_validate(settings)  # as `kedro mlflow ui` looks for it
 
     @hook_impl
     @_unless_lost
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._pending.clear()
         self._followed.clear()
         self._catalog = catalog
@@ -168,9 +163,7 @@ class TrackingHooks:
 
     @hook_impl
     @_unless_lost
-    def after_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         experiment = self._mlflow.mlflow_config.tracking.experiment._experiment.experiment_id
         page = f"#/experiments/{experiment}/runs/{self._mlflow.run_id}"
         print(f"MLflow run: {where_to_look(page, self._context.project_path)}")
@@ -338,12 +331,8 @@ def follow_the_store(uri: str, experiment: ExperimentOptions) -> None:
     before, now = (local_file_uri_to_path(place) for place in (found.artifact_location, wanted))
     with closing(sqlite3.connect(uri.removeprefix(SQLITE), timeout=30)) as store, store:
         number = int(found.experiment_id)
-        store.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (wanted, number)
-        )
-        runs = store.execute(
-            "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?", (number,)
-        ).fetchall()
+        store.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (wanted, number))
+        runs = store.execute("SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?", (number,)).fetchall()
         for run, place in runs:
             inside = os.path.relpath(local_file_uri_to_path(place), before)
             if (Path(now) / inside).is_dir():

@@ -9,8 +9,9 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-#: Settings whose values stay texts: YAML would take the product 0471 for the number 313, the folder 1e3 for 1000.0.
-PLACES = ("photos", "workspace", "priors", "models")
+from mpod_pipeline.base.folders import PLACES
+
+#: These and the folders stay texts: YAML would take the product 0471 for the number 313, the folder 1e3 for 1000.0.
 PRODUCTS = ("products", "batch.products")
 CLOSING = {"[": "]", "{": "}"}
 

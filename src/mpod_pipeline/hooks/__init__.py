@@ -1,0 +1,1 @@
+"""What happens round a run: its checks before any work, the lock and the books of a batch, MLflow."""
