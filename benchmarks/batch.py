@@ -34,9 +34,12 @@ def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
     import numpy as np
     import torch
 
+    from mpod_pipeline.method.cutouts import Cutouts
+
     pixel = np.zeros((1, 1, 4), np.uint8)
     smallest = {
-        "cutouts": pixel,
+        "cutouts": Cutouts.of(pixel, 0.0),
+        "aligned_photos": Cutouts.of(pixel, 0.0),
         "tokens": torch.zeros(1),
         "outline_fields": {},
         "outline_masks": {"mask": pixel},

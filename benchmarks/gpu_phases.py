@@ -306,7 +306,7 @@ def product(run: Run) -> None:
 
     outline, masks, detail, export = _product_settings(run)
     novel_view, text_to_image = _small_priors(run)
-    cutout, truth = _mug()
+    cutouts, truth = _mug()
     started = time.perf_counter()
 
     def timed(stage: str, work: Callable[[], Any]) -> Any:
@@ -318,16 +318,16 @@ def product(run: Run) -> None:
         return made
 
     word = TextualInversionParameters(steps=1 if run.tiny else 40)
-    token = timed("learn_tokens", lambda: learn_token(cutout, text_to_image, word, 0, _silent))
+    token = timed("learn_tokens", lambda: learn_token(cutouts, text_to_image, word, 0, _silent))
     stage_1 = OutlineParameters.model_validate(outline)
-    field = timed("optimize_outline", lambda: optimize_outline(cutout, novel_view, stage_1, 0, _silent))
+    field = timed("optimize_outline", lambda: optimize_outline(cutouts, novel_view, stage_1, 0, _silent).field)
     seen = timed("export_masks", lambda: export_masks(field, MaskParameters.model_validate(masks)))
     stage_2 = DetailParameters.model_validate(detail)
     surface = timed(
-        "refine_detail", lambda: refine_detail(cutout, token, field, seen, text_to_image, stage_2, 0, _silent)
+        "refine_detail", lambda: refine_detail(cutouts, token, field, seen, text_to_image, stage_2, 0, _silent)
     )
     exported = ExportParameters.model_validate(export)
-    mesh = timed("export_models", lambda: export_model(surface, cutout, exported))
+    mesh = timed("export_models", lambda: export_model(surface, cutouts, exported))
     run.note("all stages", time.perf_counter() - started, "s")
     glb = to_glb(mesh, 0.13)
     (run.out / "product.glb").write_bytes(glb)
@@ -366,12 +366,13 @@ def _mug() -> tuple[Any, Any]:
     """A sample product's cutout, and its true model, from whose silhouette the cutout is: no network finds it."""
     from mpod_pipeline.geometry.foreign_glb import from_any_glb
     from mpod_pipeline.geometry.texture import draw
+    from mpod_pipeline.method.cutouts import Cutouts
     from mpod_pipeline.rendering.cameras import Cameras
 
     truth = from_any_glb((ROOT / "data/01_raw/ground_truth/kite-mug.glb").read_bytes())
     picture, opacity, _ = draw(truth, Cameras.at(0.0, 10.0), 512)
     rgba = torch.cat([picture[0], opacity[0, ..., None]], dim=-1)
-    return (rgba.clamp(0, 1) * 255 + 0.5).byte().numpy(), truth
+    return Cutouts.of((rgba.clamp(0, 1) * 255 + 0.5).byte().numpy(), 10.0), truth
 
 
 def _silent(step: int, steps: int, losses: dict[str, float]) -> None:
@@ -421,7 +422,7 @@ def full_size(run: Run) -> None:
     size = text_to_image.image_size * 5 // 4
     picture = torch.rand(3, size, size, device=run.device)
     generator = torch.Generator().manual_seed(0)
-    looks = looks_at(picture, text_to_image, TextualInversionParameters(looks=4), generator)
+    looks = looks_at([picture], ["front view"], text_to_image, TextualInversionParameters(looks=4), generator)
 
     def word() -> None:
         loss = denoising_loss(text_to_image, looks, token)
@@ -580,21 +581,21 @@ def steps(run: Run) -> None:
     from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
 
     novel_view, text_to_image = _full_size_priors(run)
-    cutout, _ = _mug()
+    cutouts, _ = _mug()
     outline, masks, detail, _ = _product_settings(run)
     if not run.tiny:
         outline, detail = gpu_settings("outline"), gpu_settings("detail")
     few = 4 if run.tiny else 16
     stopwatch = _Stopwatch(run)
     word = TextualInversionParameters(steps=few)
-    token = stopwatch.time("learn_tokens", lambda r: learn_token(cutout, text_to_image, word, 0, r))
+    token = stopwatch.time("learn_tokens", lambda r: learn_token(cutouts, text_to_image, word, 0, r))
     stage_1 = OutlineParameters.model_validate({**outline, "steps": few})
-    field = stopwatch.time("optimize_outline", lambda r: optimize_outline(cutout, novel_view, stage_1, 0, r))
+    field = stopwatch.time("optimize_outline", lambda r: optimize_outline(cutouts, novel_view, stage_1, 0, r).field)
     began = time.perf_counter()
     seen = export_masks(field, MaskParameters.model_validate(masks))
     run.note("export_masks", time.perf_counter() - began, "s")
     stage_2 = DetailParameters.model_validate({**detail, "steps": few})
-    stopwatch.time("refine_detail", lambda r: refine_detail(cutout, token, field, seen, text_to_image, stage_2, 0, r))
+    stopwatch.time("refine_detail", lambda r: refine_detail(cutouts, token, field, seen, text_to_image, stage_2, 0, r))
     stopwatch.project()
 
 
@@ -689,7 +690,7 @@ def settings(run: Run) -> None:
     from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
 
     novel_view, _ = _small_priors(run)
-    cutout, truth = _mug()
+    cutouts, truth = _mug()
     outline, *_ = _product_settings(run)
     outline |= {"steps": 2 if run.tiny else 200}
     for resolution in (64,) if run.tiny else (2048, 512):
@@ -697,7 +698,7 @@ def settings(run: Run) -> None:
             grid = {**outline.get("field", {}).get("hash_grid", {}), "finest_resolution": resolution}
             field = {**outline.get("field", {}), "hash_grid": grid}
             p = OutlineParameters.model_validate({**outline, "field": field, "adam_epsilon": epsilon})
-            made = optimize_outline(cutout, novel_view, p, 0, _silent)
+            made = optimize_outline(cutouts, novel_view, p, 0, _silent).field
             _score(run, f"finest_{resolution}_epsilon_{epsilon:g}", made, None, truth)
 
 

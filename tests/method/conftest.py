@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineFieldParameters
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior, load_novel_view_prior, load_text_to_image_prior
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
@@ -39,3 +40,9 @@ def cutout() -> NDArray[np.uint8]:
     picture[..., :3] = np.where((y < 32)[..., None], [200, 30, 30], [30, 30, 200])
     picture[..., 3] = inside * 255
     return picture
+
+
+@pytest.fixture(scope="session")
+def cutouts(cutout: NDArray[np.uint8]) -> Cutouts:
+    """The disc as a product's only photo, taken from its height."""
+    return Cutouts.of(cutout, 0.0)

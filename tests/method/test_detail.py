@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, is_watertight
 from mpod_pipeline.geometry.texture import draw
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import (
     DetailParameters,
     DetailWeights,
@@ -43,12 +43,11 @@ FAST = DetailParameters(
     steps=4,
     grid_resolution=16,
     resolution=32,
-    photo_elevation_deg=0.0,
     sds=SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0),
     inpainting=NOTHING_PAINTED,
     weights=DetailWeights(outline_colour=100.0),
 )
-EXPORT = ExportParameters(texture_size=64, photo_elevation_deg=0.0)
+EXPORT = ExportParameters(texture_size=64)
 
 
 def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None:
@@ -63,20 +62,20 @@ def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None
     assert (seen & masks.mask[1]).sum() / (seen | masks.mask[1]).sum() > 0.95
 
 
-def test_the_road_from_field_to_scored_mesh(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
+def test_the_road_from_field_to_scored_mesh(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     field = Ball(20.0)
     masks = export_masks(field, MASKS)
     token = text_to_image.word_embedding("a")
     losses: list[dict[str, float]] = []
-    refined = refine_detail(cutout, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v))
-    made = export_model(refined, cutout, EXPORT)
+    refined = refine_detail(cutouts, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v))
+    made = export_model(refined, cutouts, EXPORT)
     assert len(losses) == 4
     assert {"reference_colour", "novel_view_mask", "sds", "laplacian", "colour_smoothness"} <= set(losses[0])
     shape = Mesh(torch.from_numpy(made.vertices), torch.from_numpy(made.faces).long())
     assert float(shape.volume()) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.15)
 
     p = EvaluationParameters(azimuths=3, resolution=32, sheet_resolution=32, surface_points=500)
-    evaluation = evaluate(cutout, field, made, made, Encoders([], [], []), p)
+    evaluation = evaluate(cutouts, field, made, made, Encoders([], [], []), p)
     assert evaluation.scores["silhouette_iou"] == 1.0
     assert evaluation.scores["chamfer"] == 0.0
     assert (evaluation.scores["pieces"], evaluation.scores["watertight"]) == (1, True)
@@ -86,7 +85,7 @@ def test_the_road_from_field_to_scored_mesh(cutout: NDArray[np.uint8], text_to_i
     assert evaluation.scores["sharpness"] == 1.0
 
     in_metres = replace(made, vertices=made.vertices * 0.2)
-    flagged = evaluate(cutout, field, made, in_metres, Encoders([], [], []), p)
+    flagged = evaluate(cutouts, field, made, in_metres, Encoders([], [], []), p)
     (flag,) = flagged.flags
     assert flag.startswith("ground truth not used: ") and "world units" in flag
     against_truth = {"psnr", "silhouette_iou", "sharpness"}
@@ -105,21 +104,21 @@ class Pair(Ball):
 
 
 def some_steps(
-    cutout: NDArray[np.uint8], field: OutlineField, prior: TextToImagePrior, **settings: object
+    cutouts: Cutouts, field: OutlineField, prior: TextToImagePrior, **settings: object
 ) -> tuple[TexturedMesh, list[dict[str, float]]]:
     """What becomes of a field with FAST's settings but for these, and the losses."""
     losses: list[dict[str, float]] = []
     p = FAST.model_copy(update=settings)
     token = prior.word_embedding("a")
     masks = export_masks(field, MASKS)
-    refined = refine_detail(cutout, token, field, masks, prior, p, 0, lambda s, n, v: losses.append(v))
-    return export_model(refined, cutout, EXPORT), losses
+    refined = refine_detail(cutouts, token, field, masks, prior, p, 0, lambda s, n, v: losses.append(v))
+    return export_model(refined, cutouts, EXPORT), losses
 
 
-def test_the_photo_paints_the_mesh(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
+def test_the_photo_paints_the_mesh(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     """And moves it: the cutout's disc is a little smaller than the ball."""
     made, losses = some_steps(
-        cutout,
+        cutouts,
         Ball(20.0),
         text_to_image,
         steps=30,
@@ -140,8 +139,8 @@ class RedBall(Ball):
         return super().colour(points) * 0.05 + torch.tensor([0.9, 0.0, 0.0])
 
 
-def test_the_texture_starts_as_the_outlines_colours(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
-    made, _ = some_steps(cutout, RedBall(20.0), text_to_image, steps=1, reference_probability=0.0)
+def test_the_texture_starts_as_the_outlines_colours(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
+    made, _ = some_steps(cutouts, RedBall(20.0), text_to_image, steps=1, reference_probability=0.0)
     picture, opacity, _ = draw(made, Cameras.at([0.0, 180.0], 0.0), 32)
     red, green, blue = picture[opacity > 0.9].mean(dim=0)
     assert red > 0.85 and green < 0.1 and blue < 0.1
@@ -218,7 +217,7 @@ def test_sds_has_a_gradient_to_colour_and_shape(text_to_image: TextToImagePrior,
 
 
 def test_a_painted_target_is_what_the_mesh_comes_to_look_like(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior, monkeypatch: pytest.MonkeyPatch
+    cutouts: Cutouts, text_to_image: TextToImagePrior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stable Diffusion paints green from all sides, beyond the outline, too; the ball turns green and stays a ball."""
     painted: list[tuple[int, ...]] = []
@@ -230,7 +229,7 @@ def test_a_painted_target_is_what_the_mesh_comes_to_look_like(
     monkeypatch.setattr("mpod_pipeline.method.detail.painted_over", green)
     inpainting = InpaintingParameters(colour=400.0, features=1.0, views=2, every=10)
     made, losses = some_steps(
-        cutout,
+        cutouts,
         Ball(20.0),
         text_to_image,
         steps=20,
@@ -271,14 +270,14 @@ def test_painting_over_stays_near_the_render_and_within_the_outline(text_to_imag
     torch.testing.assert_close(painted[..., 8:24, 8:24], inside, atol=0.02, rtol=0)
 
 
-def test_a_pair_stays_a_pair(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
+def test_a_pair_stays_a_pair(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     field = Pair(20.0)
     masks = export_masks(field, MASKS)
     p = FAST.model_copy(update={"grid_resolution": 24, "steps": 1})
     token = text_to_image.word_embedding("a")
-    refined = refine_detail(cutout, token, field, masks, text_to_image, p, 0, lambda *_: None)
+    refined = refine_detail(cutouts, token, field, masks, text_to_image, p, 0, lambda *_: None)
     assert check_mesh(Mesh(refined.vertices, refined.faces)).components == 2
-    made = export_model(refined, cutout, EXPORT)
+    made = export_model(refined, cutouts, EXPORT)
     # the texture's seams part the vertices
     vertices, whole = torch.unique(torch.from_numpy(made.vertices), dim=0, return_inverse=True)
     assert check_mesh(Mesh(vertices, whole[torch.from_numpy(made.faces).long()])).components == 2
@@ -286,13 +285,13 @@ def test_a_pair_stays_a_pair(cutout: NDArray[np.uint8], text_to_image: TextToIma
 
 @pytest.mark.parametrize(("probability", "photo", "prior"), [(None, 4, 4), (1.0, 4, 0), (0.0, 0, 4)])
 def test_each_step_looks_where_it_is_told(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior, probability: float | None, photo: int, prior: int
+    cutouts: Cutouts, text_to_image: TextToImagePrior, probability: float | None, photo: int, prior: int
 ) -> None:
     field, losses = Ball(20.0), list[dict[str, float]]()
     token = text_to_image.word_embedding("a")
     p = FAST.model_copy(update={"reference_probability": probability})
     refine_detail(
-        cutout, token, field, export_masks(field, MASKS), text_to_image, p, 0, lambda s, n, v: losses.append(v)
+        cutouts, token, field, export_masks(field, MASKS), text_to_image, p, 0, lambda s, n, v: losses.append(v)
     )
     assert sum("reference_colour" in values for values in losses) == photo
     assert sum("sds" in values for values in losses) == prior

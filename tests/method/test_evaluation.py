@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.texture import bake
-from mpod_pipeline.method.cutouts import Reference
+from mpod_pipeline.method.cutouts import Cutouts, Reference
 from mpod_pipeline.method.evaluation import (
     HIGHEST_PSNR,
     Encoders,
@@ -83,13 +82,11 @@ def test_a_likeness_beyond_what_files_tell_apart_has_a_number() -> None:
 
 
 @pytest.mark.parametrize(("size", "flags"), [(1.0, []), (0.7, ["photo_iou below 0.8"])])
-def test_a_part_that_is_lost_is_flagged(size: float, flags: list[str], cutout: NDArray[np.uint8]) -> None:
+def test_a_part_that_is_lost_is_flagged(size: float, flags: list[str], cutouts: Cutouts) -> None:
     """The cutout's disc is half the frame wide; a ball of radius 0.449 covers it."""
-    p = EvaluationParameters(
-        azimuths=2, resolution=32, sheet_resolution=32, surface_points=100, photo_elevation_deg=0.0
-    )
+    p = EvaluationParameters(azimuths=2, resolution=32, sheet_resolution=32, surface_points=100)
     mesh = bake(ball(0.449 * size, 24), lambda points: torch.zeros_like(points), 32)
-    made = evaluate(cutout, Ball(20.0), mesh, None, Encoders([], [], []), p)
+    made = evaluate(cutouts, Ball(20.0), mesh, None, Encoders([], [], []), p)
     assert made.flags == flags
     assert type(made.scores["pieces"]) is int and type(made.scores["watertight"]) is bool
     assert "psnr" not in made.scores

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.export import ExportParameters, export_model
 from tests.geometry.shapes import ball
 from tests.method.conftest import SMALL_FIELD
 
-EXPORT = ExportParameters(texture_size=64, photo_elevation_deg=0.0)
+EXPORT = ExportParameters(texture_size=64)
 
 
 @pytest.fixture
@@ -30,32 +31,34 @@ def surface() -> PaintedSurface:
     return PaintedSurface(shape.vertices.float(), shape.faces, texture)
 
 
-def test_the_same_model_comes_from_disk(surface: PaintedSurface, cutout: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_the_same_model_comes_from_disk(surface: PaintedSurface, cutouts: Cutouts, tmp_path: Path) -> None:
     surface.stored().save(tmp_path / "mug.safetensors")
     loaded = PaintedSurface.load(tmp_path / "mug.safetensors")
-    here, there = (export_model(some, cutout, EXPORT) for some in (surface, loaded))
+    here, there = (export_model(some, cutouts, EXPORT) for some in (surface, loaded))
     assert np.array_equal(here.vertices, there.vertices) and np.array_equal(here.uvs, there.uvs)
     assert np.ptp(here.texture.reshape(-1, 3), axis=0).min() > 100  # a texture worth comparing
     assert np.abs(here.texture.astype(int) - there.texture).max() <= 1  # half precision rounds
 
 
-def test_triangles_and_texture_are_the_exports_to_say(surface: PaintedSurface, cutout: NDArray[np.uint8]) -> None:
+def test_triangles_and_texture_are_the_exports_to_say(surface: PaintedSurface, cutouts: Cutouts) -> None:
     p = EXPORT.model_copy(update={"triangles": 300, "texture_size": 128})
-    few = export_model(surface, cutout, p)
+    few = export_model(surface, cutouts, p)
     assert len(few.faces) <= 300 < len(surface.faces)
     assert few.texture.shape == (128, 128, 3)
 
 
-def test_the_photo_is_on_the_side_that_it_shows(surface: PaintedSurface, cutout: NDArray[np.uint8]) -> None:
-    made = export_model(surface, cutout, EXPORT)
+def test_the_photo_is_on_the_side_that_it_shows(
+    surface: PaintedSurface, cutout: NDArray[np.uint8], cutouts: Cutouts
+) -> None:
+    made = export_model(surface, cutouts, EXPORT)
     u, v = (made.uvs[np.argmax(made.vertices[:, 0])] * 64).astype(int).clip(0, 63)
     assert np.abs(made.texture[v, u].astype(int) - cutout[32, 32, :3]).max() < 60
 
 
-def test_an_empty_surface_is_the_products_failure(surface: PaintedSurface, cutout: NDArray[np.uint8]) -> None:
+def test_an_empty_surface_is_the_products_failure(surface: PaintedSurface, cutouts: Cutouts) -> None:
     empty = PaintedSurface(surface.vertices, surface.faces[:0], surface.texture)
     with pytest.raises(ProductError):
-        export_model(empty, cutout, EXPORT)
+        export_model(empty, cutouts, EXPORT)
 
 
 @pytest.mark.parametrize("name", ["long_side_m", "triangles", "texture_size"])

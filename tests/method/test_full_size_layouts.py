@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import DetailParameters, refine_detail
 from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
 from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
@@ -51,19 +51,17 @@ def outline(folders: Path) -> tuple[OutlineField, OutlineMasks]:
 
 @pytest.mark.parametrize(("version", "width"), [("sd15", 768), ("sd21", 1024)])
 def test_a_token_is_learnt_through_the_real_text_encoders(
-    version: str, width: int, folders: Path, cutout: NDArray[np.uint8]
+    version: str, width: int, folders: Path, cutouts: Cutouts
 ) -> None:
     prior = load_text_to_image_prior(folders / version, precision="float32")
-    token = learn_token(cutout, prior, TextualInversionParameters(steps=2, batch_size=1), 0, lambda *_: None)
+    token = learn_token(cutouts, prior, TextualInversionParameters(steps=2, batch_size=1), 0, lambda *_: None)
     assert token.shape == (width,) and token.isfinite().all()
     assert not torch.equal(token, prior.word_embedding("a"))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("absolute", [False, True], ids=["zero123-xl", "stable-zero123"])
-def test_an_outline_is_led_by_either_zero123(
-    absolute: bool, precision: str, folders: Path, cutout: NDArray[np.uint8]
-) -> None:
+def test_an_outline_is_led_by_either_zero123(absolute: bool, precision: str, folders: Path, cutouts: Cutouts) -> None:
     prior = load_novel_view_prior(
         folders / "zero123",
         precision=precision,  # type: ignore[arg-type]
@@ -71,7 +69,7 @@ def test_an_outline_is_led_by_either_zero123(
     )
     p = OutlineParameters(steps=3, field=SMALL_FIELD, resolutions=(16,), novel_views=1)
     seen: list[dict[str, float]] = []
-    field = optimize_outline(cutout, prior, p, 0, lambda step, steps, losses: seen.append(losses))
+    field = optimize_outline(cutouts, prior, p, 0, lambda step, steps, losses: seen.append(losses)).field
     assert len(seen) == 3 and all(np.isfinite(list(losses.values())).all() for losses in seen)
     assert all(losses["sds"] > 0 for losses in seen)
     assert not torch.equal(field.encoding.table, OutlineField(SMALL_FIELD, seed=0).encoding.table)
@@ -83,7 +81,7 @@ def test_details_are_refined_under_each_guidance_by_the_mask(
     sd15: TextToImagePrior,
     controlnet: ControlNetModel,
     outline: tuple[OutlineField, OutlineMasks],
-    cutout: NDArray[np.uint8],
+    cutouts: Cutouts,
 ) -> None:
     field, masks = outline
     p = DetailParameters(
@@ -94,7 +92,7 @@ def test_details_are_refined_under_each_guidance_by_the_mask(
         controlnet=Path("controlnet") if guidance == "controlnet" else None,
     )
     refined = refine_detail(
-        cutout,
+        cutouts,
         torch.randn(768),
         field,
         masks,

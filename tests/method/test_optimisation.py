@@ -7,16 +7,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.method import optimisation
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import refine_detail
 from mpod_pipeline.method.inpainting import InpaintingParameters
 from mpod_pipeline.method.masks import export_masks
@@ -230,12 +229,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_the_learned_word_is_the_same_after_a_kill(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior, checkpoint: Checkpoint
+    cutouts: Cutouts, text_to_image: TextToImagePrior, checkpoint: Checkpoint
 ) -> None:
     p = TextualInversionParameters(steps=6, batch_size=1)
 
     def learn(report: Report, checkpoint: Checkpoint | None = None) -> Tensor:
-        return learn_token(cutout, text_to_image, p, 0, report, checkpoint)
+        return learn_token(cutouts, text_to_image, p, 0, report, checkpoint)
 
     with pytest.raises(Killed):
         learn(kill_after(5), checkpoint)
@@ -246,25 +245,25 @@ def test_the_learned_word_is_the_same_after_a_kill(
 
 @pytest.mark.usefixtures("hasty")
 def test_the_outline_is_the_same_after_a_kill(
-    cutout: NDArray[np.uint8], novel_view: NovelViewPrior, checkpoint: Checkpoint
+    cutouts: Cutouts, novel_view: NovelViewPrior, checkpoint: Checkpoint
 ) -> None:
     p = OUTLINE.model_copy(update={"steps": 6})
     with pytest.raises(Killed):
-        optimize_outline(cutout, novel_view, p, 0, kill_after(5), checkpoint)
-    resumed = optimize_outline(cutout, novel_view, p, 0, lambda *_: None, checkpoint)
-    undisturbed = optimize_outline(cutout, novel_view, p, 0, lambda *_: None)
+        optimize_outline(cutouts, novel_view, p, 0, kill_after(5), checkpoint)
+    resumed = optimize_outline(cutouts, novel_view, p, 0, lambda *_: None, checkpoint).field
+    undisturbed = optimize_outline(cutouts, novel_view, p, 0, lambda *_: None).field
     wanted = undisturbed.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in resumed.state_dict().items())
 
 
 def test_an_outline_with_far_too_large_steps_is_noticed_and_tried_again(
-    cutout: NDArray[np.uint8], novel_view: NovelViewPrior, caplog: pytest.LogCaptureFixture
+    cutouts: Cutouts, novel_view: NovelViewPrior, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whether smaller steps save it hangs on the last digits, which threads change; that they can is tested above."""
     p = OUTLINE.model_copy(update={"table_learning_rate": 20.0, "network_learning_rate": 10.0, "resolutions": (16,)})
     told: list[float] = []
     with suppress(ProductError):
-        optimize_outline(cutout, novel_view, p, 0, lambda step, _, losses: told.append(sum(losses.values())))
+        optimize_outline(cutouts, novel_view, p, 0, lambda step, _, losses: told.append(sum(losses.values())))
     assert "grew beyond measure" in caplog.text
     assert "Trying once more" in caplog.text
     assert max(told) > 10 * told[0]
@@ -272,7 +271,7 @@ def test_an_outline_with_far_too_large_steps_is_noticed_and_tried_again(
 
 @pytest.mark.usefixtures("hasty")
 def test_the_mesh_is_the_same_after_a_kill(
-    cutout: NDArray[np.uint8], text_to_image: TextToImagePrior, checkpoint: Checkpoint
+    cutouts: Cutouts, text_to_image: TextToImagePrior, checkpoint: Checkpoint
 ) -> None:
     field = Ball(20.0)
     masks = export_masks(field, MASKS)
@@ -281,7 +280,7 @@ def test_the_mesh_is_the_same_after_a_kill(
     p = DETAIL.model_copy(update={"steps": 6, "inpainting": painted})
 
     def refine(report: Report, checkpoint: Checkpoint | None = None) -> dict[str, torch.Tensor]:
-        made = refine_detail(cutout, token, field, masks, text_to_image, p, 0, report, checkpoint)
+        made = refine_detail(cutouts, token, field, masks, text_to_image, p, 0, report, checkpoint)
         return made.stored().tensors
 
     with pytest.raises(Killed):

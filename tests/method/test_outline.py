@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.evaluation import draw_field
 from mpod_pipeline.method.outline import (
     OutlineParameters,
@@ -37,14 +37,13 @@ FAST = OutlineParameters(
     resolutions=(16, 24),
     step_size=0.08,
     table_learning_rate=0.02,
-    photo_elevation_deg=0.0,
     sds=SdsParameters(guidance_scale=1.0, weight=0.01),
 )
 
 
-def test_the_photos_view_is_learnt(cutout: NDArray[np.uint8], novel_view: NovelViewPrior) -> None:
+def test_the_photos_view_is_learnt(cutout: NDArray[np.uint8], cutouts: Cutouts, novel_view: NovelViewPrior) -> None:
     losses: list[dict[str, float]] = []
-    field = optimize_outline(cutout, novel_view, FAST, 0, lambda s, n, values: losses.append(values))
+    field = optimize_outline(cutouts, novel_view, FAST, 0, lambda s, n, values: losses.append(values)).field
     assert len(losses) == 40
     assert losses[-1]["reference_colour"] < 0.15 * losses[0]["reference_colour"]
     picture, opacity = draw_field(field, Cameras.at(0.0, 0.0), 24)
@@ -83,7 +82,7 @@ class TwoSides:
         return (alpha * noisy - clean) / sigma  # the v that means this clean picture
 
 
-def test_the_prior_shapes_what_the_photo_does_not_show(cutout: NDArray[np.uint8]) -> None:
+def test_the_prior_shapes_what_the_photo_does_not_show(cutouts: Cutouts) -> None:
     """Score distillation alone, from views on both sides: each gets its own colours and the ball's outline."""
     p = FAST.model_copy(
         update={
@@ -94,7 +93,7 @@ def test_the_prior_shapes_what_the_photo_does_not_show(cutout: NDArray[np.uint8]
             "sds": SdsParameters(guidance_scale=1.0, weight=80.0),
         }
     )
-    field = optimize_outline(cutout, TwoSides(), p, 0, lambda *_: None)  # type: ignore[arg-type]
+    field = optimize_outline(cutouts, TwoSides(), p, 0, lambda *_: None).field  # type: ignore[arg-type]
     pictures, opacity = draw_field(field, Cameras.at([90.0, 270.0], 0.0), 24)
     right, left = (picture[10:14, 10:14].mean(dim=(0, 1)) for picture in pictures)
     assert right[0] > right[2] + 0.3
@@ -102,19 +101,19 @@ def test_the_prior_shapes_what_the_photo_does_not_show(cutout: NDArray[np.uint8]
     assert opacity[:, 10:14, 10:14].mean() > 0.8 and opacity[:, :3].mean() < 0.2
 
 
-def test_the_same_seed_gives_the_same_field(cutout: NDArray[np.uint8], novel_view: NovelViewPrior) -> None:
+def test_the_same_seed_gives_the_same_field(cutouts: Cutouts, novel_view: NovelViewPrior) -> None:
     p = FAST.model_copy(update={"steps": 4})
-    one, other, third = (optimize_outline(cutout, novel_view, p, seed, lambda *_: None) for seed in (3, 3, 4))
+    one, other, third = (optimize_outline(cutouts, novel_view, p, seed, lambda *_: None).field for seed in (3, 3, 4))
     assert torch.equal(one.encoding.table, other.encoding.table)
     assert not torch.equal(one.encoding.table, third.encoding.table)
 
 
 def test_a_loss_that_is_no_number_is_the_products_failure(
-    cutout: NDArray[np.uint8], novel_view: NovelViewPrior, monkeypatch: pytest.MonkeyPatch
+    cutouts: Cutouts, novel_view: NovelViewPrior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(novel_view, "predict", lambda noisy, *_: noisy * float("nan"))
     with pytest.raises(ProductError, match="step 1"):
-        optimize_outline(cutout, novel_view, FAST, 0, lambda *_: None)
+        optimize_outline(cutouts, novel_view, FAST, 0, lambda *_: None)
 
 
 def test_colours_choose_depths_only_where_told() -> None:

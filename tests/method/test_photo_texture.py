@@ -9,11 +9,13 @@ from torch import Tensor
 
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.geometry.texture import bake, draw
-from mpod_pipeline.method.photo_texture import with_photo
+from mpod_pipeline.method.cutouts import Cutouts
+from mpod_pipeline.method.photo_texture import with_photos
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.geometry.shapes import ball
 
-CAMERA = Cameras.at(0.0, 10.0)
+ELEVATION = 10.0
+CAMERA = Cameras.at(0.0, ELEVATION)
 GREY = 0.5
 
 
@@ -35,7 +37,7 @@ def chequered(mesh: Mesh, size: int = 256) -> NDArray[np.uint8]:
 def test_from_its_own_view_the_photo_is_seen_as_it_is() -> None:
     mesh = ball(0.6, 24)
     cutout = chequered(mesh)
-    made = bake(mesh, with_photo(grey, mesh, cutout, CAMERA), 1024)
+    made = bake(mesh, with_photos(grey, mesh, Cutouts.of(cutout, ELEVATION)), 1024)
     picture = draw(made, CAMERA, 256)[0][0].numpy()
     middle = slice(96, 160)
     error = (picture - cutout[..., :3] / 255)[middle, middle]
@@ -46,7 +48,7 @@ def test_from_its_own_view_the_photo_is_seen_as_it_is() -> None:
 
 def test_what_the_photo_does_not_show_keeps_its_colours() -> None:
     mesh = ball(0.6, 24)
-    made = bake(mesh, with_photo(grey, mesh, chequered(mesh), CAMERA), 512)
+    made = bake(mesh, with_photos(grey, mesh, Cutouts.of(chequered(mesh), ELEVATION)), 512)
     picture, opacity, _ = draw(made, Cameras.at(180.0, -10.0), 96)
     assert (picture[opacity > 0.99] - GREY).abs().max() < 0.01
 
@@ -59,7 +61,7 @@ def test_what_stands_behind_is_not_painted() -> None:
         torch.cat([front.vertices + aside, rear.vertices - aside]),
         torch.cat([front.faces, rear.faces + len(front.vertices)]),
     )
-    colour = with_photo(grey, mesh, chequered(mesh), CAMERA)
+    colour = with_photos(grey, mesh, Cutouts.of(chequered(mesh), ELEVATION))
     towards = CAMERA.basis[0][0] / CAMERA.distance
     hidden = rear.vertices[rear.vertices @ towards > 0.15] - aside
     shown = front.vertices[front.vertices @ towards > 0.3] + aside

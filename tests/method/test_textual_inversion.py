@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.textual_inversion import (
     LEAST_GAIN,
     TEMPLATES,
@@ -92,35 +92,39 @@ def test_without_a_word_to_start_from_nothing_begins(
         check_words(text_to_image, TextualInversionParameters())
 
 
-def test_a_token_is_learnt_and_nothing_else(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
+def test_a_token_is_learnt_and_nothing_else(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     before = {name: value.clone() for name, value in text_to_image.state_dict().items()}
     p = TextualInversionParameters(steps=3, batch_size=2, initial_word="a")
-    token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
+    token = learn_token(cutouts, text_to_image, p, 0, lambda *_: None)
     assert token.shape == (text_to_image.token_dim,)
     assert not torch.equal(token, text_to_image.word_embedding("a"))
-    assert torch.equal(token, learn_token(cutout, text_to_image, p, 0, lambda *_: None))
+    assert torch.equal(token, learn_token(cutouts, text_to_image, p, 0, lambda *_: None))
     assert all(torch.equal(before[name], value) for name, value in text_to_image.state_dict().items())
 
 
-def test_the_learnt_token_tells_more_of_the_photo(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
+def test_the_learnt_token_tells_more_of_the_photo(
+    cutout: NDArray[np.uint8], cutouts: Cutouts, text_to_image: TextToImagePrior
+) -> None:
     """Stable Diffusion's loss on looks at the photo and noise that the training did not draw."""
     p = TextualInversionParameters(steps=60, batch_size=4, learning_rate=0.2, noise=(0.9, 1.0), initial_word="a")
     generator = torch.Generator().manual_seed(12345)
     unseen = p.model_copy(update={"looks": 64})
-    looks = looks_at(picture_of(cutout, text_to_image), text_to_image, unseen, generator)
+    looks = looks_at([picture_of(cutout, text_to_image)], ["front view"], text_to_image, unseen, generator)
 
     def loss_of(token: torch.Tensor) -> float:
         with torch.no_grad():
             return float(denoising_loss(text_to_image, looks, token))
 
     initial = text_to_image.word_embedding("a")
-    token = learn_token(cutout, text_to_image, p, 0, lambda *_: None)
+    token = learn_token(cutouts, text_to_image, p, 0, lambda *_: None)
     assert loss_of(token) < 0.995 * loss_of(initial)
 
 
 def test_words_are_judged_under_the_same_noise(cutout: NDArray[np.uint8], text_to_image: TextToImagePrior) -> None:
     p = TextualInversionParameters(looks=3)
-    looks = looks_at(picture_of(cutout, text_to_image), text_to_image, p, torch.Generator().manual_seed(0))
+    looks = looks_at(
+        [picture_of(cutout, text_to_image)], ["front view"], text_to_image, p, torch.Generator().manual_seed(0)
+    )
     errors = word_errors(text_to_image, looks, ["mug", "lamp", "mug"])
     assert errors[0] == pytest.approx(float(errors[2]), rel=1e-4) and errors[0] != errors[1]
 
@@ -202,7 +206,7 @@ def test_samples_of_the_learnt_word_are_nearer_to_the_photo(overfitted: TextToIm
 
     def learnt(learning_rate: float) -> Tensor:
         p = TextualInversionParameters(steps=40, initial_word="lamp", learning_rate=learning_rate)
-        return learn_token(photo, prior, p, 0, lambda *_: None)
+        return learn_token(Cutouts.of(photo, 0.0), prior, p, 0, lambda *_: None)
 
     empty = distance(prior.word_embedding("lamp"))
     assert distance(learnt(0.3)) < 0.5 * empty

@@ -26,6 +26,7 @@ from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParamet
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.fields.stored import Stored
 from mpod_pipeline.hooks import preflight
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.steps import STEPS, Step
 from mpod_pipeline.pipelines import steps
@@ -76,12 +77,13 @@ def surface(text: str) -> Stored:
 
 #: How each artifact carries a text.
 CARRIERS: dict[str, Callable[[str], Any]] = {
-    "cutouts": picture,
+    "cutouts": lambda text: Cutouts.of(picture(text), number(text)),
     "cutout_checks": lambda text: {"cutout_confidence": float(len(text)), "flags": ""},
     "tokens": tensor,
     "word_checks": lambda text: {"word_similarity": float(len(text)), "flags": ""},
     "words": picture,
     "outline_fields": field,
+    "aligned_photos": lambda text: Cutouts.of(picture(text), number(text)),
     "outline_masks": lambda text: OutlineMasks(*[np.array(number(text))] * 4),
     "detail_models": surface,
     "meshes": str.encode,
@@ -100,6 +102,8 @@ def told(value: Any) -> str:
         return str(value.vertices.tolist())
     if isinstance(value, OutlineMasks):
         return str(value.opacity)
+    if isinstance(value, Cutouts):
+        return str(value.front.elevation_deg)
     if isinstance(value, bytes):
         return value.hex()
     return str(value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value)
@@ -188,7 +192,7 @@ def test_each_stage_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Ro
 
 def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> None:
     road.run()
-    said = {"photo_elevation_deg": "optimize_outline", "long_side_m": "export_models", "category": "learn_tokens"}
+    said = {"photo_elevation_deg": "segment", "long_side_m": "export_models", "category": "learn_tokens"}
     for column, stage in said.items():
         rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
         table = road.photos / "products.csv"

@@ -232,8 +232,8 @@ class Ledger:
         known = previous.inputs if previous else {}
         identities = {}
         for name, files in self._inputs.items():
-            path = files[product].path if product in files else None
-            identities[name] = _identify_input(path, known.get(name)) if path else None
+            for part, path in _places(name, files.get(product)):
+                identities[part] = _identify_input(path, known.get(part)) if path else None
         return identities
 
     def _fingerprint(self, product: str, identities: Mapping[str, FileIdentity | None]) -> str:
@@ -294,6 +294,15 @@ class Ledger:
             with suppress(OSError), whole_file(store) as path:  # as with the marker of what is at work
                 path.write_bytes(_WEIGHTS.dump_json({**known, name: files}))
         return {name: identity.sha256 for name, identity in files.items()}
+
+
+def _places(name: str, entry: Any) -> Iterator[tuple[str, Path | None]]:
+    """Where an input lies, by its name; of one that is several files (its ``paths``, by name), of each."""
+    parts: Mapping[str, Path] = getattr(entry, "paths", {})
+    if not parts:
+        yield name, entry.path if entry and not hasattr(entry, "paths") else None
+    for part, path in parts.items():
+        yield f"{name}/{part}", path
 
 
 def _identify_input(path: Path, known: FileIdentity | None) -> FileIdentity | None:

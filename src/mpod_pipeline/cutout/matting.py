@@ -143,6 +143,23 @@ def frame(cutout: NDArray[np.uint8], *, size: int, share: float) -> NDArray[np.u
     return extend_colours(framed)
 
 
+def moved(cutout: NDArray[np.uint8], scale: float, right: float, down: float) -> NDArray[np.uint8]:
+    """A cutout [S, S, 4] made ``scale`` times as large about its centre, and moved by so many pixels, in a frame of the
+    same size; what leaves the frame is lost.
+    """
+    size = len(cutout)
+    middle = (size - 1) / 2  # cv2 puts pixel centres at whole numbers
+    into = np.array([[scale, 0, middle * (1 - scale) + right], [0, scale, middle * (1 - scale) + down]])
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return extend_colours(_resample(cutout, lambda image: cv2.warpAffine(image, into, (size, size), flags=way)))
+
+
+def relit(cutout: NDArray[np.uint8], gain: FloatArray) -> NDArray[np.uint8]:
+    """A cutout [S, S, 4] with its colours multiplied by a gain [3]."""
+    colours = (cutout[..., :3] * gain).round().clip(0, 255).astype(np.uint8)
+    return np.dstack([colours, cutout[..., 3]])
+
+
 def _resample(cutout: NDArray[np.uint8], how: Callable[[FloatArray], NDArray[Any]]) -> NDArray[np.uint8]:
     """The cutout resampled with premultiplied alpha."""
     alpha = cutout[..., 3:].astype(np.float32) / 255

@@ -12,11 +12,12 @@ from mpod_pipeline.datasets.partitions import (
     PicturePartitions,
     ProductPartitions,
 )
-from mpod_pipeline.datasets.photos import PhotoFolder, PhotoMasks, Photos, ProductSettings
+from mpod_pipeline.datasets.photos import FurtherPhotos, PhotoFolder, PhotoMasks, Photos, ProductSettings
 from mpod_pipeline.datasets.tables import ProductTable
 from mpod_pipeline.datasets.weights import WeightsFolder, WriteWeights
 
 __all__ = [
+    "FurtherPhotos",
     "History",
     "HistoryDataset",
     "MeshPartitions",

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, PngImagePlugin
 
 from mpod_pipeline.geometry.glb_file import GlbFile
 
 #: The name under which a learned token is saved; the one the prompts use.
 TOKEN = "<e>"
+#: The text in a PNG of cutouts that says what they are.
+PHOTOS = "photos"
 #: What becomes of letters that UTF-8 lacks: Python's surrogates for the bytes of odd file names.
 ESCAPED = "backslashreplace"
 
@@ -40,6 +42,33 @@ class Png:
     def read(self, path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.array(image)
+
+
+class CutoutStrip:
+    """`Cutouts`: the photos side by side in one PNG, which says in a text of its own where their cameras stood."""
+
+    suffixes = (".png",)
+
+    def write(self, value: Any, path: Path) -> None:
+        about = [
+            {"name": photo.name, "azimuth_deg": photo.azimuth_deg, "elevation_deg": photo.elevation_deg}
+            for photo in value.photos
+        ]
+        text = PngImagePlugin.PngInfo()
+        text.add_text(PHOTOS, json.dumps(about))
+        strip = np.concatenate([photo.picture for photo in value.photos], axis=1)
+        Image.fromarray(strip).save(path, format="PNG", pnginfo=text)
+
+    def read(self, path: Path) -> Any:
+        from mpod_pipeline.method.cutouts import Cutout, Cutouts  # as in `Field`
+
+        with Image.open(path) as image:
+            image.load()
+            if PHOTOS not in image.info:
+                raise ValueError(f"{path.name} does not say any more where its cameras stood; delete it")
+            about, strip = json.loads(image.info[PHOTOS]), np.array(image)
+        pictures = np.split(strip, len(about), axis=1)
+        return Cutouts(tuple(Cutout(picture=picture, **one) for picture, one in zip(pictures, about, strict=True)))
 
 
 class Token:
@@ -196,6 +225,7 @@ class Masks(Npz):
 
 CODECS: dict[str, Codec] = {
     "png": Png(),
+    "cutouts": CutoutStrip(),
     "token": Token(),
     "npz": Npz(),
     "outline_masks": Masks(),

@@ -134,7 +134,7 @@ class PicturePartitions(ProductPartitions):
     def preview(self) -> ImagePreview:
         """The first few, as base64 of a PNG."""
         pictures = self.load()
-        return picture_grid([Image.fromarray(pictures[product]()) for product in islice(pictures, PRODUCTS)])
+        return picture_grid([Image.open(pictures[product].path) for product in islice(pictures, PRODUCTS)])
 
 
 class MeshPartitions(ProductPartitions):

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -18,12 +18,15 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image, ImageOps
 
 from mpod_pipeline.base.errors import ProductError, SetupError
-from mpod_pipeline.base.files import open_regular, read_bounded
+from mpod_pipeline.base.files import open_regular
 from mpod_pipeline.base.own_parameters import known_to, with_own
 from mpod_pipeline.base.text import number_of, readable, some
+from mpod_pipeline.cutout.photo_file import FRONT
+from mpod_pipeline.datasets.photo import MASK, Photo
 from mpod_pipeline.datasets.previews import HEIGHT, PRODUCTS, WIDTH, picture_grid
 from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
 from mpod_pipeline.datasets.products_csv import NAME, SETTINGS, ProductNumbers, Row, Table, read_table
+from mpod_pipeline.datasets.sides import NO_SIDES, FurtherPhoto, Sides, by_product, nearly_sides, side_of, sides_of
 
 #: What a photo's name may end with, in any case.
 SUFFIXES = frozenset(
@@ -46,8 +49,6 @@ SUFFIXES = frozenset(
         ".heif",
     )
 )
-#: More than 100 megapixels of 16 bits take in most files.
-MAX_BYTES = 500_000_000
 #: What pictures begin with, whatever their names say: those that are read, and Photoshop's, JPEG XL and cameras' raw.
 SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0\x0c(JXL|jP) |\xff\x0a|8BPS"
@@ -58,28 +59,12 @@ SIGNATURE = re.compile(
 TABLE = re.compile(r"\.(csv|tsv|xlsx?|ods)(\.txt)?$", re.IGNORECASE)
 #: So many files of other kinds are looked into at most.
 LOOKED_INTO = 200
+#: So many names that are nearly sides' are told.
+TOLD = 3
 #: A folder beside photos that is no part of the catalog.
 GROUND_TRUTH = "ground_truth"
 #: Metres. What a catalog says to be longer is likely to be in centimetres.
 LONGEST_M = 5.0
-#: What follows the id in the name of a mask that somebody drew for a product, beside its photo.
-MASK = ".mask.png"
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One product's photo. Calling it reads the file's bytes; ProductError if that cannot be done."""
-
-    path: Path
-
-    def __call__(self) -> bytes:
-        where = readable(str(self.path))
-        try:
-            return read_bounded(self.path, MAX_BYTES)
-        except FileNotFoundError:
-            raise ProductError(f"The photo {where} does not exist.") from None
-        except OSError as error:
-            raise ProductError(f"The photo {where} cannot be read: {error.strerror}.") from error
 
 
 @dataclass(frozen=True)
@@ -97,15 +82,21 @@ class Photos(Mapping[str, Callable[[], bytes]]):
     """The catalog's photos by product id, in the catalog's order. Entries that cannot be used are in it, too.
 
     An id that is no file name is replaced by a stand-in; `written_as` tells how the catalog writes it. remarks:
-    sentences on what may be a mistake and fails no product.
+    sentences on what may be a mistake and fails no product. further: the photos of other sides, of the products that
+    have some.
     """
 
     def __init__(
-        self, entries: Mapping[str, Photo | Unusable], originals: Mapping[str, str], remarks: Sequence[str] = ()
+        self,
+        entries: Mapping[str, Photo | Unusable],
+        originals: Mapping[str, str],
+        remarks: Sequence[str] = (),
+        further: Mapping[str, Sides] | None = None,
     ) -> None:
         self._entries = entries
         self._originals = originals
         self.remarks = tuple(remarks)
+        self.further = further or {}
 
     def __getitem__(self, product: str) -> Photo | Unusable:
         return self._entries[product]
@@ -134,10 +125,11 @@ class PhotoFolder(AbstractDataset[None, Photos]):
     """Photos to make products of.
 
     With a ``products.csv`` (columns ``id`` and ``photo``, and those of `ProductNumbers`) its rows are the catalog,
-    and ``photo`` is a path within the folder. Without one, every photo in the folder is a product and its name without
-    the suffix is the id; but ``ID.mask.png`` is the mask of the product ID. In place of the folder, ``path`` may be one
-    photo. Raises SetupError if there is no photo at all, or the table cannot be read as one; a bad row is that
-    product's trouble.
+    and ``photo`` is a path within the folder. Without one, or without its column ``photo``, every photo in the folder
+    is a product and its name without the suffix is the id; but ``ID.back.jpg``, ``ID.left.jpg`` and ``ID.right.jpg``
+    show other sides of the product whose front is ``ID.jpg`` or ``ID.front.jpg``, and ``ID.mask.png`` is the mask of
+    the product ID. In place of the folder, ``path`` may be one photo. Raises SetupError if there is no photo at all, or
+    the table cannot be read as one; a bad row is that product's trouble.
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
@@ -162,6 +154,23 @@ class PhotoFolder(AbstractDataset[None, Photos]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}
+
+
+class FurtherPhotos(AbstractDataset[None, dict[str, Sides]]):
+    """The photos of other sides in a folder of photos, by product: ``ID.back.jpg``, or as the table names them."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.metadata = metadata
+        self._photos = PhotoFolder(path=path)
+
+    def load(self) -> dict[str, Sides]:
+        return dict(self._photos.load().further)
+
+    def save(self, data: None) -> None:
+        raise SetupError("The folder of photos is only read.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._photos.path)}
 
 
 class PhotoMasks(AbstractDataset[None, dict[str, Photo]]):
@@ -217,23 +226,36 @@ def _photos(place: Path) -> Photos:
             raise SetupError(
                 f"{place} is neither a folder nor a photo; set --params=photos= to a folder of photos, or to one photo."
             )
-        return _collect([(place.stem, place.name, Photo(place))])
+        return _collect([_Named(place.stem, place.name, Photo(place))])
     table = read_table(place)
     if table is None:
         folder = _Folder.look_at(place)
         photos = _collect(folder.products(), folder.remarks())
     elif not table.rows:
         raise SetupError(f"{table.path} names no product: it has a header and no row.")
+    elif table.names_photos:
+        finder = _SideFinder(place, table)
+        photos = _collect((_product_of(row, place, finder) for row in table.rows), _remarks_on(table))
     else:
-        photos = _collect((_product_of(row, place) for row in table.rows), _remarks_on(table))
+        folder = _Folder.look_at(place)
+        photos = _collect(_with_rows(folder, table), [*folder.remarks(), *_remarks_on(table)])
+    if nearly := list(nearly_sides(photos, (entry.path for product in photos if (entry := photos[product]).path))):
+        photos.remarks += (*nearly[:TOLD], *([f"... and {len(nearly) - TOLD} more."] if len(nearly) > TOLD else []))
     masks = sorted(path.name for path in place.glob("*" + MASK))
-    if strays := [name for name in masks if name.removesuffix(MASK) not in photos]:
+    of_sides = {photo.mask.name for sides in photos.further.values() for photo in sides.photos}
+    if strays := [name for name in masks if name not in of_sides and name.removesuffix(MASK) not in photos]:
         photos.remarks += (f"Masks of no product in {place} are left alone: {some(strays, len(strays))}.",)
     return photos
 
 
-#: A product's id, its photo, both as the catalog writes them, and what the photo is.
-_Named = tuple[str, str, Photo | Unusable]
+@dataclass(frozen=True)
+class _Named:
+    """A product's id and its photo as the catalog writes them, what the photo is, and the photos of other sides."""
+
+    id: str
+    photo: str
+    entry: Photo | Unusable
+    sides: Sides = NO_SIDES
 
 
 def _collect(named: Iterable[_Named], remarks: Iterable[str] = ()) -> Photos:
@@ -241,22 +263,25 @@ def _collect(named: Iterable[_Named], remarks: Iterable[str] = ()) -> Photos:
     originals: dict[str, str] = {}
     names: dict[str, list[str]] = {}
     seen: dict[str, str] = {}
-    for original, name, entry in named:
-        product = original
-        problem = what_is_wrong_with(original)
-        if not problem and (other := seen.setdefault(as_file_systems_see(original), original)) != original:
-            problem = f"The id {original!r} would share files with {other!r} on macOS and Windows; please change one."
+    further: dict[str, Sides] = {}
+    for one in named:
+        product, entry = one.id, one.entry
+        problem = what_is_wrong_with(one.id)
+        if not problem and (other := seen.setdefault(as_file_systems_see(one.id), one.id)) != one.id:
+            problem = f"The id {one.id!r} would share files with {other!r} on macOS and Windows; please change one."
         if problem:
-            product, entry = stand_in_for(original), Unusable(problem)
-            originals[product] = readable(original)
-        names.setdefault(product, []).append(name)
+            product, entry = stand_in_for(one.id), Unusable(problem)
+            originals[product] = readable(one.id)
+        names.setdefault(product, []).append(one.photo)
         if (count := len(names[product])) > 1:
             entry = Unusable(
-                f"The id {readable(original)!r} is given to more than one photo ({some(names[product], count)}); "
+                f"The id {readable(one.id)!r} is given to more than one photo ({some(names[product], count)}); "
                 "please keep one of them."
             )
         entries[product] = entry
-    return Photos(entries, originals, tuple(remarks))
+        if one.sides.photos:
+            further[product] = one.sides
+    return Photos(entries, originals, tuple(remarks), further)
 
 
 @dataclass(frozen=True)
@@ -289,7 +314,17 @@ class _Folder:
         return cls(path, photos, others, folders)
 
     def products(self) -> Iterator[_Named]:
-        return ((photo.stem, photo.name, Photo(photo)) for photo in self.photos)
+        for product, photos in by_product(self.photos).items():
+            sides, problem = sides_of(photos)
+            if not photos.get(FRONT):
+                name, *_ = (path.name for side in photos.values() for path in side)
+                problem = (
+                    f"{name} shows a side of {readable(product)}, and there is no photo of the front; name that "
+                    f"{readable(product)}.front.jpg, or this one otherwise if it is a product of its own."
+                )
+                yield _Named(product, name, Unusable(problem))
+            for path in photos.get(FRONT, ()):
+                yield _Named(product, path.name, Unusable(problem) if problem else Photo(path), sides)
 
     def remarks(self) -> Iterator[str]:
         if tables := [file for file in self.others if TABLE.search(file.name)]:
@@ -327,15 +362,73 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _product_of(row: Row, folder: Path) -> _Named:
+def _with_rows(folder: _Folder, table: Table) -> Iterator[_Named]:
+    """The folder's products, of which a table without the column ``photo`` says more."""
+    rows = {row.id: row for row in table.rows}
+    for named in folder.products():
+        row = rows.pop(named.id, None)
+        problem = _problem_of(row) if row else ""
+        yield replace(named, entry=Unusable(problem)) if problem else named
+    for row in rows.values():
+        yield _Named(row.id or f"(line {row.line})", "", Unusable(f"There is no photo {row.id}.jpg in {folder.path}."))
+
+
+class _SideFinder:
+    """Finds the photos of other sides of a table's products: those that it names, or else those that lie beside the
+    front's and are named after it.
+    """
+
+    def __init__(self, folder: Path, table: Table) -> None:
+        self._folder = folder
+        self._fronts = {row.photo for row in table.rows}
+        self._names_sides = table.names_sides
+        self._seen: dict[Path, dict[str, dict[str, list[Path]]]] = {}
+
+    def of(self, row: Row, front: Photo) -> tuple[Sides, str]:
+        """Them, and a sentence where they cannot be used."""
+        if self._names_sides:
+            return self._named(row)
+        beside = self._beside(front.path.parent).get(side_of(front.path.stem)[0], {})
+        return sides_of({side: [p for p in paths if p.name not in self._fronts] for side, paths in beside.items()})
+
+    def _beside(self, folder: Path) -> dict[str, dict[str, list[Path]]]:
+        if folder not in self._seen:
+            try:
+                there = sorted(path for path in folder.iterdir() if _is_named_as_photo(path))
+            except OSError:
+                there = []
+            self._seen[folder] = by_product(there)
+        return self._seen[folder]
+
+    def _named(self, row: Row) -> tuple[Sides, str]:
+        photos = []
+        for side in row.sides:
+            if side.problem:
+                return Sides(), side.problem
+            photo = _photo_of(self._folder, side.photo)
+            if isinstance(photo, Unusable):
+                return Sides(), photo.reason
+            photos.append(FurtherPhoto(side.name, side.azimuth_deg, photo))
+        return Sides(tuple(photos)), ""
+
+
+def _product_of(row: Row, folder: Path, finder: _SideFinder) -> _Named:
+    if problem := _problem_of(row):  # told at once, and not when a later stage comes to it
+        return _Named(row.id or f"(line {row.line})", row.photo, Unusable(problem))
+    photo = _photo_of(folder, row.photo)
+    if isinstance(photo, Unusable):
+        return _Named(row.id, row.photo, photo)
+    sides, problem = finder.of(row, photo)
+    return _Named(row.id, row.photo, Unusable(problem) if problem else photo, sides)
+
+
+def _problem_of(row: Row) -> str:
+    """A sentence on what makes a row unusable."""
     if not row.id:
-        return f"(line {row.line})", row.photo, Unusable("The product has no id.")
+        return "The product has no id."
     if row.surplus:
-        reason = "Its row has more cells than columns; a cell with a comma in it needs quotes."
-        return row.id, row.photo, Unusable(reason)
-    if problem := _wrong_number(row):  # told at once, and not when a later stage comes to it
-        return row.id, row.photo, Unusable(problem)
-    return row.id, row.photo, _photo_of(folder, row.photo)
+        return "Its row has more cells than columns; a cell with a comma in it needs quotes."
+    return _wrong_number(row)
 
 
 def _wrong_number(row: Row) -> str:

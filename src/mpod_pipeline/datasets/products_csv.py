@@ -5,17 +5,27 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.files import read_bounded
 from mpod_pipeline.base.parameters import LongSideM, Parameters, PhotoElevationDeg
 from mpod_pipeline.base.text import some
+from mpod_pipeline.cutout.photo_file import SIDES
 
 NAME = "products.csv"
-NEEDED = ("id", "photo")
+NEEDED = ("id",)
+PHOTO = "photo"
+#: Headings that are likely to be meant for it.
+MEANT_FOR_PHOTO = ("foto", "photos", "image", "img", "picture", "file", "filename", "file_name", "path", "bild")
+#: Columns of photos of other sides; of a numbered one, a second column says from where it was taken.
+SIDE = re.compile(r"photo_(back|left|right|\d+)")
+AZIMUTH = "azimuth_{}_deg"
 MAX_BYTES = 100_000_000
 #: What may stand between cells: a comma, or as spreadsheets of many countries have it.
 DELIMITERS = (",", ";", "\t")
@@ -33,6 +43,16 @@ SETTINGS = tuple(ProductNumbers.model_fields)
 
 
 @dataclass(frozen=True)
+class Side:
+    """A photo of another side, as a row names it. problem: a sentence on what is wrong with it."""
+
+    name: str
+    photo: str
+    azimuth_deg: float
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
     """One product's row. line: where it begins in the file. settings: the texts in the columns `SETTINGS` that say
     something. surplus: whether it has more cells than there are columns.
@@ -43,6 +63,7 @@ class Row:
     photo: str
     settings: dict[str, str]
     surplus: bool
+    sides: tuple[Side, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,15 @@ class Table:
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def names_photos(self) -> bool:
+        """Or else the photos' own names say whose they are."""
+        return PHOTO in map(str.lower, self.columns)
+
+    @property
+    def names_sides(self) -> bool:
+        return any(SIDE.fullmatch(column.lower()) for column in self.columns)
 
 
 def read_table(folder: Path) -> Table | None:
@@ -70,7 +100,13 @@ def table_in(folder: Path, name: str) -> Path | None:
 
 def _read(path: Path) -> Table:
     header, cells = read_cells(path, NEEDED)
-    places = places_of(path, header, NEEDED, SETTINGS)
+    lower = [column.lower() for column in header]
+    meant = [column for column in lower if column in MEANT_FOR_PHOTO]
+    sides = [match[1] for column in lower if (match := SIDE.fullmatch(column))]
+    says_nothing_else = not set(SETTINGS) & set(lower)
+    needed = (*NEEDED, PHOTO) if meant or sides or says_nothing_else else NEEDED
+    others = [*SETTINGS, *(f"{PHOTO}_{side}" for side in sides), *(AZIMUTH.format(side) for side in sides)]
+    places = places_of(path, header, needed, others if PHOTO in needed else [PHOTO, *others])
     return Table(path, header, tuple(_row(line, row, places, len(header)) for line, row in cells))
 
 
@@ -143,4 +179,23 @@ def places_of(path: Path, header: Sequence[str], needed: Sequence[str], others: 
 def _row(line: int, cells: list[str], places: dict[str, int], width: int) -> Row:
     said = {name: cells[place] for name, place in places.items() if place < len(cells)}
     settings = {name: said[name] for name in SETTINGS if said.get(name)}
-    return Row(line, said.get("id", ""), said.get("photo", ""), settings, surplus=any(cells[width:]))
+    sides = tuple(
+        _side(match[1], photo, said) for column, photo in said.items() if (match := SIDE.fullmatch(column)) and photo
+    )
+    return Row(line, said.get("id", ""), said.get(PHOTO, ""), settings, any(cells[width:]), sides)
+
+
+def _side(name: str, photo: str, said: Mapping[str, str]) -> Side:
+    if name in SIDES:
+        return Side(name, photo, SIDES[name])
+    column = AZIMUTH.format(name)
+    azimuth = said.get(column, "")
+    with suppress(ValueError):
+        turn = float(azimuth)
+        if isfinite(turn):
+            return Side(name, photo, turn % 360)
+    problem = (
+        f"The photo in the column photo_{name} needs in the column {column} from where it was taken, in degrees: 90 is "
+        f"the right side, 180 the back, 270 the left. It says {azimuth!r}."
+    )
+    return Side(name, photo, 0.0, problem)

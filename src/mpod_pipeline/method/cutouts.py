@@ -1,15 +1,62 @@
-"""A cutout as the optimisations see it."""
+"""The photos of one product, cut out: what each shows, and where its camera stood. All later steps work from them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mpod_pipeline.cutout.photo_file import FRONT
 from mpod_pipeline.priors.latents import resize
+from mpod_pipeline.rendering.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One photo's product, cut out.
+
+    picture: RGBA [S, S, 4] uint8, straight alpha, in the frame of a camera that stands at these degrees. Of the front
+    the azimuth is 0, and the frame is the world's.
+    """
+
+    picture: NDArray[np.uint8]
+    elevation_deg: float
+    azimuth_deg: float = 0.0
+    name: str = FRONT
+
+    @property
+    def camera(self) -> Cameras:
+        return Cameras.at(self.azimuth_deg, self.elevation_deg)
+
+
+@dataclass(frozen=True)
+class Cutouts:
+    """A product's photos. The first is its own, the front; the product is equally large in all frames."""
+
+    photos: tuple[Cutout, ...]
+
+    @classmethod
+    def of(cls, picture: NDArray[np.uint8], elevation_deg: float) -> Cutouts:
+        """Of one photo [S, S, 4], whose camera stood so high."""
+        return cls((Cutout(picture, elevation_deg),))
+
+    @property
+    def front(self) -> Cutout:
+        return self.photos[0]
+
+    @property
+    def others(self) -> tuple[Cutout, ...]:
+        return self.photos[1:]
+
+    @property
+    def cameras(self) -> Cameras:
+        return Cameras.at([p.azimuth_deg for p in self.photos], [p.elevation_deg for p in self.photos])
+
+    def without(self, names: frozenset[str]) -> Cutouts:
+        return replace(self, photos=tuple(photo for photo in self.photos if photo.name not in names))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from diffusers import ControlNetModel
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -17,20 +16,20 @@ from typing_extensions import Self
 
 from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.base.parameters import Parameters, PhotoElevationDeg
+from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
 from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
-from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
 from mpod_pipeline.method.inpainting import InpaintedViews, InpaintingParameters, painted_over, target_losses
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.method.smoothness import colour_change, neighbours
-from mpod_pipeline.method.view_schedule import drawn_views
+from mpod_pipeline.method.view_schedule import drawn_views, further_of
 from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
@@ -77,7 +76,6 @@ class DetailParameters(Parameters):
     sdf_learning_rate: PositiveFloat = 2e-3
     table_learning_rate: PositiveFloat = 0.005
     network_learning_rate: PositiveFloat = 1e-3
-    photo_elevation_deg: PhotoElevationDeg = 10.0
     prompt: str = "A high-resolution DSLR image of <e>"
     novel_views: PositiveInt = Field(1, description="a step; at most as many as masks were exported")
     reference_probability: float | None = Field(
@@ -113,7 +111,7 @@ class DetailParameters(Parameters):
 
 
 def refine_detail(
-    cutout: NDArray[np.uint8],
+    photos: Cutouts,
     token: Tensor,
     field: OutlineField,
     masks: OutlineMasks,
@@ -124,7 +122,8 @@ def refine_detail(
     checkpoint: Checkpoint | None = None,
     controlnet: ControlNetModel | None = None,
 ) -> PaintedSurface:
-    """Turn the outline into a mesh, and refine its shape and colours.
+    """Turn the outline into a mesh, and refine its shape and colours. Every step looks at the front, and at one of the
+    further photos in turn.
 
     controlnet: for the parameter ``mask_guidance`` "controlnet" (see `load_mask_controlnet`).
 
@@ -135,9 +134,8 @@ def refine_detail(
     device = prior.device
     field = field.on(device)
     shape = start_shape(field, masks, p)
-    photo_camera = Cameras.at(0.0, p.photo_elevation_deg).to(device)
     outline_colours = OutlineColours.of(
-        field, shape.mesh().detach(), mask_views(masks).to(device), photo_camera, p.outline_resolution, shape.backend
+        field, shape.mesh().detach(), mask_views(masks).to(device), photos.cameras, p.outline_resolution, shape.backend
     )
     texture = outline_colours.start_texture(field, generator)
     optimizer = torch.optim.Adam(
@@ -153,30 +151,31 @@ def refine_detail(
     painter = Painter.of(prior, token, p, controlnet)
     painted = InpaintedViews(p.inpainting, len(masks.mask), p.resolution).to(device)
     features = load_efficientnet_lite0(device, p.resolution) if p.inpainting.features else None
-    reference = reference_view(cutout, p.resolution)
+    references = [reference_view(photo.picture, p.resolution) for photo in photos.photos]
 
     def losses_of(step: int) -> dict[str, Tensor]:
         mesh = shape.mesh()
         if p.inpainting.wanted and painted.due(step):
             paint_views(painted, mesh, texture, masks, painter, generator)
         from_photo, with_prior = drawn_views(p.reference_probability, generator)
-        photo = [photo_camera] if from_photo else []
+        shown = [0, *further_of(step, len(references))] if from_photo else []
         novel, targets = None, None
         if with_prior and p.inpainting.wanted:
             drawn = painted.drawn(p.novel_views, generator)
             novel, targets = masks[painted.view[drawn].numpy()], painted.pictures[drawn]
         elif with_prior:
             novel = draw_masks(masks, p.novel_views, generator)
-        cameras = Cameras.joined([*photo, *([mask_views(novel).to(device)] if novel else [])])
-        seen = render(mesh, texture, cameras, p)
+        cameras = [photos.cameras[i] for i in shown] + ([mask_views(novel)] if novel else [])
+        seen = render(mesh, texture, Cameras.joined(cameras).to(device), p)
         losses: dict[str, Tensor] = {}
-        if from_photo:
-            losses |= reference_losses(seen[:1], reference, p.weights)
+        for place, photo in enumerate(shown):
+            of_photo = reference_losses(seen[place : place + 1], references[photo], p.weights)
+            losses |= {name if photo == 0 else f"further_{name}": loss for name, loss in of_photo.items()}
         if novel:
-            views = seen[len(photo) :]
+            views = seen[len(shown) :]
             losses |= novel_view_losses(texture, views, novel, painter, step / p.steps, generator)
-            unseen = novel.unseen
-            if targets is not None and unseen.any():  # what the photo shows, it shows better
+            unseen = novel.unseen_by(photos)
+            if targets is not None and unseen.any():  # what a photo shows, it shows better
                 losses |= target_losses(views.pictures[unseen], targets[unseen], features, p.inpainting)
         losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)

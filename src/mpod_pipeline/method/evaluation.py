@@ -15,12 +15,12 @@ from torch import Tensor
 from torchvision.ops import box_iou, masks_to_boxes
 
 from mpod_pipeline.base.errors import ProductError, SetupError
-from mpod_pipeline.base.parameters import ElevationDeg, Parameters, PhotoElevationDeg
+from mpod_pipeline.base.parameters import ElevationDeg, Parameters
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
 from mpod_pipeline.geometry.texture import draw
-from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
 from mpod_pipeline.method.masks import UNSEEN_DEG
 from mpod_pipeline.method.turntable import Turntable, turntable
 from mpod_pipeline.metrics.contextual import contextual_distance
@@ -55,7 +55,6 @@ class EvaluationParameters(Parameters):
 
     azimuths: int = Field(12, ge=2)
     elevation_deg: ElevationDeg = 15.0
-    photo_elevation_deg: PhotoElevationDeg = 10.0
     resolution: PositiveInt = 128
     sheet_resolution: PositiveInt = Field(512, description="of one view of the turntable")
     surface_points: PositiveInt = 10_000
@@ -113,7 +112,7 @@ class Evaluation:
 
 
 def evaluate(
-    cutout: NDArray[np.uint8],
+    photos: Cutouts,
     field: OutlineField,
     mesh: TexturedMesh,
     ground_truth: TexturedMesh | None,
@@ -130,8 +129,8 @@ def evaluate(
     cameras = Cameras.at(azimuths, p.elevation_deg)
     from_behind = (azimuths - 180).abs()
     unseen, back = from_behind < 180 - UNSEEN_DEG, from_behind < 180 - BACK_DEG
-    photo_camera = Cameras.at(0.0, p.photo_elevation_deg)
-    photo = reference_view(cutout, p.resolution)
+    photo_camera = photos.front.camera
+    photo = reference_view(photos.front.picture, p.resolution)
     flags = []
     if ground_truth is not None:
         try:
@@ -159,8 +158,12 @@ def evaluate(
             )
             named |= janus_scores(photo.picture, made[0][back], true[0][back], encoders.images)
         scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
-    if scores["photo_iou"] < LEAST_PHOTO_IOU:
-        flags.append(f"photo_iou below {LEAST_PHOTO_IOU}")
+    scores |= further_scores(mesh, photos, p.resolution)
+    flags += [
+        f"{name} below {LEAST_PHOTO_IOU}"
+        for name, value in scores.items()
+        if name.startswith("photo") and name.endswith("_iou") and value < LEAST_PHOTO_IOU
+    ]
     shape = _shape(mesh)
     facts = check_mesh(shape)
     scores |= {"pieces": facts.components, "watertight": facts.watertight}
@@ -168,7 +171,17 @@ def evaluate(
         scores["chamfer"] = chamfer_distance(
             _points(shape, p.surface_points), _points(_shape(ground_truth), p.surface_points)
         )
-    return Evaluation(scores, flags, turntable(cutout, mesh, p.photo_elevation_deg, p.sheet_resolution))
+    return Evaluation(scores, flags, turntable(photos, mesh, p.sheet_resolution))
+
+
+def further_scores(mesh: TexturedMesh, photos: Cutouts, resolution: int) -> dict[str, float]:
+    """How the mesh is like each further photo from its own camera, as `photo_scores`, named after the photo."""
+    scores: dict[str, float] = {}
+    for photo in photos.others:
+        seen = draw(mesh, photo.camera, resolution)[:2]
+        of_photo = photo_scores(*seen, reference_view(photo.picture, resolution))
+        scores |= {name.replace("photo_", f"photo_{photo.name}_"): value for name, value in of_photo.items()}
+    return scores
 
 
 def photo_scores(picture: Tensor, opacity: Tensor, photo: Reference) -> dict[str, float]:

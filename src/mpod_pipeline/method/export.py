@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from mpod_pipeline.base.parameters import LongSideM, Parameters
@@ -12,9 +10,9 @@ from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.glb import LARGEST_TEXTURE, MOST_TRIANGLES, TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, simplify
 from mpod_pipeline.geometry.texture import bake
-from mpod_pipeline.method.photo_texture import with_photo
+from mpod_pipeline.method.cutouts import Cutouts
+from mpod_pipeline.method.photo_texture import with_photos
 from mpod_pipeline.rendering.backend import Backend
-from mpod_pipeline.rendering.cameras import Cameras
 
 
 class ExportParameters(Parameters):
@@ -25,20 +23,18 @@ class ExportParameters(Parameters):
     )
     triangles: PositiveInt = Field(20_000, lt=MOST_TRIANGLES, description="at most")
     texture_size: PositiveInt = Field(1024, le=LARGEST_TEXTURE, description="texels a side")
-    photo_elevation_deg: float = Field(10.0, ge=-30, le=60)
 
 
 @torch.no_grad()
-def export_model(surface: PaintedSurface, cutout: NDArray[np.uint8], parameters: ExportParameters) -> TexturedMesh:
-    """Cut the number of triangles, and bake one texture: the photo's own pixels where the photo shows the surface well,
+def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportParameters) -> TexturedMesh:
+    """Cut the number of triangles, and bake one texture: the photos' own pixels where a photo shows the surface well,
     the surface's colours elsewhere. In world units.
 
     Raises ProductError where the surface is empty.
     """
     p = parameters
     mesh = simplify(Mesh(surface.vertices, surface.faces), p.triangles)
-    camera = Cameras.at(0.0, p.photo_elevation_deg).to(mesh.vertices.device)
     texture = surface.texture
     backend: Backend = "numba" if texture.backend == "numba" else "torch"  # one picture is not worth a package
-    colour = with_photo(texture.colour, mesh, cutout, camera, backend)
+    colour = with_photos(texture.colour, mesh, photos, backend)
     return bake(mesh, colour, p.texture_size)

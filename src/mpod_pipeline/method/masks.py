@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import ElevationDeg, Parameters
 from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
 
-#: A view turned further than this from the photo's is unseen, degrees.
+#: A view turned further than this from every photo's is unseen, degrees.
 UNSEEN_DEG = 45.0
 
 
@@ -38,11 +40,11 @@ class OutlineMasks:
     azimuth_deg: NDArray[np.float32]  # [N]
     elevation_deg: NDArray[np.float32]  # [N]
 
-    @property
-    def unseen(self) -> NDArray[np.bool_]:
-        """Which views are turned so far from the photo's that it does not show them, [N]."""
-        turned: NDArray[np.bool_] = np.abs((self.azimuth_deg + 180) % 360 - 180) > UNSEEN_DEG
-        return turned
+    def unseen_by(self, photos: Cutouts) -> NDArray[np.bool_]:
+        """Which views are turned so far from all photos that none shows them, [N]."""
+        turns = [(self.azimuth_deg - photo.azimuth_deg + 180) % 360 - 180 for photo in photos.photos]
+        unseen: NDArray[np.bool_] = np.abs(turns).min(axis=0) > UNSEEN_DEG
+        return unseen
 
     def __getitem__(self, view: NDArray[np.int64]) -> OutlineMasks:
         """Those of some views."""
@@ -55,22 +57,27 @@ def mask_cameras(p: MaskParameters) -> Cameras:
     return Cameras.at(azimuth.repeat(len(elevation)), elevation.repeat_interleave(p.azimuths))
 
 
+def opacity_of(field: OutlineField, cameras: Cameras, resolution: int, step_size: float) -> Tensor:
+    """What cameras see of a field without its colours (Eq. 3, 4), [B, R, R] in [0, 1], on the CPU."""
+    image = render_image(
+        lambda x: (field.density(x), x.new_zeros(len(x), 1)),
+        cameras.to(field.device),
+        resolution,
+        field.occupancy,
+        make_volume_renderer(field.backend),
+        step_size=step_size,
+    )
+    return image.opacity.cpu()
+
+
 def export_masks(field: OutlineField, parameters: MaskParameters) -> OutlineMasks:
     """Accumulate opacity along each ray without colour (Eq. 3, 4) and threshold it (Eq. 5).
 
     Raises ProductError where some view shows nothing.
     """
     cameras = mask_cameras(parameters)
-    device = next(field.network.parameters()).device
-    image = render_image(
-        lambda x: (field.density(x), x.new_zeros(len(x), 1)),
-        cameras.to(device),
-        parameters.resolution,
-        field.occupancy,
-        make_volume_renderer(field.backend),
-        step_size=parameters.step_size,
-    )
-    opacity = image.opacity.cpu().numpy().astype(np.float32)
+    seen = opacity_of(field, cameras, parameters.resolution, parameters.step_size)
+    opacity = seen.numpy().astype(np.float32)
     mask = opacity >= parameters.threshold
     if not mask.any(axis=(1, 2)).all():
         raise ProductError("The outline is empty from some side; the photo may not show one solid product.")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from mpod_pipeline.base.checkpoint import Checkpoint
-from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, PhotoElevationDeg
+from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
-from mpod_pipeline.method.cutouts import Reference, reference_view
+from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
+from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos, nearest_photo
+from mpod_pipeline.method.masks import opacity_of
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
-from mpod_pipeline.method.view_schedule import drawn_views
+from mpod_pipeline.method.view_schedule import drawn_views, further_of
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.rendering.backend import Backend
@@ -62,7 +62,6 @@ class OutlineParameters(Parameters):
         description="gradients of the grid far below this move nothing: inside a body there are no others, and what "
         "they would hollow out sinks in",
     )
-    photo_elevation_deg: PhotoElevationDeg = 10.0
     elevation_deg: ElevationRangeDeg = (-10.0, 50.0)
     absolute_elevation: bool = Field(
         False, description="the prior is Stable-Zero123, whose pose vector says the photo's own elevation"
@@ -77,58 +76,93 @@ class OutlineParameters(Parameters):
         le=1,
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=500.0)
+    sds: SdsParameters = Field(
+        SdsParameters(guidance_scale=2.5, weight=500.0),
+        description="its weight is divided by the cube of the number of photos: the more is shown, the less guessed",
+    )
     weights: OutlineWeights = OutlineWeights()
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What stage 1 makes. photos: all of them in the outline's frame, and in the front's light."""
+
+    field: OutlineField
+    photos: Cutouts
+
+
 def optimize_outline(
-    cutout: NDArray[np.uint8],
+    cutouts: Cutouts,
     prior: NovelViewPrior,
     parameters: OutlineParameters,
     seed: int,
     report: Report,
     checkpoint: Checkpoint | None = None,
-) -> OutlineField:
-    """Fit a field to a cutout [S, S, 4]: the photo from its own view (Eq. 2), the prior from all others (Eq. 1).
+) -> Outline:
+    """Fit a field to a product's photos: each from its own view (Eq. 2), the prior from all others (Eq. 1).
 
-    Raises ProductError where the optimisation diverges.
+    Every step looks at the front, and at one of the further photos in turn. Raises ProductError where the optimisation
+    diverges.
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
     device = prior.device
     field = OutlineField(p.field, p.backend, device, seed=seed)
     renderer = make_volume_renderer(field.backend)
-    condition = prior.encode_photo(reference_view(cutout, prior.image_size).picture, p.photo_elevation_deg)
-    references = {r: reference_view(cutout, r) for r in set(p.resolutions)}
+    conditions = [
+        prior.encode_photo(reference_view(photo.picture, prior.image_size).picture, photo.elevation_deg)
+        for photo in cutouts.photos
+    ]
+    references = {r: reference_view(cutouts.front.picture, r) for r in set(p.resolutions)}
+    further = FurtherPhotos(cutouts).to(device)
 
     def losses_of(step: int) -> dict[str, Tensor]:
         resolution = p.resolutions[step * len(p.resolutions) // p.steps]
         field.occupancy.update(step, field.density, generator=generator)
+        if further.due(step, p.steps):
+            further.look(lambda cameras: opacity_of(field, cameras, RESOLUTION, 4.0 / RESOLUTION))
         with_photo, with_prior = drawn_views(p.reference_probability, generator)
-        photo = [Cameras.at(0.0, p.photo_elevation_deg)] if with_photo else []
+        front = [cutouts.front.camera] if with_photo else []
+        others = [photo - 1 for photo in further_of(step, len(cutouts.photos))] if with_photo else []
+        beside = [further.camera(other) for other in others]
         novel = [novel_cameras(p, generator)] if with_prior else []
         # All views at once: a step's cost is in its calls as much as in its rays.
-        seen = render(field, Cameras.joined([*photo, *novel]).to(device), resolution, renderer, p, generator)
+        seen = render(field, Cameras.joined([*front, *beside, *novel]).to(device), resolution, renderer, p, generator)
         losses: dict[str, Tensor] = {}
         if with_photo:
             losses |= reference_losses(seen[:1], references[resolution], p.weights)
+        for other in others:
+            losses |= further_losses(seen[1:2], further, other, resolution, p.weights)
         if with_prior:
+            nearest = nearest_photo(cutouts, float(novel[0].azimuth_deg[0]))
+            turn = cutouts.photos[nearest].azimuth_deg
             losses |= novel_view_losses(
-                field, seen[len(photo) :], novel[0], condition, prior, step / p.steps, p, generator
+                field,
+                seen[len(front) + len(beside) :],
+                novel[0].turned(-turn),
+                conditions[nearest],
+                prior,
+                step / p.steps,
+                p.sds.weight / len(cutouts.photos) ** 3,
+                p,
+                generator,
             )
         return losses
 
-    optimisation = Optimisation("The outline's optimisation", field, make_optimizer(field, p), generator, p.steps)
+    both = torch.nn.ModuleList([field, further])
+    optimizer = make_optimizer(field, further, p)
+    optimisation = Optimisation("The outline's optimisation", both, optimizer, generator, p.steps)
     optimisation.run(losses_of, report, checkpoint)
     field.occupancy.update(0, field.density, generator=generator)
-    return field
+    return Outline(field, further.aligned(cutouts.front))
 
 
-def make_optimizer(field: OutlineField, p: OutlineParameters) -> torch.optim.Optimizer:
+def make_optimizer(field: OutlineField, further: FurtherPhotos, p: OutlineParameters) -> torch.optim.Optimizer:
     return torch.optim.Adam(
         [
             {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate, "eps": p.adam_epsilon},
             {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
+            {"params": [further.log_gain], "lr": p.network_learning_rate, "eps": 1e-15},
         ],
         betas=(0.9, 0.99),
         fused=True,
@@ -203,6 +237,19 @@ def reference_losses(seen: Views, reference: Reference, weights: OutlineWeights)
     }
 
 
+def further_losses(
+    seen: Views, further: FurtherPhotos, index: int, resolution: int, weights: OutlineWeights
+) -> dict[str, Tensor]:
+    """``L_ref`` of one of the further photos, in its own light."""
+    background = 1 - seen.opacity[..., None]
+    lit = replace(seen, pictures=(seen.pictures - background) * further.gain(index) + background)
+    losses = reference_losses(lit, further.reference(index, resolution), weights)
+    return {
+        "further_colour": losses["reference_colour"] + further.gain_loss(index),
+        "further_mask": losses["reference_mask"],
+    }
+
+
 def novel_view_losses(
     field: OutlineField,
     seen: Views,
@@ -210,10 +257,14 @@ def novel_view_losses(
     condition: PhotoCondition,
     prior: NovelViewPrior,
     progress: float,
+    weight: float,
     p: OutlineParameters,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on what the cameras of novel views saw."""
+    """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on what the cameras of novel views saw.
+
+    cameras: with azimuths from that of the photo which the condition is of.
+    """
     latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
     pose = prior.pose(condition, cameras.azimuth_deg, cameras.elevation_deg)
     timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(latents.device)
@@ -222,7 +273,7 @@ def novel_view_losses(
         return prior.predict(noisy, t, condition, pose, p.sds.guidance_scale)
 
     return {
-        "sds": p.sds.weight * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
+        "sds": weight * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
         **smoothness_losses(field, seen.surface, p.weights, generator),
     }
 

@@ -21,7 +21,7 @@ from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
 
-#: Points whose normals are turned to the photo's camera by more than this cosine are the photo's to paint.
+#: Points whose normals are turned to a photo's camera by more than this cosine are the photo's to paint.
 FACING = 0.25
 #: The first fit to the colours: steps, and the learning rate of table and network.
 STEPS, RATE = 60, 0.01
@@ -43,12 +43,12 @@ class OutlineColours:
         field: OutlineField,
         mesh: Mesh,
         cameras: Cameras,
-        photo_camera: Cameras,
+        photo_cameras: Cameras,
         resolution: int,
         backend: Backend = "numba",
     ) -> OutlineColours:
-        """The field on white as cameras see it, at the points of the mesh that lie under the pixels, but for those that
-        face the photo's camera. backend: the rasteriser's.
+        """The field on white as cameras see it, at the points of the mesh that lie under the pixels, except for those
+        that face a photo's camera. backend: the rasteriser's.
         """
         image = render_image(
             field, cameras, resolution, field.occupancy, make_volume_renderer(field.backend), step_size=4.0 / resolution
@@ -56,7 +56,8 @@ class OutlineColours:
         attributes = torch.cat([mesh.vertices, mesh.vertex_normals()], dim=1)
         raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, resolution, backend)
         points, normals = raster.attributes.split(3, dim=-1)
-        turned = facing_cosine(points, normals, photo_camera) < FACING
+        cosines = torch.stack([facing_cosine(points, normals, camera.to(points.device)) for camera in photo_cameras])
+        turned = cosines.amax(dim=0) < FACING
         chosen = turned & (raster.face_index >= 0) & (image.opacity > 0.5)
         seen = on_background(image.colour, image.opacity, 1.0).clamp(0, 1)
         return cls(points[chosen], seen[chosen].float())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.report import Report, no_report
 from mpod_pipeline.base.weights import Weights
+from mpod_pipeline.cutout.photo_file import SIDES, PhotoFile
 from mpod_pipeline.geometry.glb_file import GlbFile
 from mpod_pipeline.method.steps import STEPS, load_models, run_steps
 
@@ -51,6 +52,7 @@ class Reconstruction:
 def reconstruct(
     photo: str | Path | bytes,
     *,
+    further: Mapping[str, str | Path] | None = None,
     priors: str | Path = SHIPPED_PRIORS,
     device: str = "cpu",
     seed: int = 0,
@@ -61,6 +63,8 @@ def reconstruct(
 
     Args:
         photo: The photo's file, or its bytes: one product, upright, from the side that a shop shows first.
+        further: Photos of its other sides: ``{"back": FILE, "left": FILE, "right": FILE}``, any of them; left and right
+            as who looks at the front sees them.
         priors: The folder of the priors' weights, with ``text_to_image`` and ``novel_view`` in it. By default those
             that a clone of the project has, seen from the clone's folder.
         device: Where the priors are to be, as PyTorch names it.
@@ -70,7 +74,7 @@ def reconstruct(
 
     Raises:
         ProductError: The photo cannot be read, shows no product, or an optimisation diverges.
-        SetupError: Weights are missing, or there is no such section of settings.
+        SetupError: Weights are missing, or there is no such section of settings, or no such side.
         pydantic.ValidationError: A setting has an unknown name or a value out of bounds.
 
     Example:
@@ -78,6 +82,8 @@ def reconstruct(
         >>> model.glb.save("mug.glb")  # doctest: +SKIP
     """
     sections = {step.section: step.settings for step in STEPS}
+    if wrong := (further or {}).keys() - SIDES.keys():
+        raise SetupError(f"There is no side {', '.join(sorted(wrong))}; there are {', '.join(SIDES)}.")
     if unknown := settings.keys() - sections.keys():
         raise SetupError(f"There is no section {', '.join(sorted(unknown))}; there are {', '.join(sections)}.")
     chosen = {name: model.model_validate(settings.get(name, {})) for name, model in sections.items()}
@@ -85,5 +91,7 @@ def reconstruct(
     product = "product" if isinstance(photo, bytes) else Path(photo).stem
     folders = {name: Path(priors) / name.removesuffix("_prior") for step in STEPS if (name := step.prior)}
     models = load_models(STEPS, chosen, {name: Weights(path, device) for name, path in folders.items()})
-    artifacts, seconds = run_steps(STEPS, models, chosen, {"photos": data}, product=product, seed=seed, report=report)
+    sides = [PhotoFile(Path(path).read_bytes(), None, name, SIDES[name]) for name, path in (further or {}).items()]
+    given = {"photos": data, "further_photos": sides}
+    artifacts, seconds = run_steps(STEPS, models, chosen, given, product=product, seed=seed, report=report)
     return Reconstruction(artifacts, seconds)

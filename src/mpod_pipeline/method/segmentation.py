@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,16 +13,20 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from mpod_pipeline.base.errors import ProductError, SetupError
-from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters, PhotoElevationDeg
 from mpod_pipeline.cutout.foreground import Found, find_foreground, overlap
-from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, matte
+from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, matte, moved
 from mpod_pipeline.cutout.own_alpha import at_full_opacity, has_alpha, on_page, sure_to_cut_out, without_veils
 from mpod_pipeline.cutout.saliency import SaliencyNetwork, load_saliency_network
 from mpod_pipeline.cutout.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
+from mpod_pipeline.method.alignment import scale_beside_front
+from mpod_pipeline.method.cutouts import Cutout, Cutouts
 
 Maker = Literal["auto", "alpha", "embedded", "sam"]
 #: Pixels of the photo that are worked with for one of the cutout.
 SPARE = 1.25
+#: The longest side of a product in any of its photos, a share of the frame.
+WIDEST = 0.94
 
 
 class SegmentationParameters(Parameters):
@@ -33,6 +38,7 @@ class SegmentationParameters(Parameters):
     network: a file with another network than the embedded one: U²-Net, IS-Net or BiRefNet in ONNX, as rembg keeps them.
     size: side of the square cutout, pixels. long_side: the product's long side as a share of the frame.
     check_below: somebody should look at cutouts that are less sure than this.
+    photo_elevation_deg: how high above the product the photos' cameras stood.
     sam: where Segment Anything's weights are.
     """
 
@@ -42,6 +48,7 @@ class SegmentationParameters(Parameters):
     long_side: float = Field(0.8, gt=0.1, le=1.0)
     check_below: float = Field(0.75, ge=0, le=1)
     sam: SamParameters | None = None
+    photo_elevation_deg: PhotoElevationDeg = 10.0
 
     @property
     def asks_sam(self) -> bool:
@@ -58,7 +65,7 @@ class SegmentationModels:
 
 
 @dataclass(frozen=True)
-class Cutout:
+class Segmented:
     """picture: RGBA [S, S, 4], straight alpha. confidence: how sure it is to be the product, in [0, 1]."""
 
     picture: NDArray[np.uint8]
@@ -80,7 +87,7 @@ def segment(
     parameters: SegmentationParameters,
     models: SegmentationModels,
     mask: NDArray[np.bool_] | None = None,
-) -> Cutout:
+) -> Segmented:
     """The product's cutout, squared and centred, with a side of ``parameters.size``.
 
     photo: [H, W, 3] or [H, W, 4] in sRGB, as `decode_photo` gives it. mask: [H, W], where somebody has drawn it: then
@@ -93,12 +100,12 @@ def segment(
             "The photo's own transparency does not cut a product out; give a photo with a transparent background."
         )
     if mask is None and (sure := _sure_by_alpha(photo, parameters, models)):
-        return Cutout(cut_by_alpha(without_veils(photo, models.network), parameters), sure)
+        return Segmented(cut_by_alpha(without_veils(photo, models.network), parameters), sure)
     opaque = on_page(photo)
     found = find_product(opaque, parameters, models) if mask is None else Found(mask, 1.0)
     picture, close = _close_up(opaque, found.mask, SPARE * parameters.long_side * parameters.size)
     picture = frame(matte(picture, close), size=parameters.size, share=parameters.long_side)
-    return Cutout(picture, found.confidence)
+    return Segmented(picture, found.confidence)
 
 
 def _sure_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels) -> float:
@@ -122,6 +129,33 @@ def find_product(photo: NDArray[np.uint8], parameters: SegmentationParameters, m
 def cut_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters) -> NDArray[np.uint8]:
     """What the alpha of a photo [H, W, 4] leaves of it, [S, S, 4]."""
     return frame(extend_colours(photo), size=parameters.size, share=parameters.long_side)
+
+
+def framed_together(photos: Sequence[Cutout]) -> Cutouts:
+    """Photos that are each framed by themselves as if all cameras stood equally far: in each the product is as large as
+    in the front, and all fit into their frames.
+    """
+    front = photos[0]
+    size = len(front.picture)
+    scales = [1.0] + [
+        scale_beside_front(
+            extent(front.picture), extent(photo.picture), photo.azimuth_deg, (front.elevation_deg, photo.elevation_deg)
+        )
+        for photo in photos[1:]
+    ]
+    longest = max(scale * max(extent(photo.picture)) for scale, photo in zip(scales, photos, strict=True))
+    shrink = min(1.0, WIDEST * size / longest)
+    framed = [
+        photo if scale * shrink == 1 else replace(photo, picture=moved(photo.picture, scale * shrink, 0, 0))
+        for scale, photo in zip(scales, photos, strict=True)
+    ]
+    return Cutouts(tuple(framed))
+
+
+def extent(picture: NDArray[np.uint8]) -> tuple[float, float]:
+    """Height and width of what a cutout [S, S, 4] shows, pixels."""
+    top, left, bottom, right = bounding_box(picture[..., 3] >= 128)
+    return float(bottom - top), float(right - left)
 
 
 def _close_up(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torchvision.transforms import v2
@@ -16,13 +14,13 @@ from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.parameters import NoiseRange, Parameters
 from mpod_pipeline.base.report import Report
-from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.priors.nouns import nouns_of
 from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior, view_words
 
-#: Sentences about an object, as textual inversion uses them, with the learned word in its place. As the photo is the
-#: front view, half of them say so: the word need not mean it.
+#: Sentences about an object, as textual inversion uses them, with the learned word in its place. Half of them say from
+#: which side the photo is: the word need not mean it.
 TEMPLATES = tuple(
     template.format(PLACEHOLDER) + view
     for template in (
@@ -33,7 +31,7 @@ TEMPLATES = tuple(
         "A high-resolution DSLR image of {}",
         "a {}",
     )
-    for view in ("", f", {view_words(0, 0)}")
+    for view in ("", ", {side}")
 )
 #: The search for the initial word asks each noun about the photo at the first of these noise levels, and so many best
 #: of them at the others. Where so little of the picture is left, the word has most to say.
@@ -83,22 +81,25 @@ class Looks:
 
 
 def learn_token(
-    cutout: NDArray[np.uint8],
+    cutouts: Cutouts,
     prior: TextToImagePrior,
     parameters: TextualInversionParameters,
     seed: int,
     report: Report,
     checkpoint: Checkpoint | None = None,
 ) -> Tensor:
-    """The embedding [D] (float32) of ``<e>`` for a cutout [S, S, 4].
+    """The embedding [D] (float32) of ``<e>`` for a product, from all of its photos.
 
     Raises ProductError where the optimisation diverges.
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
-    picture = reference_view(cutout, prior.image_size * 5 // 4).picture.to(prior.device)
-    initial = prior.word_embedding(initial_word(picture, prior, p, generator)).float()
-    looks = looks_at(picture, prior, p, generator)
+    pictures = [
+        reference_view(photo.picture, prior.image_size * 5 // 4).picture.to(prior.device) for photo in cutouts.photos
+    ]
+    initial = prior.word_embedding(initial_word(pictures[0], prior, p, generator)).float()
+    sides = [view_words(photo.azimuth_deg, 0) for photo in cutouts.photos]
+    looks = looks_at(pictures, sides, prior, p, generator)
     token = torch.nn.Parameter(initial.clone())
     optimizer = torch.optim.AdamW([token], lr=p.learning_rate * float(initial.std()), weight_decay=p.weight_decay)
     batches = [looks[start : start + p.batch_size] for start in range(0, len(looks), p.batch_size)]
@@ -125,15 +126,21 @@ def has_stopped_falling(losses: Sequence[float], round_length: int) -> bool:
 
 
 def looks_at(
-    picture: Tensor, prior: TextToImagePrior, p: TextualInversionParameters, generator: torch.Generator
+    photos: Sequence[Tensor],
+    sides: Sequence[str],
+    prior: TextToImagePrior,
+    p: TextualInversionParameters,
+    generator: torch.Generator,
 ) -> Looks:
-    """Random looks at the photo [3, R, R] (see `augment`) under random noise and sentences."""
+    """Random looks at the photos [3, R, R] in turn (see `augment`) under random noise and sentences. sides: what the
+    prompts call them.
+    """
     with torch.random.fork_rng(devices=[]):  # torchvision draws from PyTorch's global generator
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        pictures = torch.stack([augment(picture, prior.image_size) for _ in range(p.looks)])
-    sentences = torch.randint(len(TEMPLATES), (p.looks,), generator=generator).tolist()
-    levels = spread_levels(p.noise, p.looks)
-    return noised(pictures, levels, [TEMPLATES[i] for i in sentences], prior, generator)
+        pictures = torch.stack([augment(photos[i % len(photos)], prior.image_size) for i in range(p.looks)])
+    drawn = torch.randint(len(TEMPLATES), (p.looks,), generator=generator).tolist()
+    sentences = [TEMPLATES[template].format(side=sides[i % len(sides)]) for i, template in enumerate(drawn)]
+    return noised(pictures, spread_levels(p.noise, p.looks), sentences, prior, generator)
 
 
 @torch.no_grad()

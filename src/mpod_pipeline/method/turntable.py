@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.texture import draw
-from mpod_pipeline.method.cutouts import reference_view
+from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.shading import LIGHT_GREY, normal_picture
 
@@ -27,7 +27,8 @@ FRAMES = 24
 @dataclass(frozen=True)
 class Turntable:
     """sheet, normals: the photo and the model's views in cells of R pixels, row by row, [3 R, 4 R, 3]; in its own
-    colours, and in those of its normals. turn: the model turned once round, [N, R', R', 3] with R' = 3 R / 4.
+    colours, with further rows for further photos, and in those of its normals. turn: the model turned once round,
+    [N, R', R', 3] with R' = 3 R / 4.
     """
 
     sheet: NDArray[np.uint8]
@@ -35,15 +36,19 @@ class Turntable:
     turn: NDArray[np.uint8]
 
 
-def turntable(cutout: NDArray[np.uint8], mesh: TexturedMesh, photo_elevation_deg: float, resolution: int) -> Turntable:
-    """All pictures of a model, on light grey. cutout: [S, S, 4]. resolution: R, pixels of a cell's side."""
-    photo = _bytes(photo_on_grey(cutout, resolution))
+def turntable(photos: Cutouts, mesh: TexturedMesh, resolution: int) -> Turntable:
+    """All pictures of a model, on light grey; the further photos in rows of their own at the end. resolution: R, pixels
+    of a cell's side.
+    """
+    photo, *further = (_bytes(photo_on_grey(each.picture, resolution)) for each in photos.photos)
+    elevation = photos.front.elevation_deg
     sheet, normals = [photo], [photo]
-    for camera in sheet_cameras(photo_elevation_deg):
+    for camera in sheet_cameras(elevation):
         picture, opacity, normal = draw(mesh, camera, resolution, LIGHT_GREY)
         sheet.append(_bytes(picture[0]))
         normals.append(_bytes(normal_picture(normal, opacity, camera, LIGHT_GREY)[0]))
-    turn = Cameras.at([360.0 * i / FRAMES for i in range(FRAMES)], photo_elevation_deg)
+    sheet += further
+    turn = Cameras.at([360.0 * i / FRAMES for i in range(FRAMES)], elevation)
     frames = [_bytes(draw(mesh, camera, resolution * 3 // 4, LIGHT_GREY)[0][0]) for camera in turn]
     return Turntable(grid(sheet), grid(normals), np.stack(frames))
 
@@ -62,7 +67,9 @@ def photo_on_grey(cutout: NDArray[np.uint8], resolution: int) -> Tensor:
 
 
 def grid(cells: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Cells [R, R, 3], a multiple of `COLUMNS` of them, row by row in one picture."""
+    """Cells [R, R, 3] row by row in one picture, which ends with empty ones."""
+    empty = np.full_like(cells[0], round(255 * LIGHT_GREY))
+    cells = cells + [empty] * (-len(cells) % COLUMNS)
     rows = [np.concatenate(cells[start : start + COLUMNS], axis=1) for start in range(0, len(cells), COLUMNS)]
     return np.concatenate(rows)
 

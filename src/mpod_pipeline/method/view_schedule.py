@@ -14,3 +14,8 @@ def drawn_views(reference_probability: float | None, generator: torch.Generator)
         return True, True
     photo = bool(torch.rand((), generator=generator) < reference_probability)
     return photo, not photo
+
+
+def further_of(step: int, photos: int) -> list[int]:
+    """Which of a product's photos a step looks at beside the first: the others in turn."""
+    return [1 + step % (photos - 1)] if photos > 1 else []

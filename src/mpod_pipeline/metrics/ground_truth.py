@@ -43,3 +43,12 @@ def chamfer_distance(points: NDArray[np.floating], target_points: NDArray[np.flo
     forth, _ = cKDTree(target_points).query(points)
     back, _ = cKDTree(points).query(target_points)
     return float(np.mean(forth) + np.mean(back)) / 2
+
+
+def f_score(points: NDArray[np.floating], target_points: NDArray[np.floating], distance: float) -> float:
+    """The harmonic mean of precision and recall of a point set [N, 3] against another [M, 3]: the shares of either that
+    have a point of the other within a distance, in their own unit (Tatarchenko et al. 2019).
+    """
+    precise = float(np.mean(cKDTree(target_points).query(points)[0] < distance))
+    recalled = float(np.mean(cKDTree(points).query(target_points)[0] < distance))
+    return 2 * precise * recalled / (precise + recalled) if precise + recalled else 0.0

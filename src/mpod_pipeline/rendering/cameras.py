@@ -80,6 +80,10 @@ class Cameras:
     def __iter__(self) -> Iterator[Cameras]:
         return (self[i] for i in range(len(self)))
 
+    def turned(self, azimuth_deg: float) -> Cameras:
+        """The same, moved so far to their own right."""
+        return Cameras(self.azimuth_deg + azimuth_deg, self.elevation_deg, self.distance, self.fov_deg)
+
     def to(self, device: torch.device | str) -> Cameras:
         return Cameras(self.azimuth_deg.to(device), self.elevation_deg.to(device), self.distance, self.fov_deg)
 

@@ -18,7 +18,7 @@ def make(encoders: Encoders, given: Given) -> dict[str, Any]:
     truth, flags = read_truth(given["ground_truth"])
     checks = [given["cutout_check"], given["word_check"]]
     checked = {name: value for check in checks for name, value in check.items() if name != "flags"}
-    result = evaluate(given["cutout"], given["field"], from_glb(given["mesh"]), truth, encoders, given.settings)
+    result = evaluate(given["photos"], given["field"], from_glb(given["mesh"]), truth, encoders, given.settings)
     told = [*(check["flags"] for check in checks), *result.flags, *flags]
     return {
         "evaluations": {**result.scores, **checked, "flags": "; ".join(filter(None, told))},

@@ -16,6 +16,6 @@ def load(settings: ExportParameters) -> None:
 
 
 def make(models: None, given: Given) -> dict[str, Any]:
-    mesh = export_model(given["detail"], given["cutout"], given.settings)
+    mesh = export_model(given["detail"], given["photos"], given.settings)
     made_by = {"fingerprint": given.fingerprint, "settings": given.settings.model_dump(mode="json")}
     return {"meshes": to_glb(mesh, given.settings.long_side_m, name=given.product, made_by=made_by)}

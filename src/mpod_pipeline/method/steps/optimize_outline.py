@@ -22,5 +22,5 @@ def check(prior: NovelViewPrior, settings: OutlineParameters) -> None:
 
 
 def make(prior: NovelViewPrior, given: Given) -> dict[str, Any]:
-    field = optimize_outline(given["cutout"], prior, given.settings, given.seed, given.report, given.checkpoint)
-    return {"outline_fields": field}
+    made = optimize_outline(given["cutouts"], prior, given.settings, given.seed, given.report, given.checkpoint)
+    return {"outline_fields": made.field, "aligned_photos": made.photos}

@@ -31,7 +31,7 @@ def check(models: Models, settings: DetailParameters) -> None:
 
 def make(models: Models, given: Given) -> dict[str, Any]:
     refined = refine_detail(
-        given["cutout"],
+        given["photos"],
         given["token"],
         given["field"],
         given["masks"],

@@ -1,13 +1,19 @@
-"""Cut every photo's product out, RGBA, squared, upright; and say how sure that is."""
+"""Cut the product out of every photo, RGBA, squared, upright; and say how sure that is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.cutout.photo_file import PhotoFile
 from mpod_pipeline.cutout.photos import decode_mask, decode_photo
+from mpod_pipeline.method.cutouts import Cutout
 from mpod_pipeline.method.segmentation import (
     SegmentationModels,
     SegmentationParameters,
+    Segmented,
+    framed_together,
     load_segmentation_models,
     segment,
 )
@@ -20,14 +26,26 @@ CHECK = "check the cutout"
 
 
 def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
-    photo = decode_photo(given["photo"])
-    drawn = given["mask"]
-    mask = None if drawn is None else decode_mask(drawn, photo, given["photo"])
-    cutout = segment(photo, given.settings, models, mask)
-    return {
-        "cutouts": cutout.picture,
-        "cutout_checks": {
-            "cutout_confidence": round(cutout.confidence, 3),
-            "flags": CHECK if cutout.confidence < given.settings.check_below else "",
-        },
-    }
+    p: SegmentationParameters = given.settings
+    front = cut(PhotoFile(given["photo"], given["mask"]), models, p)
+    photos = [Cutout(front.picture, p.photo_elevation_deg)]
+    check = {"cutout_confidence": round(front.confidence, 3)}
+    flags = [CHECK] if front.confidence < p.check_below else []
+    further: Sequence[PhotoFile] = given["further_photos"] or ()
+    for photo in further:
+        try:
+            found = cut(photo, models, p)
+        except ProductError as error:  # it costs this photo, not the product
+            flags.append(f"the photo {photo.name} is not used: {error}")
+            continue
+        photos.append(Cutout(found.picture, p.photo_elevation_deg, photo.azimuth_deg, photo.name))
+        check[f"cutout_confidence_{photo.name}"] = round(found.confidence, 3)
+        if found.confidence < p.check_below:
+            flags.append(f"{CHECK} of the photo {photo.name}")
+    return {"cutouts": framed_together(photos), "cutout_checks": {**check, "flags": "; ".join(flags)}}
+
+
+def cut(file: PhotoFile, models: SegmentationModels, settings: SegmentationParameters) -> Segmented:
+    photo = decode_photo(file.data)
+    mask = None if file.mask is None else decode_mask(file.mask, photo, file.data)
+    return segment(photo, settings, models, mask)

@@ -243,10 +243,10 @@ def score_words(
     members = [member for family in TRAINED_FAMILIES for member in members_of(parameters.split, [family], p.products)]
     rows, shown, seen = [], [], []
     for family, seed in tqdm(members, desc="words"):
-        cutout = photo_of(family, seed).cutout
-        token = learn_token(cutout, prior, parameters.road.textual_inversion, parameters.seed, no_report)
+        cutouts = photo_of(family, seed).cutouts
+        token = learn_token(cutouts, prior, parameters.road.textual_inversion, parameters.seed, no_report)
         samples = drawer.samples([token], SENTENCES * TIMES)
-        photo = reference_view(cutout, prior.image_size)
+        photo = reference_view(cutouts.front.picture, prior.image_size)
         seen.append(encoder.embed(torch.cat([photo.picture[None], samples])))
         told = recognised(classify, encoder, samples, [family] * len(samples))
         rows.append(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
 from mpod_pipeline.geometry.texture import draw
+from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.segmentation import SegmentationParameters, cut_by_alpha
 from mpod_pipeline.method.steps import STEPS, load_models, run_steps
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
@@ -46,25 +45,23 @@ class Road:
 
 @dataclass(frozen=True)
 class Photographed:
-    """A product's scene, its cutout [S, S, 4] uint8 as the method wants it, and what a shop would know of the photo."""
+    """A product's scene, and its cutout as the method wants it."""
 
     scene: Scene
-    cutout: NDArray[np.uint8]
-    seen_from: dict[str, float]
+    cutouts: Cutouts
 
 
 def photo_of(family: str, product_seed: int) -> Photographed:
     """The photo of a product of a split, from its first view."""
     scene, elevation = scene_of(family, product_seed)
     photo = scene.photograph(Cameras.at(0.0, elevation), 512)[0]
-    cutout = cut_by_alpha(photo, SegmentationParameters())
-    return Photographed(scene, cutout, {"photo_elevation_deg": elevation})
+    return Photographed(scene, Cutouts.of(cut_by_alpha(photo, SegmentationParameters()), elevation))
 
 
 def outline_product(photo: Photographed, road: Road, p: RoadParameters, seed: int) -> dict[str, Any]:
     """The artifacts of a product up to the outline's masks, by name; and ``seconds``, by step."""
-    given = {"cutouts": photo.cutout, "cutout_checks": {"cutout_confidence": 1.0, "flags": ""}}
-    made, seconds = run_steps(TO_THE_OUTLINE, road.models, own_settings(p, photo), given, seed=seed)
+    given = {"cutouts": photo.cutouts, "cutout_checks": {"cutout_confidence": 1.0, "flags": ""}}
+    made, seconds = run_steps(TO_THE_OUTLINE, road.models, dict(p), given, seed=seed)
     return {**made, "seconds": seconds}
 
 
@@ -77,9 +74,7 @@ def finish_product(
     step.
     """
     truth = ground_truth_mesh(photo.scene)
-    made, seconds = run_steps(
-        FROM_THE_OUTLINE, road.models, own_settings(p, photo), {**outlined, "ground_truth": truth}, seed=seed
-    )
+    made, seconds = run_steps(FROM_THE_OUTLINE, road.models, dict(p), {**outlined, "ground_truth": truth}, seed=seed)
     scores = dict(made["evaluations"])
     scores |= {f"seconds_{step}": value for step, value in {**outlined["seconds"], **seconds}.items()}
     if family in IMAGENET_KINDS:
@@ -87,16 +82,6 @@ def finish_product(
         scores["kind_top5"] = share_recognised(mesh, family, road.classifier)
         scores["true_kind_top5"] = share_recognised(truth, family, road.classifier)
     return {**made, "evaluations": scores}
-
-
-def own_settings(p: RoadParameters, photo: Photographed) -> dict[str, Parameters]:
-    """The settings by section, with what is known of the photo in its place."""
-    return {
-        section: settings.model_copy(
-            update={name: value for name, value in photo.seen_from.items() if hasattr(settings, name)}
-        )
-        for section, settings in p
-    }
 
 
 def share_recognised(mesh: TexturedMesh, family: str, classifier: EfficientNetLite0) -> float:

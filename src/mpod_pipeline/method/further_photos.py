@@ -1,0 +1,100 @@
+"""Further photos of a product in stage 1: held to what they show, each framed and lit by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import torch
+from torch import Tensor, nn
+
+from mpod_pipeline.cutout.matting import moved, relit
+from mpod_pipeline.method.alignment import Placement, Silhouettes, align
+from mpod_pipeline.method.cutouts import Cutout, Cutouts, Reference, reference_view
+from mpod_pipeline.rendering.cameras import Cameras
+
+#: When the cameras are looked for, as shares of the steps: first as soon as the outline is more than a ball.
+LOOKS = (0.25, 0.5, 0.75)
+#: In which their silhouettes are compared, pixels.
+RESOLUTION = 48
+#: What holds a photo's brightness to the front's.
+GAIN_WEIGHT = 10.0
+
+
+class FurtherPhotos(nn.Module):
+    """All photos except the front: where their cameras stand by now, and how much lighter or darker they are."""
+
+    placement: Tensor  # [N, 5]: azimuth, elevation, scale, x, y, as in `Placement`
+    overlap: Tensor  # [N], with the outline's silhouette when last looked at
+
+    def __init__(self, cutouts: Cutouts) -> None:
+        super().__init__()
+        self._photos = cutouts.others
+        self._starts = [Placement(photo.azimuth_deg, photo.elevation_deg) for photo in self._photos]
+        table = [[p.azimuth_deg, p.elevation_deg, p.scale, p.x, p.y] for p in self._starts]
+        self.register_buffer("placement", torch.tensor(table).reshape(-1, 5))
+        self.register_buffer("overlap", torch.ones(len(self._photos)))
+        self.log_gain = nn.Parameter(torch.zeros(len(self._photos), 3))
+        self._references: dict[tuple[int, int, Placement], Reference] = {}
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def placement_of(self, index: int) -> Placement:
+        return Placement(*self.placement[index].tolist())
+
+    def camera(self, index: int) -> Cameras:
+        return Cameras.at(*self.placement[index, :2].tolist())
+
+    def photo(self, index: int) -> Cutout:
+        """The photo in its camera's frame, as far as that is known by now; in its own light."""
+        at = self.placement_of(index)
+        photo = self._photos[index]
+        half = len(photo.picture) / 2
+        picture = moved(photo.picture, at.scale, right=at.x * half, down=-at.y * half)
+        return replace(photo, picture=picture, azimuth_deg=at.azimuth_deg, elevation_deg=at.elevation_deg)
+
+    def reference(self, index: int, resolution: int) -> Reference:
+        key = index, resolution, self.placement_of(index)
+        if key not in self._references:
+            self._references[key] = reference_view(self.photo(index).picture, resolution)
+        return self._references[key]
+
+    def gain(self, index: int) -> Tensor:
+        """What the product's colours are multiplied by in the photo, [3]."""
+        return self.log_gain[index].exp()
+
+    def gain_loss(self, index: int) -> Tensor:
+        return GAIN_WEIGHT * self.log_gain[index].square().mean()
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether the cameras are to be looked for before a step."""
+        return len(self) > 0 and step in [round(share * steps) for share in LOOKS]
+
+    def look(self, silhouettes: Silhouettes) -> None:
+        """Move every camera to where its photo's silhouette is most like the outline's, in `RESOLUTION`."""
+        for index, start in enumerate(self._starts):
+            mask = reference_view(self._photos[index].picture, RESOLUTION).mask
+            found, overlap = align(mask, silhouettes, start, self.placement_of(index))
+            self.placement[index] = torch.tensor(
+                [found.azimuth_deg, found.elevation_deg, found.scale, found.x, found.y]
+            )
+            self.overlap[index] = overlap
+
+    def aligned(self, front: Cutout) -> Cutouts:
+        """All photos in their cameras' frames and in the front's light."""
+        others = []
+        for index in range(len(self)):
+            photo = self.photo(index)
+            others.append(replace(photo, picture=relit(photo.picture, 1 / self.gain(index).detach().cpu().numpy())))
+        return Cutouts((front, *others))
+
+
+def nearest_photo(cutouts: Cutouts, azimuth_deg: float) -> int:
+    """Which photo was taken from nearest to an azimuth, by its place among them."""
+    best, least = 0, inf
+    for i, photo in enumerate(cutouts.photos):
+        turn = abs((photo.azimuth_deg - azimuth_deg + 180) % 360 - 180)
+        if turn < least:
+            best, least = i, turn
+    return best
