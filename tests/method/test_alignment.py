@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mpod_pipeline.cutout.matting import moved
 from mpod_pipeline.method.alignment import Placement, align, fit_in_frame, placed, scale_beside_front, soft_overlap
-from mpod_pipeline.method.cutouts import Cutout, Cutouts, reference_view
+from mpod_pipeline.method.cutouts import Cutout, Cutouts, extent, reference_view
 from mpod_pipeline.method.evaluation import draw_field
 from mpod_pipeline.method.further_photos import FurtherPhotos, nearest_photo
 from mpod_pipeline.method.outline import optimize_outline
-from mpod_pipeline.method.segmentation import extent, framed_together
+from mpod_pipeline.method.segmentation import framed_together
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras

@@ -684,7 +684,7 @@ def test_the_best_mask_is_chosen_by_score_and_sense(models: SegmentationModels) 
     everything, nothing, band = np.ones(SHAPE, bool), np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     band[120:140] = product[120:140]
     sam = ScriptedSam([(everything, 1.0), (nothing, 1.0), (band, 0.95), (product, 0.9)])
-    sam_models = SegmentationModels(models.network, sam)
+    sam_models = SegmentationModels(models.network, models.elevation, sam)
     parameters = SegmentationParameters(maker="sam")
     chosen = find_foreground_with_sam(photo, sam, find_foreground(photo, models.network).mask)
     np.testing.assert_array_equal(chosen, product)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -13,13 +13,22 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
     return pair
 
 
+def _elevation(told: float | str) -> float | str:
+    if told == "auto" or (not isinstance(told, str) and -30 <= told <= 60):
+        return told
+    raise ValueError("should be a number of degrees from -30 to 60, or auto")
+
+
 #: Elevations of cameras, degrees.
 ElevationDeg = Annotated[float, Field(ge=-90, le=90)]
-#: How high above the product a photo's camera stood.
-PhotoElevationDeg = Annotated[float, Field(ge=-30, le=60)]
+#: How high above the product a photo's camera stood; or it is found in the photo.
+PhotoElevationDeg = Annotated[float | str, AfterValidator(_elevation)]
 ElevationRangeDeg = Annotated[tuple[ElevationDeg, ElevationDeg], AfterValidator(_rising)]
 #: The longest side of a product, metres.
 LongSideM = Annotated[float, Field(gt=0)]
+SizeCm = Annotated[float, Field(gt=0)]
+#: What mirrors or turns a product into itself: vertical planes through its middle, or its vertical axis.
+Symmetry = Literal["none", "left_right", "front_back", "both", "revolution"]
 _Share = Annotated[float, Field(ge=0, le=1)]
 #: A range of noise levels, fractions of the schedule.
 NoiseRange = Annotated[tuple[_Share, _Share], AfterValidator(_rising)]
@@ -53,3 +62,24 @@ def _merge(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         known = defaults.get(name)
         merged[name] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return merged
+
+
+class SizeParameters(Parameters):
+    """The product as its front shows it: width from left to right, depth from front to back. Centimetres."""
+
+    width_cm: SizeCm | None = None
+    height_cm: SizeCm | None = None
+    depth_cm: SizeCm | None = None
+
+    @property
+    def told_cm(self) -> tuple[float | None, float | None, float | None]:
+        """In the order of the world's axes: depth (x), width (y), height (z)."""
+        return self.depth_cm, self.width_cm, self.height_cm
+
+    @property
+    def wanted_depth(self) -> tuple[int, float] | None:
+        """How deep the product is, as a factor of its extent along another of the world's axes; None if not told."""
+        for axis, of_front in ((1, self.width_cm), (2, self.height_cm)):
+            if self.depth_cm and of_front:
+                return axis, self.depth_cm / of_front
+        return None

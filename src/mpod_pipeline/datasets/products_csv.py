@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.files import read_bounded
-from mpod_pipeline.base.parameters import LongSideM, Parameters, PhotoElevationDeg
+from mpod_pipeline.base.parameters import LongSideM, PhotoElevationDeg, SizeParameters, Symmetry
 from mpod_pipeline.base.text import some
 from mpod_pipeline.cutout.photo_file import SIDES
 
@@ -31,12 +31,13 @@ MAX_BYTES = 100_000_000
 DELIMITERS = (",", ";", "\t")
 
 
-class ProductNumbers(Parameters):
-    """Columns that stand for a stage's parameters of these names, for the row's product alone."""
+class ProductNumbers(SizeParameters):
+    """Columns that stand for a step's parameters of these names, for the row's product alone."""
 
     photo_elevation_deg: PhotoElevationDeg | None = None
     long_side_m: LongSideM | None = None
     category: str = ""
+    symmetry: Symmetry = "none"
 
 
 SETTINGS = tuple(ProductNumbers.model_fields)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mpod_pipeline.base.errors import ProductError
-from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters, Symmetry
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
 from mpod_pipeline.fields.mlp import MLP, side_by_side
 from mpod_pipeline.fields.stored import Stored, fill, read_stored
@@ -20,7 +20,7 @@ from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.volume import OccupancyGrid
 
 #: Version of the files that are written here, and the kind of file.
-FORMAT_VERSION, KIND = 5, "outline_field"
+FORMAT_VERSION, KIND = 6, "outline_field"
 
 # Corners of a tetrahedron: the four directions in which `OutlineField.normals` looks.
 _TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
@@ -34,6 +34,7 @@ class OutlineFieldParameters(Parameters):
     mlp_width: int = Field(default=32, ge=4, le=256, description="of the networks")
     blob_scale: float = Field(default=10.0, ge=0, description="added at the centre to the density before softplus")
     blob_radius: float = Field(default=0.5, gt=0, description="distance from the centre at which nothing is added")
+    symmetry: Symmetry = Field(default="none", description="of the density; about the planes and the axis of x and y")
     occupancy_resolution: int = Field(default=32, ge=2, le=512)
     occupancy_threshold: float = Field(default=0.5, gt=0, description="a cell of this density is never skipped")
     occupancy_decay: float = Field(
@@ -47,6 +48,8 @@ class OutlineFieldParameters(Parameters):
 class OutlineField(nn.Module):
     """Density and albedo at every point of the box [-bound, bound]^3, whatever the direction of view.
 
+    ``stretch`` [3] is what the axes of all that was learnt so far are multiplied by.
+
     Of every entry of the hash grid the first half of the features is the density's and the other the albedo's, and each
     has a network of its own: one photo says much of colours and little of depth, and with shared features a label that
     is learnt as a colour moves the surface under it.
@@ -54,6 +57,8 @@ class OutlineField(nn.Module):
     density = softplus(network + blob_scale * (1 - |x| / blob_radius)): a soft ball at the start, as Magic3D
     has it.
     """
+
+    stretch: Tensor
 
     def __init__(
         self,
@@ -82,6 +87,7 @@ class OutlineField(nn.Module):
         first_half = feature < settings.hash_grid.features_per_level // 2
         self.register_buffer("density_columns", first_half.nonzero()[:, 0], persistent=False)
         self.register_buffer("albedo_columns", (~first_half).nonzero()[:, 0], persistent=False)
+        self.register_buffer("stretch", torch.ones(3))
         self.occupancy = OccupancyGrid(
             settings.occupancy_resolution, settings.bound, settings.occupancy_threshold, settings.occupancy_decay
         )
@@ -101,12 +107,14 @@ class OutlineField(nn.Module):
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density [M] per world unit and albedo [M, 3] in [0, 1] at points [M, 3]. Differentiable once."""
+        if self.settings.symmetry != "none":
+            return self.density(points), self.colour(points)
         density, albedo = self._ask(points, "density", "albedo").split([1, 3], dim=1)
         return self._density(density[:, 0], points), torch.sigmoid(albedo)
 
     def density(self, points: Tensor) -> Tensor:
         """Density at points [M, 3], [M], per world unit."""
-        return self._density(self._ask(points, "density")[:, 0], points)
+        return self._density(self._ask(folded(points, self.settings.symmetry), "density")[:, 0], points)
 
     def colour(self, points: Tensor) -> Tensor:
         """Albedo at points [M, 3], [M, 3] in [0, 1]."""
@@ -127,7 +135,7 @@ class OutlineField(nn.Module):
 
     def _ask(self, points: Tensor, *names: str) -> Tensor:
         """What the named networks answer at points [M, 3], side by side: [M, sum of their outputs]."""
-        encoded: Tensor = self.encoding((points / self.settings.bound + 1) / 2)
+        encoded: Tensor = self.encoding((points / (self.settings.bound * self.stretch) + 1) / 2)
         networks: list[tuple[Tensor, Tensor]] = []
         for name in names:
             network: Any = self.network[name]
@@ -136,7 +144,7 @@ class OutlineField(nn.Module):
         return side_by_side(encoded, networks)
 
     def _density(self, raw: Tensor, points: Tensor) -> Tensor:
-        blob = self.settings.blob_scale * (1 - points.norm(dim=-1) / self.settings.blob_radius)
+        blob = self.settings.blob_scale * (1 - (points / self.stretch).norm(dim=-1) / self.settings.blob_radius)
         return F.softplus(raw + blob)
 
     def stored(self) -> Stored:
@@ -168,4 +176,16 @@ class OutlineField(nn.Module):
             for matrix in ("hidden", "output")
         }
         occupancy = {f"occupancy.{name}": tensor for name, tensor in self.occupancy.state_dict().items()}
-        return {"table": self.encoding.table, **networks, **occupancy}
+        return {"table": self.encoding.table, "stretch": self.stretch, **networks, **occupancy}
+
+
+def folded(points: Tensor, symmetry: Symmetry) -> Tensor:
+    """Points [M, 3] where a symmetric thing has all that it has: one of its halves, a quarter, or half a plane."""
+    x, y, z = points.unbind(dim=-1)
+    if symmetry == "revolution":
+        return torch.stack([torch.hypot(x, y), torch.zeros_like(y), z], dim=-1)
+    if symmetry in ("front_back", "both"):
+        x = x.abs()
+    if symmetry in ("left_right", "both"):
+        y = y.abs()
+    return torch.stack([x, y, z], dim=-1)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mpod_pipeline.cutout.matting import bounding_box
 from mpod_pipeline.cutout.photo_file import FRONT
 from mpod_pipeline.priors.latents import resize
 from mpod_pipeline.rendering.cameras import Cameras
@@ -73,3 +74,9 @@ def reference_view(cutout: NDArray[np.uint8], resolution: int) -> Reference:
     premultiplied = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)
     small = resize(premultiplied, resolution)[0].clamp(0, 1)
     return Reference((small[:3] + 1 - small[3]).clamp(0, 1), small[3])
+
+
+def extent(picture: NDArray[np.uint8]) -> tuple[float, float]:
+    """Height and width of what a cutout [S, S, 4] shows, pixels."""
+    top, left, bottom, right = bounding_box(picture[..., 3] >= 128)
+    return float(bottom - top), float(right - left)

@@ -15,13 +15,14 @@ from torch import Tensor
 from torchvision.ops import box_iou, masks_to_boxes
 
 from mpod_pipeline.base.errors import ProductError, SetupError
-from mpod_pipeline.base.parameters import ElevationDeg, Parameters
+from mpod_pipeline.base.parameters import ElevationDeg, SizeParameters
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, check_mesh, sample_surface
 from mpod_pipeline.geometry.texture import draw
-from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
+from mpod_pipeline.method.cutouts import Cutouts, Reference, extent, reference_view
 from mpod_pipeline.method.masks import UNSEEN_DEG
+from mpod_pipeline.method.size import contradiction
 from mpod_pipeline.method.turntable import Turntable, turntable
 from mpod_pipeline.metrics.contextual import contextual_distance
 from mpod_pipeline.metrics.details import feature_distance, sharpness
@@ -50,7 +51,7 @@ HIGHEST_PSNR = 60.0
 BACK_DEG = 135.0
 
 
-class EvaluationParameters(Parameters):
+class EvaluationParameters(SizeParameters):
     """The fixed views of scores and pictures. Angles in degrees; azimuth 0 is the photo's view."""
 
     azimuths: int = Field(12, ge=2)
@@ -164,6 +165,9 @@ def evaluate(
         for name, value in scores.items()
         if name.startswith("photo") and name.endswith("_iou") and value < LEAST_PHOTO_IOU
     ]
+    height, width = extent(photos.front.picture)
+    if told := contradiction(height / width, photos.front.elevation_deg, p):
+        flags.append(told)
     shape = _shape(mesh)
     facts = check_mesh(shape)
     scores |= {"pieces": facts.components, "watertight": facts.watertight}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from mpod_pipeline.base.parameters import LongSideM, Parameters
+from mpod_pipeline.base.parameters import LongSideM, SizeParameters
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.glb import LARGEST_TEXTURE, MOST_TRIANGLES, TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, simplify
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.photo_texture import with_photos
+from mpod_pipeline.method.size import stretch_to
 from mpod_pipeline.rendering.backend import Backend
 
 
-class ExportParameters(Parameters):
+class ExportParameters(SizeParameters):
     """The exported file. Changes of these do not refine the details again."""
 
     long_side_m: LongSideM = Field(
@@ -28,7 +33,7 @@ class ExportParameters(Parameters):
 @torch.no_grad()
 def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportParameters) -> TexturedMesh:
     """Cut the number of triangles, and bake one texture: the photos' own pixels where a photo shows the surface well,
-    the surface's colours elsewhere. In world units.
+    the surface's colours elsewhere. In world units, in the proportions that are told.
 
     Raises ProductError where the surface is empty.
     """
@@ -37,4 +42,14 @@ def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportPar
     texture = surface.texture
     backend: Backend = "numba" if texture.backend == "numba" else "torch"  # one picture is not worth a package
     colour = with_photos(texture.colour, mesh, photos, backend)
-    return bake(mesh, colour, p.texture_size)
+    made = bake(mesh, colour, p.texture_size)
+    return stretched(made, stretch_to(np.ptp(made.vertices, axis=0), p))
+
+
+def stretched(mesh: TexturedMesh, factors: NDArray[np.floating]) -> TexturedMesh:
+    """The mesh with its axes multiplied by factors [3]."""
+    if (factors == 1).all():
+        return mesh
+    normals = mesh.normals / factors
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+    return replace(mesh, vertices=(mesh.vertices * factors).astype(np.float32), normals=normals.astype(np.float32))

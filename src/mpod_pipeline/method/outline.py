@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from mpod_pipeline.base.checkpoint import Checkpoint
-from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters
+from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, SizeParameters, Symmetry
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
@@ -17,7 +17,9 @@ from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
 from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos, nearest_photo
 from mpod_pipeline.method.masks import opacity_of
 from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.proportions import bring_to_depth, depth_is_due, shows_depth
 from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
+from mpod_pipeline.method.symmetry import symmetry_loss
 from mpod_pipeline.method.view_schedule import drawn_views, further_of
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
@@ -34,9 +36,12 @@ class OutlineWeights(Parameters):
     mask: NonNegativeFloat = 80.0
     normal_smoothness: NonNegativeFloat = Field(5.0, description="turn of the normal between near points")
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
+    symmetry: NonNegativeFloat = Field(
+        30.0, description="difference of the colour at a point that no photo shows from that at its counterpart"
+    )
 
 
-class OutlineParameters(Parameters):
+class OutlineParameters(SizeParameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
     steps: PositiveInt = 240
@@ -66,6 +71,7 @@ class OutlineParameters(Parameters):
     absolute_elevation: bool = Field(
         False, description="the prior is Stable-Zero123, whose pose vector says the photo's own elevation"
     )
+    symmetry: Symmetry = Field("none", description="of the product's shape, exactly; of its colours, softly")
     novel_views: PositiveInt = 1
     colours_choose_depths: bool = Field(
         False, description="whether density also learns where along a ray a colour should be, as a NeRF's does"
@@ -107,7 +113,7 @@ def optimize_outline(
     p = parameters
     generator = torch.Generator().manual_seed(seed)
     device = prior.device
-    field = OutlineField(p.field, p.backend, device, seed=seed)
+    field = OutlineField(p.field.model_copy(update={"symmetry": p.symmetry}), p.backend, device, seed=seed)
     renderer = make_volume_renderer(field.backend)
     conditions = [
         prior.encode_photo(reference_view(photo.picture, prior.image_size).picture, photo.elevation_deg)
@@ -121,6 +127,8 @@ def optimize_outline(
         field.occupancy.update(step, field.density, generator=generator)
         if further.due(step, p.steps):
             further.look(lambda cameras: opacity_of(field, cameras, RESOLUTION, 4.0 / RESOLUTION))
+        if p.wanted_depth and depth_is_due(step, p.steps) and not shows_depth(cutouts):
+            bring_to_depth(field, *p.wanted_depth)
         with_photo, with_prior = drawn_views(p.reference_probability, generator)
         front = [cutouts.front.camera] if with_photo else []
         others = [photo - 1 for photo in further_of(step, len(cutouts.photos))] if with_photo else []
@@ -147,12 +155,17 @@ def optimize_outline(
                 p,
                 generator,
             )
+            if p.symmetry != "none":
+                surface = seen[len(front) + len(beside) :].surface
+                losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, surface, cutouts, generator)
         return losses
 
     both = torch.nn.ModuleList([field, further])
     optimizer = make_optimizer(field, further, p)
     optimisation = Optimisation("The outline's optimisation", both, optimizer, generator, p.steps)
     optimisation.run(losses_of, report, checkpoint)
+    if p.wanted_depth and not shows_depth(cutouts):
+        bring_to_depth(field, *p.wanted_depth)
     field.occupancy.update(0, field.density, generator=generator)
     return Outline(field, further.aligned(cutouts.front))
 

@@ -20,7 +20,8 @@ from mpod_pipeline.cutout.own_alpha import at_full_opacity, has_alpha, on_page, 
 from mpod_pipeline.cutout.saliency import SaliencyNetwork, load_saliency_network
 from mpod_pipeline.cutout.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
 from mpod_pipeline.method.alignment import scale_beside_front
-from mpod_pipeline.method.cutouts import Cutout, Cutouts
+from mpod_pipeline.method.cutouts import Cutout, Cutouts, extent
+from mpod_pipeline.priors.elevation import ElevationNetwork, load_elevation_network
 
 Maker = Literal["auto", "alpha", "embedded", "sam"]
 #: Pixels of the photo that are worked with for one of the cutout.
@@ -38,7 +39,7 @@ class SegmentationParameters(Parameters):
     network: a file with another network than the embedded one: U²-Net, IS-Net or BiRefNet in ONNX, as rembg keeps them.
     size: side of the square cutout, pixels. long_side: the product's long side as a share of the frame.
     check_below: somebody should look at cutouts that are less sure than this.
-    photo_elevation_deg: how high above the product the photos' cameras stood.
+    photo_elevation_deg: how high above the product the photos' cameras stood; ``auto``: as each photo looks.
     sam: where Segment Anything's weights are.
     """
 
@@ -48,7 +49,7 @@ class SegmentationParameters(Parameters):
     long_side: float = Field(0.8, gt=0.1, le=1.0)
     check_below: float = Field(0.75, ge=0, le=1)
     sam: SamParameters | None = None
-    photo_elevation_deg: PhotoElevationDeg = 10.0
+    photo_elevation_deg: PhotoElevationDeg = "auto"
 
     @property
     def asks_sam(self) -> bool:
@@ -61,6 +62,7 @@ class SegmentationModels:
     """The networks that a maker needs, loaded once for all products."""
 
     network: SaliencyNetwork
+    elevation: ElevationNetwork
     sam: Sam | None = None
 
 
@@ -79,7 +81,7 @@ def load_segmentation_models(parameters: SegmentationParameters) -> Segmentation
         if parameters.sam is None:
             raise SetupError("The segmentation maker 'sam' needs its weights: set sam.checkpoint and sam.model_type.")
         sam = load_sam(parameters.sam)
-    return SegmentationModels(load_saliency_network(parameters.network), sam)
+    return SegmentationModels(load_saliency_network(parameters.network), load_elevation_network(), sam)
 
 
 def segment(
@@ -150,12 +152,6 @@ def framed_together(photos: Sequence[Cutout]) -> Cutouts:
         for scale, photo in zip(scales, photos, strict=True)
     ]
     return Cutouts(tuple(framed))
-
-
-def extent(picture: NDArray[np.uint8]) -> tuple[float, float]:
-    """Height and width of what a cutout [S, S, 4] shows, pixels."""
-    top, left, bottom, right = bounding_box(picture[..., 3] >= 128)
-    return float(bottom - top), float(right - left)
 
 
 def _close_up(

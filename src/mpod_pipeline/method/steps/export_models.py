@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mpod_pipeline.geometry.glb import to_glb
 from mpod_pipeline.method.export import ExportParameters, export_model
+from mpod_pipeline.method.size import long_side_m
 from mpod_pipeline.method.steps import Given
 
 Settings = ExportParameters
@@ -17,5 +20,6 @@ def load(settings: ExportParameters) -> None:
 
 def make(models: None, given: Given) -> dict[str, Any]:
     mesh = export_model(given["detail"], given["photos"], given.settings)
+    size = long_side_m(np.ptp(mesh.vertices, axis=0), given.settings, given.settings.long_side_m)
     made_by = {"fingerprint": given.fingerprint, "settings": given.settings.model_dump(mode="json")}
-    return {"meshes": to_glb(mesh, given.settings.long_side_m, name=given.product, made_by=made_by)}
+    return {"meshes": to_glb(mesh, size, name=given.product, made_by=made_by)}

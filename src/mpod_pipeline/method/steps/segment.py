@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.cutout.photo_file import PhotoFile
 from mpod_pipeline.cutout.photos import decode_mask, decode_photo
@@ -28,8 +31,8 @@ CHECK = "check the cutout"
 def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
     p: SegmentationParameters = given.settings
     front = cut(PhotoFile(given["photo"], given["mask"]), models, p)
-    photos = [Cutout(front.picture, p.photo_elevation_deg)]
-    check = {"cutout_confidence": round(front.confidence, 3)}
+    photos = [Cutout(front.picture, elevation_of(front.picture, models, p))]
+    check = {"cutout_confidence": round(front.confidence, 3), "photo_elevation_deg": round(photos[0].elevation_deg, 1)}
     flags = [CHECK] if front.confidence < p.check_below else []
     further: Sequence[PhotoFile] = given["further_photos"] or ()
     for photo in further:
@@ -38,11 +41,16 @@ def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
         except ProductError as error:  # it costs this photo, not the product
             flags.append(f"the photo {photo.name} is not used: {error}")
             continue
-        photos.append(Cutout(found.picture, p.photo_elevation_deg, photo.azimuth_deg, photo.name))
+        photos.append(Cutout(found.picture, elevation_of(found.picture, models, p), photo.azimuth_deg, photo.name))
         check[f"cutout_confidence_{photo.name}"] = round(found.confidence, 3)
         if found.confidence < p.check_below:
             flags.append(f"{CHECK} of the photo {photo.name}")
     return {"cutouts": framed_together(photos), "cutout_checks": {**check, "flags": "; ".join(flags)}}
+
+
+def elevation_of(picture: NDArray[np.uint8], models: SegmentationModels, settings: SegmentationParameters) -> float:
+    told = settings.photo_elevation_deg
+    return models.elevation.estimate(picture) if isinstance(told, str) else told
 
 
 def cut(file: PhotoFile, models: SegmentationModels, settings: SegmentationParameters) -> Segmented:

@@ -16,12 +16,13 @@ from mpod_pipeline.synthesis.studio import Scene, set_scene
 
 #: Seeds of the "samples" split.
 TRAINER, MUG, LAMP = ("trainer", 3_000_002), ("mug", 3_000_009), ("lamp", 3_000_000)
-YAW_DEG = 4.0
+#: How the products are turned, and how high above them the camera stands.
+YAW_DEG, ELEVATION_DEG = 4.0, 10.0
 
 
-def make_samples(photo_elevation_deg: float) -> dict[str, Any]:
+def make_samples() -> dict[str, Any]:
     """A JPEG on white, a PNG on grey, and a PNG with alpha; the table of products; and the ground truth."""
-    trainer, mug, lamp = (_scene(family, seed, photo_elevation_deg) for family, seed in (TRAINER, MUG, LAMP))
+    trainer, mug, lamp = (_scene(family, seed) for family, seed in (TRAINER, MUG, LAMP))
     products = pd.DataFrame(
         [
             ("blue-trainer", "Trainer with orange stripes, women's", "Shoes", "blue-trainer.jpg"),
@@ -30,10 +31,10 @@ def make_samples(photo_elevation_deg: float) -> dict[str, Any]:
         ],
         columns=["id", "title", "category", "photo"],
     )
-    alpha = lamp.photograph(Cameras.at(0.0, photo_elevation_deg), 900)[0]
+    alpha = lamp.photograph(Cameras.at(0.0, ELEVATION_DEG), 900)[0]
     return {
-        "trainer": Image.fromarray(shop_photo(trainer, photo_elevation_deg, WHITE)),
-        "mug": Image.fromarray(shop_photo(mug, photo_elevation_deg, GREY)),
+        "trainer": Image.fromarray(shop_photo(trainer, ELEVATION_DEG, WHITE)),
+        "mug": Image.fromarray(shop_photo(mug, ELEVATION_DEG, GREY)),
         "lamp": Image.fromarray(alpha),
         "products": products,
         "ground_truth": {
@@ -43,6 +44,6 @@ def make_samples(photo_elevation_deg: float) -> dict[str, Any]:
     }
 
 
-def _scene(family: str, seed: int, photo_elevation_deg: float) -> Scene:
+def _scene(family: str, seed: int) -> Scene:
     product = make_product(family, seed)
-    return set_scene(product, place(product, YAW_DEG, photo_elevation_deg))
+    return set_scene(product, place(product, YAW_DEG, ELEVATION_DEG))

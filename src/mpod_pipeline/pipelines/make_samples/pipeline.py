@@ -10,12 +10,5 @@ from mpod_pipeline.pipelines.make_samples.nodes import make_samples
 def create_pipeline() -> Pipeline:
     names = ("trainer", "mug", "lamp", "products", "ground_truth")
     return Pipeline(
-        [
-            node(
-                make_samples,
-                inputs="params:photo_elevation_deg",
-                outputs={name: f"sample_{name}" for name in names},
-                name="make_samples",
-            )
-        ]
+        [node(make_samples, inputs=None, outputs={name: f"sample_{name}" for name in names}, name="make_samples")]
     )
