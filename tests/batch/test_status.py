@@ -148,3 +148,11 @@ def test_what_a_run_has_at_work_is_written_down_for_who_looks_on(tmp_path: Path)
     (tmp_path / ".under_way.segment.json").mkdir()
     run.show(["mug"])  # in nobody's way
     assert run.read() == set()
+
+
+def test_the_photos_of_a_product_are_named(books: Books) -> None:
+    status = books.status("mug", "mug.back", "lamp")
+    assert [product.photos for product in status.products] == [["front"], ["front", "back"]]
+    lines = list(status.lines())
+    assert any(line.startswith("mug (front, back)") for line in lines)
+    assert any(line.startswith("lamp (front)") for line in lines)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers.loaders import TextualInversionLoaderMixin
+from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from mpod_pipeline.datasets import ProductPartitions
 from mpod_pipeline.datasets.codecs import CODECS, TOKEN
+from mpod_pipeline.method.cutouts import Cutout, Cutouts
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,20 @@ def test_what_is_written_is_read(tmp_path: Path, name: str, value: Any) -> None:
     path = tmp_path / f"a{codec.suffixes[0]}"
     codec.write(value, path)
     assert np.array_equal(codec.read(path), value) if name == "png" else codec.read(path) == value
+
+
+def test_cutouts_lie_side_by_side_and_know_their_cameras(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 4, 4, 4), np.uint8)
+    photos = Cutouts((Cutout(pictures[0], 12.5), Cutout(pictures[1], 3.25, 180.0, "back")))
+    codec, path = CODECS["cutouts"], tmp_path / "mug.png"
+    codec.write(photos, path)
+    assert Image.open(path).size == (8, 4)
+    read = codec.read(path)
+    assert [(p.name, p.azimuth_deg, p.elevation_deg) for p in read.photos] == [("front", 0, 12.5), ("back", 180, 3.25)]
+    assert all(np.array_equal(a.picture, b.picture) for a, b in zip(read.photos, photos.photos, strict=True))
+    Image.open(path).save(path)  # by a program that keeps pixels alone
+    with pytest.raises(ValueError, match="where its cameras stood"):
+        codec.read(path)
 
 
 def test_arrays_keep_their_names_types_and_values(tmp_path: Path) -> None:

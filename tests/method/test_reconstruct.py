@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
+from PIL import Image
 from pydantic import ValidationError
 
 from mpod_pipeline.base.errors import ProductError, SetupError
@@ -70,3 +73,28 @@ def test_what_is_wrong_is_told_before_any_work(priors: Path, tmp_path: Path) -> 
         reconstruct(PHOTO, priors=tmp_path)
     with pytest.raises(ProductError):
         reconstruct(b"no photo", priors=priors, **QUICK)
+
+
+def test_further_photos_are_used_and_scored(priors: Path) -> None:
+    made = reconstruct(PHOTO, further={"back": PHOTO, "left": PHOTO}, priors=priors, **QUICK)
+    assert [photo.name for photo in made.artifacts["aligned_photos"].photos] == ["front", "back", "left"]
+    assert {"photo_back_psnr", "photo_back_iou", "photo_left_iou", "cutout_confidence_left"} <= made.scores.keys()
+    assert made.turntable.shape == (4 * 32, 4 * 32, 3)
+    with pytest.raises(SetupError, match="no side top"):
+        reconstruct(PHOTO, further={"top": PHOTO}, priors=priors, **QUICK)
+
+
+def test_a_further_photo_without_a_product_costs_that_photo(priors: Path, tmp_path: Path) -> None:
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (64, 64), "white").save(blank)
+    made = reconstruct(PHOTO, further={"back": blank}, priors=priors, **QUICK)
+    assert [photo.name for photo in made.artifacts["aligned_photos"].photos] == ["front"]
+    assert "the photo back is not used: The photo is blank" in made.scores["flags"]
+
+
+def test_a_model_has_the_size_that_is_told(priors: Path) -> None:
+    size = {"width_cm": 13.0, "height_cm": 10.0, "depth_cm": 9.0}
+    sized = {name: {**QUICK[name], **size} for name in ("outline", "export", "evaluation")}
+    made = reconstruct(PHOTO, priors=priors, **{**QUICK, **sized})
+    vertices = trimesh.load(io.BytesIO(bytes(made.glb)), file_type="glb", force="mesh").vertices
+    assert np.ptp(vertices, axis=0) * 100 == pytest.approx([13.0, 10.0, 9.0], rel=0.02)

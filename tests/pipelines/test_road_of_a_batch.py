@@ -207,6 +207,24 @@ def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> N
         assert set(road.run()) == redone
 
 
+def test_a_photo_of_another_side_redoes_its_product(road: Road) -> None:
+    """When it comes, is changed, is renamed to another side, and goes."""
+    road.run()
+    everything = {(s, "c") for s in STAGES}
+    back, left = road.photos / "c.back.jpg", road.photos / "c.left.jpg"
+    back.write_text("the back")
+    assert set(road.run()) == everything
+    assert road.run() == []
+    assert "further_photos/back at 180" in road.records()["segment", "c"].inputs
+    back.write_text("another back")
+    assert set(road.run()) == everything
+    back.rename(left)
+    assert set(road.run()) == everything
+    left.unlink()
+    assert set(road.run()) == everything
+    assert road.run() == []
+
+
 def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> None:
     changes: list[tuple[str, str, Any]] = [
         ("segment", "segmentation", {"size": 96}),

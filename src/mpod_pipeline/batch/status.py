@@ -11,6 +11,7 @@ from mpod_pipeline.base.text import number_of
 from mpod_pipeline.batch.lock import Holder
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import table_lines
+from mpod_pipeline.cutout.photo_file import FRONT
 
 #: Of a product at a stage. stale: made, and a run would make it again, for its input or a setting has changed since.
 StageState = Literal["-", "at work", "made", "stale", "failed", "left out"]
@@ -43,13 +44,14 @@ class AtStage:
 
 @dataclass(frozen=True)
 class ProductStatus:
-    """id: what its files are called. product: as the catalog writes it. cutout: how sure it is, and whether somebody
-    should look at it.
+    """id: what its files are called. product: as the catalog writes it. photos: which it has. cutout: how sure it is,
+    and whether somebody should look at it.
     """
 
     id: str
     product: str
     state: State
+    photos: list[str]
     cutout: str
     stages: dict[str, AtStage]
 
@@ -93,9 +95,11 @@ class CatalogStatus:
         yield ""
         stages = list(self.products[0].stages) if self.products else []
         rows = [("product", *(stage.replace("_", " ") for stage in stages), "cutout", "error")]
+        several = any(len(product.photos) > 1 for product in self.products)
         for product in self._shown(only_failed):
             errors = "; ".join(_error(stage, at) for stage, at in product.stages.items() if at.state == "failed")
-            rows.append((product.product, *map(_cell, product.stages.values()), product.cutout, errors))
+            name = f"{product.product} ({', '.join(product.photos)})" if several else product.product
+            rows.append((name, *map(_cell, product.stages.values()), product.cutout, errors))
         yield from table_lines(rows, texts=(0, len(rows[0]) - 2, len(rows[0]) - 1))
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items())
         yield f"{number_of(len(self.products), 'product')}: {counts}"
@@ -114,7 +118,9 @@ def product_statuses(
         at = {stage: _at_stage(view, product) for stage, view in stages.items()}
         state = _state([each.state for each in at.values()])
         cutout = _cutout(product, cutout_checks)
-        yield ProductStatus(product, photos.written_as(product), state, cutout, at)
+        further = photos.further[product].photos if product in photos.further else ()
+        names = [FRONT, *(photo.name for photo in further)]
+        yield ProductStatus(product, photos.written_as(product), state, names, cutout, at)
 
 
 def _cutout(product: str, checks: Mapping[str, Callable[[], Any]]) -> str:
