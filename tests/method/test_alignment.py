@@ -158,3 +158,19 @@ def test_cameras_survive_a_kill(four_sides: Cutouts) -> None:
     assert np.array_equal(resumed.photo(0).picture, further.photo(0).picture)
     assert torch.equal(resumed.reference(0, 24).mask, reference_view(further.photo(0).picture, 24).mask)
     assert float(soft_overlap(resumed.reference(0, 24).mask[None], further.reference(0, 24).mask)) > 0.999
+
+
+def test_a_photo_of_something_else_is_left_out_where_that_is_asked(
+    four_sides: Cutouts, novel_view: NovelViewPrior
+) -> None:
+    """Its silhouette is a bar, as high as the ball."""
+    picture = np.zeros_like(four_sides.front.picture)
+    picture[four_sides.front.picture[..., 3].any(axis=1), 28:32] = 255
+    bar = replace(four_sides.photos[2], picture=picture)
+    photos = Cutouts((*four_sides.photos[:2], bar))
+    p = FAST.model_copy(update={"sds": SdsParameters(guidance_scale=1.0, weight=0.0)})
+    kept = optimize_outline(photos, novel_view, p, 0, lambda *_: None).photos
+    assert [photo.name for photo in kept.photos] == ["front", "right", "back"]
+    asked = p.model_copy(update={"leave_out_below": 0.6})
+    kept = optimize_outline(photos, novel_view, asked, 0, lambda *_: None).photos
+    assert [photo.name for photo in kept.photos] == ["front", "right"]

@@ -81,6 +81,11 @@ class FurtherPhotos(nn.Module):
             )
             self.overlap[index] = overlap
 
+    def misfits(self, least: float) -> frozenset[str]:
+        """The names of the photos whose silhouettes overlap less with the outline's."""
+        pairs = zip(self._photos, self.overlap.tolist(), strict=True)
+        return frozenset(photo.name for photo, overlap in pairs if overlap < least)
+
     def aligned(self, front: Cutout) -> Cutouts:
         """All photos in their cameras' frames and in the front's light."""
         others = []

@@ -76,6 +76,13 @@ class OutlineParameters(SizeParameters):
     colours_choose_depths: bool = Field(
         False, description="whether density also learns where along a ray a colour should be, as a NeRF's does"
     )
+    leave_out_below: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="further photos whose silhouettes overlap less than this with the outline's are left out, and the "
+        "outline is made again without them; 0: none are",
+    )
     reference_probability: float | None = Field(
         None,
         ge=0,
@@ -164,6 +171,9 @@ def optimize_outline(
     optimizer = make_optimizer(field, further, p)
     optimisation = Optimisation("The outline's optimisation", both, optimizer, generator, p.steps)
     optimisation.run(losses_of, report, checkpoint)
+    if misfits := further.misfits(p.leave_out_below):
+        # without a checkpoint: that of this run has their cameras in it
+        return optimize_outline(cutouts.without(misfits), prior, parameters, seed, report)
     if p.wanted_depth and not shows_depth(cutouts):
         bring_to_depth(field, *p.wanted_depth)
     field.occupancy.update(0, field.density, generator=generator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from mpod_pipeline.base.errors import ProductError
@@ -19,13 +20,22 @@ def make(encoders: Encoders, given: Given) -> dict[str, Any]:
     checks = [given["cutout_check"], given["word_check"]]
     checked = {name: value for check in checks for name, value in check.items() if name != "flags"}
     result = evaluate(given["photos"], given["field"], from_glb(given["mesh"]), truth, encoders, given.settings)
-    told = [*(check["flags"] for check in checks), *result.flags, *flags]
+    told = [*(check["flags"] for check in checks), *left_out(given), *result.flags, *flags]
     return {
         "evaluations": {**result.scores, **checked, "flags": "; ".join(filter(None, told))},
         "turntables": result.pictures.sheet,
         "normals": result.pictures.normals,
         "animations": result.pictures.turn,
     }
+
+
+def left_out(given: Given) -> Iterator[str]:
+    """A sentence on each photo that was cut out, and that stage 1 left out."""
+    used = {photo.name for photo in given["photos"].photos}
+    for name in given["cutout_check"]:
+        photo = name.removeprefix("cutout_confidence_")
+        if photo != name and photo not in used:
+            yield f"the photo {photo} is left out: it does not fit the others"
 
 
 def read_truth(given: bytes | TexturedMesh | None) -> tuple[TexturedMesh | None, list[str]]:
