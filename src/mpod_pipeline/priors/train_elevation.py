@@ -15,7 +15,7 @@ from mpod_pipeline.priors.elevation import SPREAD, ElevationNetwork
 class ElevationTraining(Parameters):
     """AdamW under a cosine; all pictures are gone through so many times."""
 
-    epochs: PositiveInt = 12
+    epochs: PositiveInt = 8
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 2e-3
     weight_decay: PositiveFloat = 0.02

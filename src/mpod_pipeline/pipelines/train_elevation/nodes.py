@@ -17,7 +17,7 @@ from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.cutout.matting import frame
 from mpod_pipeline.datasets import Partitions
-from mpod_pipeline.priors.elevation import SIZE, network_input, network_of
+from mpod_pipeline.priors.elevation import SIZE, expected, network_input, network_of
 from mpod_pipeline.priors.train_elevation import ElevationTraining
 from mpod_pipeline.priors.train_elevation import train_elevation as fit
 from mpod_pipeline.synthesis.views import photograph_many, split_members
@@ -64,7 +64,8 @@ def measure_elevation(network: Partitions, parameters: TrainElevationParameters)
     told = network_of(network["elevation"]())
     pictures, elevations, azimuths = cut_out("validation", parameters.validation_products, parameters)
     with torch.no_grad():
-        error = (told(pictures) - elevations).abs()
+        answers = told(pictures)
+    error = (torch.tensor([expected(answer) for answer in answers.tolist()]) - elevations).abs()
     fronts = azimuths == 0
     rows = [
         ("photos", float(error[fronts].mean()), float((elevations[fronts] - 10).abs().mean())),
