@@ -1,4 +1,4 @@
-# make demo   the sample catalog's photos to scored 3D models
+# make demo   the sample catalog's photos to scored 3D models, and a page to look at them
 # make test   lint, types, layers and tests
 # make check  the same with the fast tests alone
 # Both set up .venv first, and again only when pyproject.toml has changed. PYTHON=python3.12 chooses another Python.
@@ -16,7 +16,7 @@ FAST := tests/fields tests/geometry tests/rendering tests/metrics tests/datasets
 .PHONY: demo test check
 
 demo: .venv/installed
-	$(BIN)/kedro run
+	$(BIN)/kedro run --pipelines=catalog_to_3d,publish # in one run: the second finds the workers that the first started
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile # two processes, which have some 2 GB each

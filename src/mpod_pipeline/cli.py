@@ -1,9 +1,10 @@
 """The project's commands: `kedro run`, Kedro's own with lists in ``--params``, mistakes told in a sentence and exit
-codes that tell, and `kedro status`.
+codes that tell, `kedro status`, and `kedro review`.
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ from mpod_pipeline.base.stopping import stop_heard, stop_in_good_order
 from mpod_pipeline.base.text import show_every_letter
 from mpod_pipeline.commands.catalog_status import look_at_catalog
 from mpod_pipeline.commands.params import ParamsError, read_params
+from mpod_pipeline.commands.review import review_server
 from mpod_pipeline.hooks.batch import TooManyFailuresError
 from mpod_pipeline.hooks.checks import (
     check_environment,
@@ -202,7 +204,8 @@ def begins_at_the_photos(options: dict[str, Any]) -> bool:
     """Whether a run surely needs photos: the whole road or its first step, and nothing chosen from it."""
     chosen = ("node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "tags", "namespaces")
     roads = {"__default__", DEFAULT, STEPS[0].name}
-    return roads.issuperset(options["pipelines"]) and not any(options[name] for name in chosen)
+    asked = set(options["pipelines"] or roads)
+    return bool(roads & asked) and not any(options[name] for name in chosen)
 
 
 def config_loader(
@@ -231,6 +234,17 @@ def show_status(metadata: ProjectMetadata, env: str | None, params: dict[str, An
         click.echo("\n".join(status.lines(failed)))
 
 
+@told_in_a_sentence()
+def serve_review(metadata: ProjectMetadata, env: str | None, params: dict[str, Any], who: str, port: int) -> None:
+    show_every_letter()
+    os.chdir(metadata.project_path)  # as for a run
+    with review_server(config_loader(metadata.project_path, env, params), who, port) as server:
+        click.echo(f"The models are shown at {server.address} (stop by Ctrl-C).")
+        click.echo(f"Decisions are written to {server.decisions}; kedro run --pipeline=publish follows them.")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
 run = click.Command(name="run", callback=run_and_tell, params=run_options(), help=kedro_run.help)
 
 status = click.Command(
@@ -245,4 +259,16 @@ status = click.Command(
     help="Show the catalog: each product's state, seconds and error at each stage, and what is out of date.",
 )
 
-cli = click.Group(name="mpod_pipeline", commands={"run": run, "status": status})
+review = click.Command(
+    name="review",
+    callback=click.pass_obj(serve_review),
+    params=[
+        click.Option(["--env", "-e"], default=None, help=ENV_HELP),
+        ParamsOption(),
+        click.Option(["--who"], default=getpass.getuser, help="Who decides; by default, the name of your account."),
+        click.Option(["--port"], type=click.IntRange(0, 65535), default=8808, show_default=True, help="0: any."),
+    ],
+    help="Show the models on a page of this machine, and write down what is approved and rejected there.",
+)
+
+cli = click.Group(name="mpod_pipeline", commands={"run": run, "status": status, "review": review})

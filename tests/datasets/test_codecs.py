@@ -25,6 +25,8 @@ from mpod_pipeline.method.cutouts import Cutout, Cutouts
         ("glb", b"glTF\x02\x00"),
         ("json", {"nested": [1, 2.5, None, "ü"]}),
         ("traceback", "Traceback …\n"),
+        ("script", {"title": "</script> ü \u2028", "numbers": [1, 2.5, None]}),
+        ("usdz", b"PK\x03\x04"),
     ],
 )
 def test_what_is_written_is_read(tmp_path: Path, name: str, value: Any) -> None:

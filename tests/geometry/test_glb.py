@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mpod_pipeline import __version__
 from mpod_pipeline.base.errors import ProductError
-from mpod_pipeline.geometry.glb import TexturedMesh, from_glb, to_glb
+from mpod_pipeline.geometry.glb import UNLIT, Material, TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.texture import bake, draw
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.geometry.shapes import ball, box
@@ -52,6 +52,26 @@ def test_a_letter_reads_correctly_after_the_round_trip(lettered: TexturedMesh) -
     picture, _, _ = draw(returned, Cameras.at([0.0, 180.0], 0.0), 128)
     assert strokes(picture[0]) == [[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]]
     assert float(picture[1].min()) > 0.8  # nothing on the back
+
+
+def test_the_round_trip_keeps_the_material(lettered: TexturedMesh) -> None:
+    occlusion = np.tile(np.arange(0, 256, dtype=np.uint8).repeat(2), (512, 1))
+    for material in (Material(0.4, 1.0), Material(0.4, 1.0, unlit=True)):
+        assert from_glb(to_glb(replace(lettered, material=material))).material == material
+    returned = from_glb(to_glb(replace(lettered, material=Material(0.4, 0.2, occlusion)))).material
+    assert (returned.roughness, returned.metalness) == pytest.approx((0.4, 0.2), abs=0.01)
+    assert np.abs(returned.occlusion.astype(int) - occlusion).max() <= 4  # JPEG
+
+
+def test_one_texture_has_occlusion_roughness_and_metalness(lettered: TexturedMesh) -> None:
+    occlusion = np.full((64, 64), 200, np.uint8)
+    document = gltf.GLTF2.load_from_bytes(to_glb(replace(lettered, material=Material(0.4, 0.0, occlusion, unlit=True))))
+    (material,) = document.materials
+    surface = material.pbrMetallicRoughness
+    assert surface.metallicRoughnessTexture.index == material.occlusionTexture.index == 1
+    assert (surface.roughnessFactor, surface.metallicFactor) == (1.0, 1.0)
+    assert document.extensionsUsed == [UNLIT] and UNLIT in material.extensions
+    assert len(document.images) == len(document.textures) == 2
 
 
 def test_the_round_trip_keeps_the_mesh(lettered: TexturedMesh) -> None:

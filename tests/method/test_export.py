@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
+from mpod_pipeline.geometry.glb import ROUGHNESS
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import DetailParameters
-from mpod_pipeline.method.export import ExportParameters, export_model
+from mpod_pipeline.method.export import ExportParameters, export_model, roughness_of
 from tests.geometry.shapes import ball
 from tests.method.conftest import SMALL_FIELD
 
@@ -45,6 +46,25 @@ def test_triangles_and_texture_are_the_exports_to_say(surface: PaintedSurface, c
     few = export_model(surface, cutouts, p)
     assert len(few.faces) <= 300 < len(surface.faces)
     assert few.texture.shape == (128, 128, 3)
+
+
+def test_the_material_is_the_categorys_or_the_exports_to_say(surface: PaintedSurface, cutouts: Cutouts) -> None:
+    def material(**said: object) -> object:
+        return export_model(surface, cutouts, EXPORT.model_copy(update={"occlusion_size": 64, **said})).material
+
+    assert (material().roughness, material().metalness, material().unlit) == (ROUGHNESS, 0.0, False)
+    assert material(category="Mugs").roughness < ROUGHNESS < material(category="Shoes").roughness
+    assert (material(category="Mugs", roughness=0.1).roughness, material(metalness=1.0).metalness) == (0.1, 1.0)
+    assert material().occlusion.shape == (64, 64) and material(occlusion_size=0).occlusion is None
+    assert material(unlit=True).unlit
+
+
+@pytest.mark.parametrize(
+    ("category", "roughness"),
+    [("", ROUGHNESS), ("Kitchen > Mugs", 0.65), ("Women's shoes", 0.95), ("Unheard of", ROUGHNESS)],
+)
+def test_roughness_follows_from_a_word_of_the_category(category: str, roughness: float) -> None:
+    assert roughness_of(category) == roughness
 
 
 def test_the_photo_is_on_the_side_that_it_shows(

@@ -18,8 +18,9 @@ from mpod_pipeline.batch.parameters import BatchParameters, ExecutorParameters
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets import HistoryDataset, ProductPartitions, StageRecords, connect_history
 from mpod_pipeline.method import steps
-from mpod_pipeline.method.steps import STEPS, Given, Step
+from mpod_pipeline.method.steps import Given, Step
 from mpod_pipeline.pipelines.steps import step_pipeline
+from mpod_pipeline.publish.steps import EVERY_STEP
 
 WEIGH = Step(
     "weigh", section="weighing", needs={"mesh": "meshes"}, makes=("weights",), shown=("weights",), code_version=1
@@ -93,8 +94,8 @@ def test_kedro_knows_the_types_of_its_settings(toy_step: Step) -> None:
 
 def test_every_step_gets_what_steps_before_it_make() -> None:
     """Or what lies in the folder of photos."""
-    known = {"photos", "photo_masks", "ground_truth"}
-    for step in STEPS:
+    known = {"photos", "photo_masks", "further_photos", "ground_truth"}
+    for step in EVERY_STEP:
         assert set(step.needs.values()) <= known
         assert step.optional <= step.needs.keys() and set(step.shown) <= set(step.makes)
         known |= set(step.makes)

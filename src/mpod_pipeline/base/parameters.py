@@ -29,9 +29,10 @@ LongSideM = Annotated[float, Field(gt=0)]
 SizeCm = Annotated[float, Field(gt=0)]
 #: What mirrors or turns a product into itself: vertical planes through its middle, or its vertical axis.
 Symmetry = Literal["none", "left_right", "front_back", "both", "revolution"]
-_Share = Annotated[float, Field(ge=0, le=1)]
+#: A part of a whole, a measure without a unit.
+Share = Annotated[float, Field(ge=0, le=1)]
 #: A range of noise levels, fractions of the schedule.
-NoiseRange = Annotated[tuple[_Share, _Share], AfterValidator(_rising)]
+NoiseRange = Annotated[tuple[Share, Share], AfterValidator(_rising)]
 
 
 class Parameters(BaseModel):

@@ -10,6 +10,6 @@ from mpod_pipeline.base.report import Report
 from mpod_pipeline.batch.isolation import Work
 from mpod_pipeline.batch.ledger import History, Stage
 from mpod_pipeline.batch.parameters import BatchParameters
-from mpod_pipeline.batch.stage import run_stage
+from mpod_pipeline.batch.stage import part_of_outputs, run_stage
 
-__all__ = ["BatchParameters", "Checkpoint", "History", "Report", "Stage", "Work", "run_stage"]
+__all__ = ["BatchParameters", "Checkpoint", "History", "Report", "Stage", "Work", "part_of_outputs", "run_stage"]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def looking() -> Iterator[set[str]]:
         _SEEN.reset(before)
 
 
+def part_of_outputs(stage: Stage, **outputs: dict[str, Any]) -> dict[str, Any]:
+    """What a stage's node yields at a time: some of its outputs, and nothing for all others."""
+    artifacts = {name: outputs.get(name, {}) for name in stage.artifacts}
+    return {**artifacts, "records": {name: outputs.get(name, {}) for name in WRITTEN_DOWN}}
+
+
 def run_stage(
     stage: Stage,
     open_work: Callable[[], Work],
@@ -69,9 +76,7 @@ def run_stage(
     told to stop; what was yielded before is safe on disk.
     """
 
-    def chunk(**outputs: dict[str, Any]) -> dict[str, Any]:
-        artifacts = {name: outputs.get(name, {}) for name in stage.artifacts}
-        return {**artifacts, "records": {name: outputs.get(name, {}) for name in WRITTEN_DOWN}}
+    chunk = partial(part_of_outputs, stage)
 
     # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
     yield chunk()

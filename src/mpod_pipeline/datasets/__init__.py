@@ -3,6 +3,8 @@ results.
 """
 
 from mpod_pipeline.base.weights import Weights
+from mpod_pipeline.datasets.decisions import DecisionsTable
+from mpod_pipeline.datasets.folder import FolderOfFiles
 from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords, connect_history
 from mpod_pipeline.datasets.models import ModelFile, ModelFolder, Models
 from mpod_pipeline.datasets.partitions import (
@@ -17,6 +19,8 @@ from mpod_pipeline.datasets.tables import ProductTable
 from mpod_pipeline.datasets.weights import WeightsFolder, WriteWeights
 
 __all__ = [
+    "DecisionsTable",
+    "FolderOfFiles",
     "FurtherPhotos",
     "History",
     "HistoryDataset",

@@ -152,6 +152,44 @@ class Animation:
             return np.stack([np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)])
 
 
+class Script:
+    """What JSON can hold, as the argument of a call: a page that lies on a disk may load scripts, but no data."""
+
+    suffixes = (".js",)
+    CALL = "loaded("
+
+    def write(self, value: Any, path: Path) -> None:
+        path.write_text(f"{self.CALL}{json.dumps(value, separators=(',', ':'))})\n", encoding="ascii")
+
+    def read(self, path: Path) -> Any:
+        return json.loads(path.read_text(encoding="ascii").strip()[len(self.CALL) : -1])
+
+
+class Webp:
+    """A picture: uint8 [H, W, 3]."""
+
+    suffixes = (".webp",)
+
+    def write(self, value: NDArray[np.uint8], path: Path) -> None:
+        Image.fromarray(value).save(path, format="WEBP", quality=85)
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+
+
+class Usdz:
+    """A USDZ package, as bytes."""
+
+    suffixes = (".usdz",)
+
+    def write(self, value: bytes, path: Path) -> None:
+        path.write_bytes(value)
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+
 class Traceback:
     """Python's account of an error, in UTF-8; lies beside the record of the failure."""
 
@@ -231,6 +269,9 @@ CODECS: dict[str, Codec] = {
     "outline_masks": Masks(),
     "glb": Glb(),
     "animation": Animation(),
+    "script": Script(),
+    "webp": Webp(),
+    "usdz": Usdz(),
     "json": Json(),
     "traceback": Traceback(),
     "outline_field": Field(),

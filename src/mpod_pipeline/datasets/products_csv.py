@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.files import read_bounded
-from mpod_pipeline.base.parameters import LongSideM, PhotoElevationDeg, SizeParameters, Symmetry
+from mpod_pipeline.base.parameters import LongSideM, PhotoElevationDeg, Share, SizeParameters, Symmetry
 from mpod_pipeline.base.text import some
 from mpod_pipeline.cutout.photo_file import SIDES
 
@@ -36,8 +36,11 @@ class ProductNumbers(SizeParameters):
 
     photo_elevation_deg: PhotoElevationDeg | None = None
     long_side_m: LongSideM | None = None
+    roughness: Share | None = None
+    metalness: Share | None = None
     category: str = ""
     symmetry: Symmetry = "none"
+    title: str = ""
 
 
 SETTINGS = tuple(ProductNumbers.model_fields)

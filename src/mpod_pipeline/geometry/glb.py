@@ -1,8 +1,9 @@
 """Textured meshes as GLB, the one file that shops and viewers take, and back.
 
 A GLB of ours is one mesh with one material: +y up, front towards +z, metres, counter-clockwise triangles, a
-base-colour texture with its origin at the top left, metallic 0, single-sided. The origin is the centre of the
-product's base; how to come back to the world, `asset.extras` says. The same mesh gives the same bytes.
+base-colour texture with its origin at the top left, single-sided. With baked occlusion, one more texture has that in
+red, roughness in green and metalness in blue (ORM). The origin is the centre of the product's base; how to come back to
+the world, `asset.extras` says. The same mesh gives the same bytes.
 """
 
 from __future__ import annotations
@@ -27,11 +28,25 @@ MOST_TRIANGLES = 100_000
 MOST_BYTES = 15_000_000
 LARGEST_TEXTURE = 2048
 ROUGHNESS = 0.8
+#: The extension by which viewers show the base colour as it is, without light.
+UNLIT = "KHR_materials_unlit"
 GENERATOR = "mpod_pipeline"
 JPEG_QUALITY = 92
 
 _NUMPY = {gltf.UNSIGNED_BYTE: "u1", gltf.UNSIGNED_SHORT: "<u2", gltf.UNSIGNED_INT: "<u4", gltf.FLOAT: "<f4"}
 _WIDTH = {gltf.SCALAR: 1, gltf.VEC2: 2, gltf.VEC3: 3}
+
+
+@dataclass(frozen=True)
+class Material:
+    """How a surface takes light. roughness, metalness: of all of it, in [0, 1]. occlusion: how much of its surroundings
+    each texel sees, [T, T] uint8, or None. unlit: whether viewers show the texture as it is.
+    """
+
+    roughness: float = ROUGHNESS
+    metalness: float = 0.0
+    occlusion: NDArray[np.uint8] | None = None
+    unlit: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,7 @@ class TexturedMesh:
     uvs: NDArray[np.float32]
     normals: NDArray[np.float32]
     texture: NDArray[np.uint8]
+    material: Material = Material()
 
 
 def _world_to_gltf(vectors: NDArray) -> NDArray[np.float32]:
@@ -154,24 +170,19 @@ def to_glb(
     component = gltf.UNSIGNED_SHORT if short else gltf.UNSIGNED_INT
     faces = mesh.faces.reshape(-1).astype(_NUMPY[component])
     indices = buffer.add_array(faces, gltf.SCALAR, component, index)
-    image = buffer.add_bytes(_jpeg(mesh.texture))
+    pictures = {"base_colour": mesh.texture, **_orm(mesh.material)}
+    images = [
+        gltf.Image(name=role, bufferView=buffer.add_bytes(_jpeg(picture)), mimeType="image/jpeg")
+        for role, picture in pictures.items()
+    ]
     document = gltf.GLTF2(
         asset=gltf.Asset(version="2.0", generator=f"{GENERATOR} {__version__}", extras=extras),
         scene=0,
         scenes=[gltf.Scene(nodes=[0])],
         nodes=[gltf.Node(mesh=0, name=name)],
         meshes=[gltf.Mesh(name=name, primitives=[gltf.Primitive(attributes=attributes, indices=indices, material=0)])],
-        materials=[
-            gltf.Material(
-                name=name,
-                pbrMetallicRoughness=gltf.PbrMetallicRoughness(
-                    baseColorTexture=gltf.TextureInfo(index=0), metallicFactor=0.0, roughnessFactor=ROUGHNESS
-                ),
-                doubleSided=False,
-                alphaCutoff=None,
-            )
-        ],
-        textures=[gltf.Texture(sampler=0, source=0)],
+        materials=[_gltf_material(mesh.material, name)],
+        textures=[gltf.Texture(sampler=0, source=source) for source in range(len(images))],
         samplers=[
             gltf.Sampler(
                 magFilter=gltf.LINEAR,
@@ -180,16 +191,62 @@ def to_glb(
                 wrapT=gltf.CLAMP_TO_EDGE,
             )
         ],
-        images=[gltf.Image(name="base_colour", bufferView=image, mimeType="image/jpeg")],
+        images=images,
         accessors=buffer.accessors,
         bufferViews=buffer.views,
         buffers=[gltf.Buffer(byteLength=len(buffer.bytes))],
     )
+    document.extensionsUsed = [UNLIT] if mesh.material.unlit else []
     document.set_binary_blob(bytes(buffer.bytes))
     data = b"".join(document.save_to_bytes())
     if len(data) > MOST_BYTES:
         raise ProductError(f"The model's file has {len(data)} bytes; shops take at most {MOST_BYTES}.")
     return data
+
+
+def _orm(material: Material) -> dict[str, NDArray[np.uint8]]:
+    """The texture of occlusion, roughness and metalness, [T, T, 3], by its name; none without occlusion."""
+    if material.occlusion is None:
+        return {}
+    levels = [round(level * 255) for level in (material.roughness, material.metalness)]
+    rest = [np.full_like(material.occlusion, level) for level in levels]
+    return {"occlusion_roughness_metalness": np.stack([material.occlusion, *rest], axis=-1)}
+
+
+def _gltf_material(material: Material, name: str) -> gltf.Material:
+    packed = material.occlusion is not None  # then the texture has the numbers, and the factors are 1
+    return gltf.Material(
+        name=name,
+        pbrMetallicRoughness=gltf.PbrMetallicRoughness(
+            baseColorTexture=gltf.TextureInfo(index=0),
+            metallicRoughnessTexture=gltf.TextureInfo(index=1) if packed else None,
+            metallicFactor=1.0 if packed else material.metalness,
+            roughnessFactor=1.0 if packed else material.roughness,
+        ),
+        occlusionTexture=gltf.OcclusionTextureInfo(index=1) if packed else None,
+        extensions={UNLIT: {}} if material.unlit else {},
+        doubleSided=False,
+        alphaCutoff=None,
+    )
+
+
+def _read_material(document: gltf.GLTF2, blob: bytes, described: gltf.Material) -> Material:
+    surface = described.pbrMetallicRoughness
+    unlit = UNLIT in (described.extensions or {})
+    if surface.metallicRoughnessTexture is None:
+        return Material(surface.roughnessFactor, surface.metallicFactor, unlit=unlit)
+    packed = _read_picture(document, blob, surface.metallicRoughnessTexture.index)
+    roughness, metalness = (packed[..., 1:].mean(axis=(0, 1)) / 255).round(2).tolist()
+    occlusion = packed[..., 0] if described.occlusionTexture is not None else None
+    return Material(roughness * surface.roughnessFactor, metalness * surface.metallicFactor, occlusion, unlit)
+
+
+def _read_picture(document: gltf.GLTF2, blob: bytes, texture: int) -> NDArray[np.uint8]:
+    """[T, T, 3]."""
+    view = document.bufferViews[document.images[document.textures[texture].source].bufferView]
+    start = view.byteOffset or 0
+    with Image.open(io.BytesIO(blob[start : start + view.byteLength])) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def _read_array(document: gltf.GLTF2, blob: bytes, index: int) -> NDArray:
@@ -221,11 +278,7 @@ def from_glb(data: bytes) -> TexturedMesh:
         blob = document.binary_blob()
         attributes = primitive.attributes
         material = document.materials[primitive.material]
-        texture = document.textures[material.pbrMetallicRoughness.baseColorTexture.index]
-        view = document.bufferViews[document.images[texture.source].bufferView]
-        start = view.byteOffset or 0
-        with Image.open(io.BytesIO(blob[start : start + view.byteLength])) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
+        pixels = _read_picture(document, blob, material.pbrMetallicRoughness.baseColorTexture.index)
         frame = Frame.from_json(document.asset.extras or {})
         positions = gltf_to_world(_read_array(document, blob, attributes.POSITION)).astype(np.float64)
         return TexturedMesh(
@@ -234,6 +287,7 @@ def from_glb(data: bytes) -> TexturedMesh:
             _read_array(document, blob, attributes.TEXCOORD_0),
             gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
             pixels,
+            _read_material(document, blob, material),
         )
     except MemoryError:
         raise

@@ -44,7 +44,7 @@ def unwrap(mesh: Mesh, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64],
     return origin.astype(np.int64), faces.astype(np.int64), uvs.astype(np.float32)
 
 
-def _fill_gaps(image: NDArray[np.float32], covered: NDArray[np.bool_]) -> NDArray[np.float32]:
+def fill_gaps(image: NDArray[np.float32], covered: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Give the texels between islands the colour of the nearest texel on one."""
     nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
     filled: NDArray[np.float32] = image[tuple(nearest)]
@@ -66,7 +66,7 @@ def bake(mesh: Mesh, colour: Callable[[Tensor], Tensor], size: int) -> TexturedM
     with torch.no_grad():
         chunks = torch.from_numpy(points).to(mesh.vertices.device).split(CHUNK)
         image[covered] = torch.cat([colour(chunk) for chunk in chunks]).cpu().float().numpy()
-    texture = (_fill_gaps(image, covered).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    texture = (fill_gaps(image, covered).clip(0, 1) * 255 + 0.5).astype(np.uint8)
     normals = mesh.vertex_normals().detach().cpu().float().numpy()[origin]
     return TexturedMesh(vertices, faces, uvs, normals, texture)
 

@@ -29,7 +29,7 @@ from mpod_pipeline.datasets import History, connect_history
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.hooks.checks import check_batch, check_names
-from mpod_pipeline.method.steps import STEPS
+from mpod_pipeline.publish.steps import EVERY_STEP
 
 logger = logging.getLogger(__name__)
 # Before `tracking` imports MLflow, which warns at once. Which warnings are told, the log's settings say.
@@ -76,7 +76,7 @@ class BatchHooks:
             load_from(catalog, "models")
         if not is_batch(pipeline):
             return
-        check_batch(pipeline, catalog, [step.name for step in STEPS])
+        check_batch(pipeline, catalog, [step.name for step in EVERY_STEP])
         batch = catalog.load("params:batch")
         self.summary = RunSummary(run_params["run_id"], max_failed_fraction=batch.max_failed_fraction)
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
@@ -164,11 +164,11 @@ def _standing_failures(history: History) -> Iterator[Record]:
 
 
 #: Where people look besides what the steps show, by the catalog's names.
-TABLES = ("scores", "failures", "runs")
+TABLES = ("scores", "failures", "runs", "publish", "published", "site")
 
 
 def _places(catalog: CatalogProtocol) -> str:
     """Where people look, as far as something is there, from this run or another."""
-    names = [*(name for step in STEPS for name in step.shown), *TABLES]
+    names = [*(name for step in EVERY_STEP for name in step.shown), *TABLES]
     paths = {name: getattr(catalog.get(name), "path", None) for name in names}
     return "\n".join(f"{name + ':':<11} {path}" for name, path in paths.items() if path and path.exists())

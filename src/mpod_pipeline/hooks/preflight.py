@@ -18,7 +18,8 @@ from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch import BatchParameters
 from mpod_pipeline.datasets import Photos
 from mpod_pipeline.datasets.loading import load_from
-from mpod_pipeline.method.steps import STEP_BY_NAME, Step
+from mpod_pipeline.method.steps import Step
+from mpod_pipeline.publish.steps import EVERY_STEP_BY_NAME, TargetStep
 from mpod_pipeline.rendering.backend import require_device
 
 logger = logging.getLogger(__name__)
@@ -58,8 +59,13 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[], object]]:
     look_only = _works_elsewhere(pipeline, catalog)
     for node in pipeline.nodes:
-        if step := STEP_BY_NAME.get(node.name):
+        step = EVERY_STEP_BY_NAME.get(node.name)
+        if step and _is_chosen(step, catalog):
             yield partial(_check_step, step, catalog, look_only)
+
+
+def _is_chosen(step: Step, catalog: CatalogProtocol) -> bool:
+    return not isinstance(step, TargetStep) or step.target in catalog.load("params:publish").targets
 
 
 def _works_elsewhere(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:

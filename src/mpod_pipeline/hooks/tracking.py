@@ -44,7 +44,7 @@ from mpod_pipeline.base.network import require_answer
 from mpod_pipeline.datasets.tables import as_csv, mean_scores
 from mpod_pipeline.hooks.batch import BatchHooks, is_batch
 from mpod_pipeline.hooks.checks import check_values
-from mpod_pipeline.method.steps import STEPS
+from mpod_pipeline.publish.steps import EVERY_STEP
 
 logger = logging.getLogger(__name__)
 # Both set themselves to INFO when they are imported, and tell of each table that they make in a new store.
@@ -52,7 +52,7 @@ for _name in ("mlflow", "kedro_mlflow"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 #: Datasets whose files are kept with the run: what the steps show, and what the scores of the priors were taken of.
-FILES = frozenset(name for step in STEPS for name in step.shown)
+FILES = frozenset(name for step in EVERY_STEP for name in step.shown)
 SAMPLES = ("_samples", "_turntables")
 #: A run follows so many products: their curves, models and pictures are in MLflow. Of thousands, nobody could open the
 #: run any more; the workspace has them all.
@@ -155,6 +155,8 @@ class TrackingHooks:
         elif dataset_name.endswith("_curve"):
             self._log((f"loss/{node.name}", value, step) for step, value in data)
             self._flush()
+        elif dataset_name == "site":
+            mlflow.set_tag("page", str(self._catalog["site"].path))
         elif dataset_name in FILES or dataset_name.endswith(SAMPLES):
             files = self._catalog.load(dataset_name)
             for product in data:

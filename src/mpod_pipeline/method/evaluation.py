@@ -24,6 +24,7 @@ from mpod_pipeline.method.cutouts import Cutouts, Reference, extent, reference_v
 from mpod_pipeline.method.masks import UNSEEN_DEG
 from mpod_pipeline.method.size import contradiction
 from mpod_pipeline.method.turntable import Turntable, turntable
+from mpod_pipeline.metrics.colour import ciede2000, srgb_to_lab
 from mpod_pipeline.metrics.contextual import contextual_distance
 from mpod_pipeline.metrics.details import feature_distance, sharpness
 from mpod_pipeline.metrics.encoders import (
@@ -197,7 +198,22 @@ def photo_scores(picture: Tensor, opacity: Tensor, photo: Reference) -> dict[str
     opacity, mask = opacity[:, None], photo.mask[None, None]
     likeness = psnr(_channels_first(picture), photo.picture[None], (opacity > 0) | (mask > 0))
     iou = silhouette_iou(opacity, mask) if (mask >= 0.5).any() else torch.zeros(1)
-    return {"photo_psnr": min(float(likeness), HIGHEST_PSNR), "photo_iou": float(iou)}
+    return {
+        "photo_psnr": min(float(likeness), HIGHEST_PSNR),
+        "photo_iou": float(iou),
+        **colour_scores(_channels_first(picture)[0], opacity[0, 0], photo),
+    }
+
+
+def colour_scores(picture: Tensor, opacity: Tensor, photo: Reference) -> dict[str, float]:
+    """How different the colours of a view [3, R, R] look from the photo's: CIEDE2000, the mean over the pixels that are
+    wholly the product's in both. None where there is no such pixel. opacity: of the view, [R, R].
+    """
+    both = (opacity >= 0.999) & (photo.mask >= 0.999)
+    if not both.any():
+        return {}
+    made, true = (srgb_to_lab(colours.permute(1, 2, 0)[both].clamp(0, 1)) for colours in (picture, photo.picture))
+    return {"photo_ciede2000": float(ciede2000(made, true).mean())}
 
 
 def check_frame(opacity: Tensor, mask: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from mpod_pipeline.base.parameters import LongSideM, SizeParameters
+from mpod_pipeline.base.parameters import LongSideM, Share, SizeParameters
 from mpod_pipeline.fields.painted_surface import PaintedSurface
-from mpod_pipeline.geometry.glb import LARGEST_TEXTURE, MOST_TRIANGLES, TexturedMesh
+from mpod_pipeline.geometry.glb import LARGEST_TEXTURE, MOST_TRIANGLES, ROUGHNESS, Material, TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, simplify
+from mpod_pipeline.geometry.occlusion import occlusion_texture
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.photo_texture import with_photos
@@ -28,6 +30,11 @@ class ExportParameters(SizeParameters):
     )
     triangles: PositiveInt = Field(20_000, lt=MOST_TRIANGLES, description="at most")
     texture_size: PositiveInt = Field(1024, le=LARGEST_TEXTURE, description="texels a side")
+    category: str = Field("", description="what the product is, for its roughness where that is not set")
+    roughness: Share | None = Field(None, description="0: a mirror, 1: chalk; null: as of its category")
+    metalness: Share = Field(0.0, description="0: glaze, cloth, wood, plastic; 1: bare metal")
+    occlusion_size: int = Field(512, ge=0, le=LARGEST_TEXTURE, description="texels of baked occlusion; 0: none")
+    unlit: bool = Field(False, description="whether viewers show the photo's colours as they are, without light")
 
 
 @torch.no_grad()
@@ -43,7 +50,10 @@ def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportPar
     backend: Backend = "numba" if texture.backend == "numba" else "torch"  # one picture is not worth a package
     colour = with_photos(texture.colour, mesh, photos, backend)
     made = bake(mesh, colour, p.texture_size)
-    return stretched(made, stretch_to(np.ptp(made.vertices, axis=0), p))
+    baked = stretched(made, stretch_to(np.ptp(made.vertices, axis=0), p))
+    roughness = roughness_of(p.category) if p.roughness is None else p.roughness
+    occlusion = occlusion_texture(baked, p.occlusion_size) if p.occlusion_size else None
+    return replace(baked, material=Material(roughness, p.metalness, occlusion, p.unlit))
 
 
 def stretched(mesh: TexturedMesh, factors: NDArray[np.floating]) -> TexturedMesh:
@@ -53,3 +63,21 @@ def stretched(mesh: TexturedMesh, factors: NDArray[np.floating]) -> TexturedMesh
     normals = mesh.normals / factors
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
     return replace(mesh, vertices=(mesh.vertices * factors).astype(np.float32), normals=normals.astype(np.float32))
+
+
+#: What shines more or less than most things, by a word of its category. (Glaze has some 0.3; but what shines shows the
+#: dents of a surface, and the models have some.)
+ROUGHNESS_OF = {
+    0.65: ("mug", "cup", "bowl", "plate", "vase", "teapot", "pottery", "ceramic", "kitchen", "tableware"),
+    0.7: ("bottle", "toy", "lamp", "lighting", "helmet", "plastic", "electronics"),
+    0.95: ("shoe", "trainer", "sneaker", "bag", "shirt", "jacket", "hat", "sofa", "cushion", "plush", "textile"),
+}
+
+
+def roughness_of(category: str) -> float:
+    """By the first of the category's words that is known, in the singular or plural; as of most things otherwise."""
+    for word in re.findall(r"[a-z]+", category.lower()):
+        for roughness, words in ROUGHNESS_OF.items():
+            if word in words or word.removesuffix("s") in words:
+                return roughness
+    return ROUGHNESS

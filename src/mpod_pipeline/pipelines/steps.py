@@ -1,4 +1,4 @@
-"""The method's steps as Kedro's nodes, and each as a pipeline of its own."""
+"""Steps as Kedro's nodes, and each as a pipeline of its own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from kedro.pipeline import Node, Pipeline, node
 
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.weights import Weights
-from mpod_pipeline.batch import BatchParameters, Checkpoint, History, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, Checkpoint, History, Report, Stage, Work, part_of_outputs, run_stage
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets.products_csv import SETTINGS
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
-from mpod_pipeline.method.steps import MAKER_OF, STEPS, Given, Step
+from mpod_pipeline.method.steps import STEPS, Given, Step
 from mpod_pipeline.pipelines.wiring import EVERY_STAGE_READS, stage_node
+from mpod_pipeline.publish.settings import PublishParameters
+from mpod_pipeline.publish.steps import MAKER_OF, TargetStep
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def step_node(step: Step) -> Node:
         **({"weights": step.prior} if step.prior else {}),
         "parameters": f"params:{step.section}",
         **({"product_settings": "product_settings"} if _may_differ_per_product(step) else {}),
+        **({"publish": "params:publish"} if isinstance(step, TargetStep) else {}),
     }
     return stage_node(node_function(step, inputs), stage_of(step), inputs)
 
@@ -51,6 +54,9 @@ def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterat
     """What Kedro calls. Its annotations let Kedro validate the settings."""
 
     def run(**given: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(step, TargetStep) and step.target not in given["publish"].targets:
+            yield part_of_outputs(stage_of(step))
+            return
         needs = {name: given[name] for name in step.needs}
         products = next(iter(needs.values()))
         weights: Weights | None = given.get("weights")
@@ -66,7 +72,7 @@ def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterat
             product_settings=given.get("product_settings"),
         )
 
-    types: dict[str, Any] = {"parameters": step.settings, "batch": BatchParameters}
+    types: dict[str, Any] = {"parameters": step.settings, "batch": BatchParameters, "publish": PublishParameters}
     annotations = {name: types.get(name, Any) for name in (*inputs, *EVERY_STAGE_READS)}
     run.__name__ = run.__qualname__ = step.name
     run.__doc__ = step.purpose

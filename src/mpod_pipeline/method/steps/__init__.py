@@ -73,7 +73,7 @@ class Step:
     which `make` gets an input, the artifact, or the catalog's file, that it is. The first one says which products there
     are. optional: inputs that a product may lack. makes: its artifacts. shown: those that people look at. prior: the
     weights that it loads. code_version: to be raised when a change of the code changes what the step makes, so that it
-    is made again.
+    is made again. package: where its module is.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Step:
     optional: frozenset[str] = frozenset()
     shown: tuple[str, ...] = ()
     memory: Memory | None = field(default=None, compare=False)
+    package: str = __name__
 
     @property
     def settings(self) -> type[Parameters]:
@@ -113,7 +114,7 @@ class Step:
 
     @property
     def _module(self) -> Any:
-        return import_module(f"{__name__}.{self.name}")
+        return import_module(f"{self.package}.{self.name}")
 
 
 STEPS: tuple[Step, ...] = (
@@ -161,7 +162,7 @@ STEPS: tuple[Step, ...] = (
         needs={"detail": "detail_models", "photos": "aligned_photos"},
         makes=("meshes",),
         shown=("meshes",),
-        code_version=3,
+        code_version=4,
     ),
     Step(
         "evaluate",
@@ -177,7 +178,7 @@ STEPS: tuple[Step, ...] = (
         optional=frozenset({"ground_truth"}),
         makes=("evaluations", "turntables", "normals", "animations"),
         shown=("turntables", "normals", "animations"),
-        code_version=7,
+        code_version=8,
     ),
 )
 
