@@ -25,11 +25,11 @@ def make_samples() -> dict[str, Any]:
     trainer, mug, lamp = (_scene(family, seed) for family, seed in (TRAINER, MUG, LAMP))
     products = pd.DataFrame(
         [
-            ("blue-trainer", "Trainer with orange stripes, women's", "Shoes", "blue-trainer.jpg"),
-            ("kite-mug", "Kite mug, stoneware", "Kitchen", "kite-mug.png"),
-            ("striped-lamp", "Table lamp with striped shade", "Lighting", "striped-lamp.png"),
+            ("blue-trainer", "Trainer with orange stripes, women's", "Shoes", "blue-trainer.jpg", 0.28, ELEVATION_DEG),
+            ("kite-mug", "Kite mug, stoneware", "Kitchen", "kite-mug.png", 0.13, ELEVATION_DEG),
+            ("striped-lamp", "Table lamp with striped shade", "Lighting", "striped-lamp.png", 0.45, ELEVATION_DEG),
         ],
-        columns=["id", "title", "category", "photo"],
+        columns=["id", "title", "category", "photo", "long_side_m", "photo_elevation_deg"],
     )
     alpha = lamp.photograph(Cameras.at(0.0, ELEVATION_DEG), 900)[0]
     return {
