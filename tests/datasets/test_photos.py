@@ -320,7 +320,7 @@ def test_a_length_is_told_in_bytes(tmp_path: Path) -> None:
     assert "122 bytes" in reason(load(tmp_path), too_long)
 
 
-@pytest.mark.parametrize("table", ["", "name,photo\n", "id,title\n"])
+@pytest.mark.parametrize("table", ["", "name,photo\n", "id,colour\n"])
 def test_a_table_without_its_columns_is_a_wrong_setting(tmp_path: Path, table: str) -> None:
     with pytest.raises(DatasetError, match="no column"):
         load(tmp_path, table)

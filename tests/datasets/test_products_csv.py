@@ -72,7 +72,7 @@ def test_rows_know_their_lines_also_after_cells_of_several(tmp_path: Path) -> No
         ("", "is empty"),
         ("\n\n", "is empty"),
         ("name,photo\n", "has no column id; its first row has: name, photo"),
-        ("id,title\n", "has no column photo; its first row has: id, title"),
+        ("id,colour\n", "has no column photo; its first row has: id, colour"),
         ("sku;image\n", "has no column id and no column photo; its first row has: sku, image"),
         ("id,photo,ID\n1,2,3\n", "has 2 columns id"),
         ("id,photo,long_side_m,long_side_m\n1,2,3,4\n", "has 2 columns long_side_m"),

@@ -18,11 +18,14 @@ from PIL import Image
 
 from mpod_pipeline.commands.review import ReviewServer
 from mpod_pipeline.datasets import FolderOfFiles, ProductPartitions
+from mpod_pipeline.geometry.glb import from_glb
+from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.publish.decisions import Decision, Decisions, model_hash, read_decisions
 from mpod_pipeline.publish.site import Entry, site_files
 from mpod_pipeline.publish.steps import make_pages
+from mpod_pipeline.rendering.cameras import Cameras
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromedriver")]
@@ -157,16 +160,20 @@ def drawn_canvas(browser: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("by", ["file", "server"])
-def test_the_viewer_draws_the_model_like_the_photo(browser: Any, site: Path, served: ReviewServer, by: str) -> None:
+def test_the_viewer_draws_the_model_like_the_photo(
+    browser: Any, site: Path, served: ReviewServer, by: str, glb: bytes
+) -> None:
     browser.get_log("browser")  # of tests before
     open_page(browser, f"{(site / 'index.html').as_uri() if by == 'file' else served.address}#ball")
     wait_for(browser, "document.getElementById('model')?.modelIsVisible")
     drawn = drawn_canvas(browser)
     solid = drawn[..., 3] > 250
-    rows, columns = np.nonzero(solid.any(axis=1))[0], np.nonzero(solid.any(axis=0))[0]
-    aspect = np.ptp(columns) / np.ptp(rows)
-    assert 1.0 < aspect < 1.3  # as the ball is in the photo's view: 1 wide, 0.8 high, seen a little from above
-    red, _, blue, _ = drawn[int(rows.mean()) - 10 :, int(columns.mean()) - 10 :][:20, :20].mean(axis=(0, 1))
+    height, width = solid.shape
+    left = (width - height) // 2
+    square = solid[:, left : left + height]
+    expected = draw(from_glb(glb), Cameras.at(0.0, 10.0), height)[1][0].numpy() > 0.5
+    assert (square & expected).sum() / (square | expected).sum() > 0.95  # from the photo's own camera
+    red, _, blue, _ = drawn[height // 2 - 10 :, width // 2 - 10 :][:20, :20].mean(axis=(0, 1))
     assert red > 1.5 * blue  # its front
     errors = [each for each in browser.get_log("browser") if each["level"] == "SEVERE"]
     assert not errors

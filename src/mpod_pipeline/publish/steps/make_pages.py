@@ -71,11 +71,13 @@ def photo_camera(glb: bytes, elevation_deg: float) -> dict[str, str]:
     """The photo's camera, as <model-viewer> takes one: in metres, and in the axes of the file."""
     frame = Frame.from_json(Document.unpacked(glb).json["asset"].get("extras", {}))
     x, y, z = (-coordinate * frame.scale for coordinate in frame.base)
+    distance = DISTANCE * frame.scale
     return {
-        "camera-orbit": f"0deg {90 - elevation_deg:g}deg {DISTANCE * frame.scale:.5f}m",
+        "camera-orbit": f"0deg {90 - elevation_deg:g}deg {distance:.5f}m",
+        "max-camera-orbit": f"Infinity 157.5deg {2 * distance:.5f}m",  # its own bound may be nearer than the photo's
         "camera-target": f"{y:.5f}m {z:.5f}m {x:.5f}m",
         "field-of-view": f"{FOV_DEG:g}deg",
-        "max-field-of-view": "60deg",  # its own bound is below the photo's
+        "max-field-of-view": "60deg",  # likewise
     }
 
 
