@@ -177,7 +177,7 @@ STEPS: tuple[Step, ...] = (
         optional=frozenset({"ground_truth"}),
         makes=("evaluations", "turntables", "normals", "animations"),
         shown=("turntables", "normals", "animations"),
-        code_version=6,
+        code_version=7,
     ),
 )
 
