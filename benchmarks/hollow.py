@@ -4,8 +4,8 @@
     python benchmarks/hollow.py --each 1 --set elevation_deg='[-10, 60]' --families mug bowl vase
 
 Prints a Markdown row for the hollow products and one for the solid ones: scores of the field, and of the mesh that
-stage 2 starts from, against the true shapes. Under ``--results`` it keeps a picture of each from 60 degrees above, beside
-the true one. docs/experiments/hollow.md names it.
+stage 2 starts from, against the true shapes. Under ``--results`` it keeps a picture of each from 60 degrees above: the
+true product, the field, and the mesh's normals. docs/experiments/hollow.md names it.
 """
 
 from __future__ import annotations

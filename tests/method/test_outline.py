@@ -39,6 +39,7 @@ FAST = OutlineParameters(
     table_learning_rate=0.02,
     photo_elevation_deg=0.0,
     sds=SdsParameters(guidance_scale=1.0, weight=0.01),
+    cavities=None,
 )
 
 

@@ -15,6 +15,7 @@ from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, PhotoEl
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.method.cavities import CavityParameters, emptiness, empty_cells
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
@@ -34,6 +35,7 @@ class OutlineWeights(Parameters):
     mask: NonNegativeFloat = 80.0
     normal_smoothness: NonNegativeFloat = Field(5.0, description="turn of the normal between near points")
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
+    emptiness: NonNegativeFloat = Field(10.0, description="density where the prior's views from above see through")
 
 
 class OutlineParameters(Parameters):
@@ -78,6 +80,9 @@ class OutlineParameters(Parameters):
         description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
     )
     sds: SdsParameters = SdsParameters(guidance_scale=2.5, weight=500.0)
+    cavities: CavityParameters | None = Field(
+        CavityParameters(), description="what is asked from above of how hollow things are; null: nothing"
+    )
     weights: OutlineWeights = OutlineWeights()
 
 
@@ -98,7 +103,11 @@ def optimize_outline(
     device = prior.device
     field = OutlineField(p.field, p.backend, device, seed=seed)
     renderer = make_volume_renderer(field.backend)
-    condition = prior.encode_photo(reference_view(cutout, prior.image_size).picture, p.photo_elevation_deg)
+    photo_picture = reference_view(cutout, prior.image_size).picture
+    condition = prior.encode_photo(photo_picture, p.photo_elevation_deg)
+    empty = torch.zeros(0, 3)  # of as many cells as the prior finds empty
+    if p.cavities:
+        empty = empty_cells(photo_picture, prior, p.photo_elevation_deg, p.field.bound, p.cavities, seed)
     references = {r: reference_view(cutout, r) for r in set(p.resolutions)}
 
     def losses_of(step: int) -> dict[str, Tensor]:
@@ -116,6 +125,8 @@ def optimize_outline(
             losses |= novel_view_losses(
                 field, seen[len(photo) :], novel[0], condition, prior, step / p.steps, p, generator
             )
+        if len(empty):
+            losses["emptiness"] = p.weights.emptiness * emptiness(field, empty, generator)
         return losses
 
     optimisation = Optimisation("The outline's optimisation", field, make_optimizer(field, p), generator, p.steps)

@@ -77,13 +77,14 @@ def solid(body: Mesh, points: Array) -> Mask:
     """
     vertices, faces = _vertices(body), body.faces.cpu().numpy()
     box = Box.round(body)
-    middle, radius = (box.low + box.high) / 2, 1.01 * float(np.linalg.norm(box.size)) / 2
-    inside = ((points >= box.low) & (points <= box.high)).all(1)
+    middle, radius = (box.low + box.high) / 2, np.float32(1.01 * np.linalg.norm(box.size) / 2)
+    inside: Mask = np.all((points >= box.low) & (points <= box.high), axis=1)
     for axes in _looks():
         left = np.flatnonzero(inside)
         if len(left) == 0:
             break
-        nearest = _least_of_four(_reach((vertices - middle) / radius @ axes, faces))
+        seen = ((vertices - middle) / radius @ axes).astype(np.float32)
+        nearest = _least_of_four(_reach(seen, faces))
         x, y, depth = ((points[left] - middle) / radius @ axes).T
         column, row = (np.floor((value + 1) / 2 * PIXELS + 0.5).astype(int).clip(0, PIXELS) for value in (x, -y))
         inside[left] = depth >= nearest[row, column]
@@ -149,9 +150,9 @@ def _water(body: Mesh, box: Box) -> tuple[Array, Array]:
     """Of the columns over a box's ground plan: how high the body is, seen from above, and how deep water stands on it,
     [COLUMNS + 2, COLUMNS + 2] each.
     """
-    half = float(box.size[:2].max()) / 2 * (COLUMNS + 2) / COLUMNS
+    half = box.size[:2].max() / 2 * (COLUMNS + 2) / COLUMNS
     middle = (box.low + box.high) / 2
-    seen = (_vertices(body) - middle) / np.array([half, half, -1], np.float32) + np.array([0, 0, FAR], np.float32)
+    seen = ((_vertices(body) - middle) / [half, half, -1] + [0, 0, FAR]).astype(np.float32)
     index, _, depth = rasterize_numpy(seen, body.faces.cpu().numpy(), COLUMNS + 2, COLUMNS + 2)
     height = np.where(index >= 0, FAR - depth, -np.inf)
     # Beside the frame water runs off; inwards its level sinks until each column's is held by a neighbour's.

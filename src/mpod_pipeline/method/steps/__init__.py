@@ -142,7 +142,7 @@ STEPS: tuple[Step, ...] = (
         needs={"cutout": "cutouts"},
         prior="novel_view_prior",
         makes=("outline_fields",),
-        code_version=7,
+        code_version=8,
         memory=Memory("novel_views", 6.4, 0.5, 0.7),
     ),
     Step("export_masks", section="masks", needs={"field": "outline_fields"}, makes=("outline_masks",), code_version=1),
