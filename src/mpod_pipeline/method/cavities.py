@@ -26,7 +26,7 @@ THICK = 3
 #: Cells of an empty piece at least.
 LEAST_PIECE = 100
 #: This share of the points that views see is taken for errors below the base.
-LOWEST = 0.005
+LOWEST = 0.02
 #: Points a step.
 POINTS = 2048
 #: Density per world unit that is nothing.
@@ -39,10 +39,10 @@ class CavityParameters(Parameters):
     views: PositiveInt = 10
     elevation_deg: ElevationDeg = Field(58.0, description="the small priors know up to 60")
     steps: PositiveInt = Field(10, description="of DDIM")
-    margin: PositiveFloat = Field(0.04, description="by how much a point must lie in front of what is seen there")
+    margin: PositiveFloat = Field(0.06, description="by how much a point must lie in front of what is seen there")
     share: float = Field(0.7, gt=0, le=1, description="of the views that see as far as a point, and find it empty")
     votes: PositiveInt = Field(2, description="of so many views at least")
-    floor: PositiveFloat = Field(0.1, description="thickness that is left above the base where no view sees a floor")
+    floor: PositiveFloat = Field(0.12, description="thickness that is left above the base where no view sees a floor")
 
 
 def depth_network(prior: NovelViewPrior) -> DepthNetwork:

@@ -35,7 +35,7 @@ class OutlineWeights(Parameters):
     mask: NonNegativeFloat = 80.0
     normal_smoothness: NonNegativeFloat = Field(5.0, description="turn of the normal between near points")
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
-    emptiness: NonNegativeFloat = Field(10.0, description="density where the prior's views from above see through")
+    emptiness: NonNegativeFloat = Field(3.0, description="density where the prior's views from above see through")
 
 
 class OutlineParameters(Parameters):
