@@ -14,13 +14,15 @@ from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.method.cavities import (
     CELLS,
+    Cavities,
     CavityParameters,
     base_of,
     deepened,
     depth_network,
     emptiness,
-    empty_cells,
+    find_cavities,
     seen_through,
+    transparency,
     without_dents,
 )
 from mpod_pipeline.method.cutouts import reference_view
@@ -85,7 +87,7 @@ def test_a_narrow_deep_hole_is_found_to_be_deep() -> None:
     """From 58 degrees above its floor is out of sight."""
     vase = moved(cup(0.1, radius=0.3, wall=0.08, height=1.2), 0, 0, -0.6)
     seen = depths(vase)
-    assert base_of(seen, seen > 0, FROM_ABOVE) == pytest.approx(-0.6, abs=0.06)
+    assert -0.6 < base_of(seen, seen > 0, FROM_ABOVE) < -0.5
     z = torch.linspace(-0.55, 0.55, 23)
     down = torch.stack([torch.zeros(23), torch.zeros(23), z], dim=-1)
     empty, full = seen_through(down, seen, seen > 0, FROM_ABOVE, CavityParameters())
@@ -104,6 +106,16 @@ def test_the_rest_of_a_lid_weighs_as_much_as_a_plug() -> None:
     assert whole > 1 and rest == pytest.approx(whole, rel=0.05)
 
 
+def test_walls_are_missed_where_they_are_thin() -> None:
+    field = OutlineField(SMALL_FIELD)
+    inside, outside = (
+        float(transparency(field, torch.full((1, 3), at), torch.Generator().manual_seed(0)).detach())
+        for at in (0.0, 0.95)
+    )
+    assert outside == pytest.approx(np.log(31), abs=0.1)
+    assert inside == pytest.approx(np.log(31 / 11), abs=0.3)  # the blob has a density of 10 there
+
+
 def test_a_prior_without_a_depth_network_is_refused(novel_view: NovelViewPrior) -> None:
     assert depth_network(novel_view) is novel_view.depth
     with pytest.raises(SetupError, match=r"outline\.cavities"):
@@ -115,9 +127,9 @@ def test_the_prior_is_asked_and_its_answer_is_the_same_again(
 ) -> None:
     photo = reference_view(cutout, novel_view.image_size).picture
     p = CavityParameters(views=3, steps=2)
-    one, other = (empty_cells(photo, novel_view, 10.0, 1.0, p, 5) for _ in range(2))
-    assert torch.equal(one, other) and one.shape[1:] == (3,)
-    assert bool((one.abs() <= 1 - 1 / CELLS).all())
+    one, other = (find_cavities(photo, novel_view, 10.0, 1.0, p, 5) for _ in range(2))
+    assert torch.equal(one.empty, other.empty) and torch.equal(one.walls, other.walls)
+    assert bool((torch.cat([one.empty, one.walls]).abs() <= 1 - 1 / CELLS).all())
 
 
 def test_what_is_empty_is_carved(
@@ -127,7 +139,9 @@ def test_what_is_empty_is_carved(
     p = FAST.model_copy(update={"steps": 120, "resolutions": (12,), "cavities": CavityParameters()})
     densities = {}
     for name, cells in (("solid", torch.zeros(0, 3)), ("hollow", hole)):
-        monkeypatch.setattr("mpod_pipeline.method.outline.empty_cells", lambda *_, cells=cells: cells)
+        monkeypatch.setattr(
+            "mpod_pipeline.method.outline.find_cavities", lambda *_, cells=cells: Cavities(cells, torch.zeros(0, 3))
+        )
         losses: list[dict[str, float]] = []
         field = optimize_outline(cutout, novel_view, p, 0, lambda s, n, v: losses.append(v))  # noqa: B023
         densities[name] = float(field.density(hole).mean())

@@ -6,6 +6,8 @@ them see is empty, however solid it looks from the side.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -31,6 +33,10 @@ LOWEST = 0.02
 POINTS = 2048
 #: Density per world unit that is nothing.
 EMPTY = 0.1
+#: Density of a wall: a layer of two cells lets a tenth of the light through.
+SOLID = 30.0
+#: Walls lie within so many cells of a cavity.
+WALL = 4
 
 
 class CavityParameters(Parameters):
@@ -42,7 +48,7 @@ class CavityParameters(Parameters):
     margin: PositiveFloat = Field(0.06, description="by how much a point must lie in front of what is seen there")
     share: float = Field(0.7, gt=0, le=1, description="of the views that see as far as a point, and find it empty")
     votes: PositiveInt = Field(2, description="of so many views at least")
-    floor: PositiveFloat = Field(0.12, description="thickness that is left above the base where no view sees a floor")
+    floor: PositiveFloat = Field(0.1, description="thickness that is left above the base")
 
 
 def depth_network(prior: NovelViewPrior) -> DepthNetwork:
@@ -55,12 +61,20 @@ def depth_network(prior: NovelViewPrior) -> DepthNetwork:
     return prior.depth
 
 
+@dataclass(frozen=True)
+class Cavities:
+    """Middles [N, 3] of the world's cells that are empty, and of those round them in which there are walls."""
+
+    empty: Tensor
+    walls: Tensor
+
+
 @torch.no_grad()
-def empty_cells(
+def find_cavities(
     photo: Tensor, prior: NovelViewPrior, photo_elevation_deg: float, bound: float, p: CavityParameters, seed: int
-) -> Tensor:
-    """The middles [N, 3] of the world's cells that are empty, as far as the prior's views of the product in ``photo``
-    [3, H, W] tell. Raises SetupError where it has no depth network.
+) -> Cavities:
+    """What the prior's views of the product in ``photo`` [3, H, W] from above tell. Raises SetupError where it has no
+    depth network.
     """
     network = depth_network(prior)
     cameras = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
@@ -77,17 +91,21 @@ def empty_cells(
     ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound
     cells = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
     empty, full = seen_through(cells.view(-1, 3), depth.cpu(), there.cpu() > 0, cameras, p)
-    cavity = without_dents(empty.view(cells.shape[:3]))
-    floor = base_of(depth.cpu(), there.cpu() > 0, cameras) + p.floor
-    return cells[deepened(cavity, full.view(cells.shape[:3]) | (cells[..., 2] < floor))]
+    full = full.view(cells.shape[:3])
+    above_base = cells[..., 2] - base_of(depth.cpu(), there.cpu() > 0, cameras)
+    base = above_base < p.floor
+    cavity = deepened(without_dents(empty.view(cells.shape[:3])), full | base) & ~base
+    near = torch.from_numpy(ndimage.binary_dilation(cavity.numpy(), iterations=WALL))
+    under = deepened(cavity, ~near) & base
+    return Cavities(cells[cavity], cells[near & (full | under) & ~cavity])
 
 
 def seen_through(
     points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras, p: CavityParameters
 ) -> tuple[Tensor, Tensor]:
-    """Which points [N, 3] are empty, though no silhouette of views [B, R, R] says so, and at which enough views see
-    something, [N] bool each. Empty are those that lie by the margin in front of what at least so many views see, and
-    such a share of those that see as far.
+    """Which points [N, 3] are empty, though no silhouette of views [B, R, R] says so, and at which within the
+    silhouettes enough views see something, [N] bool each. Empty are those that lie by the margin in front of what at
+    least so many views see, and such a share of those that see as far.
     """
     seen = cameras.project(points)  # [B, N, 3]
     size = depth.shape[-1]
@@ -98,7 +116,7 @@ def seen_through(
     in_hull = (inside & there[at]).all(0)
     before = depth[at] - seen[..., 2]
     empty, full = (before > p.margin).sum(0), (before.abs() <= p.margin).sum(0)
-    return in_hull & (empty >= p.votes) & (empty >= p.share * (empty + full)), full >= p.votes
+    return in_hull & (empty >= p.votes) & (empty >= p.share * (empty + full)), in_hull & (full >= p.votes)
 
 
 def without_dents(empty: Tensor) -> Tensor:
@@ -134,9 +152,24 @@ def emptiness(field: OutlineField, cells: Tensor, generator: torch.Generator) ->
 
     So a lid that is left over a cavity weighs as much as all that was in it.
     """
-    some = torch.randint(len(cells), (POINTS,), generator=generator)
-    cell = 2 * field.settings.bound / CELLS
-    points = cells[some] + cell * (torch.rand(POINTS, 3, generator=generator) - 0.5)
-    density = field.density(points.to(field.device))
+    density = _density_in(field, cells, generator)
     left = density.detach() > EMPTY
     return (density * left).log1p().sum() / left.sum().clamp_min(1)
+
+
+def transparency(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+    """By how much the same logarithm falls short of a SOLID wall's, in some of the cells with these middles [N, 3], N >
+    0: its mean over those that do, a scalar.
+
+    Behind a hole in a wall a view sees the opposite wall, which may look as well.
+    """
+    short = (1 + SOLID) / (1 + _density_in(field, cells, generator))
+    left = short.detach() > 1
+    return short.clamp_min(1).log().sum() / left.sum().clamp_min(1)
+
+
+def _density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+    """The density at random points, each in one of the cells with these middles [N, 3]: [POINTS]."""
+    some = torch.randint(len(cells), (POINTS,), generator=generator)
+    offset = torch.rand(POINTS, 3, generator=generator) - 0.5
+    return field.density((cells[some] + 2 * field.settings.bound / CELLS * offset).to(field.device))

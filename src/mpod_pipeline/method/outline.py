@@ -15,7 +15,7 @@ from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, PhotoEl
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
-from mpod_pipeline.method.cavities import CavityParameters, emptiness, empty_cells
+from mpod_pipeline.method.cavities import Cavities, CavityParameters, emptiness, find_cavities, transparency
 from mpod_pipeline.method.cutouts import Reference, reference_view
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
@@ -36,6 +36,7 @@ class OutlineWeights(Parameters):
     normal_smoothness: NonNegativeFloat = Field(5.0, description="turn of the normal between near points")
     colour_smoothness: NonNegativeFloat = Field(3.0, description="change of the colour between near points")
     emptiness: NonNegativeFloat = Field(3.0, description="density where the prior's views from above see through")
+    transparency: NonNegativeFloat = Field(3.0, description="of the walls round what is empty")
 
 
 class OutlineParameters(Parameters):
@@ -105,9 +106,9 @@ def optimize_outline(
     renderer = make_volume_renderer(field.backend)
     photo_picture = reference_view(cutout, prior.image_size).picture
     condition = prior.encode_photo(photo_picture, p.photo_elevation_deg)
-    empty = torch.zeros(0, 3)  # of as many cells as the prior finds empty
+    cavities = None
     if p.cavities:
-        empty = empty_cells(photo_picture, prior, p.photo_elevation_deg, p.field.bound, p.cavities, seed)
+        cavities = find_cavities(photo_picture, prior, p.photo_elevation_deg, p.field.bound, p.cavities, seed)
     references = {r: reference_view(cutout, r) for r in set(p.resolutions)}
 
     def losses_of(step: int) -> dict[str, Tensor]:
@@ -125,8 +126,8 @@ def optimize_outline(
             losses |= novel_view_losses(
                 field, seen[len(photo) :], novel[0], condition, prior, step / p.steps, p, generator
             )
-        if len(empty):
-            losses["emptiness"] = p.weights.emptiness * emptiness(field, empty, generator)
+        if cavities:
+            losses |= cavity_losses(field, cavities, p.weights, generator)
         return losses
 
     optimisation = Optimisation("The outline's optimisation", field, make_optimizer(field, p), generator, p.steps)
@@ -249,3 +250,15 @@ def smoothness_losses(
         "normal_smoothness": weights.normal_smoothness * normal_turn(field, here, near),
         "colour_smoothness": weights.colour_smoothness * colour_change(field, here, near),
     }
+
+
+def cavity_losses(
+    field: OutlineField, cavities: Cavities, weights: OutlineWeights, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """That cavities are empty, and have walls; none for a product that has no cavity."""
+    losses: dict[str, Tensor] = {}
+    if len(cavities.empty):
+        losses["emptiness"] = weights.emptiness * emptiness(field, cavities.empty, generator)
+    if len(cavities.walls):
+        losses["transparency"] = weights.transparency * transparency(field, cavities.walls, generator)
+    return losses
