@@ -77,7 +77,9 @@ def test_the_road_from_field_to_scored_mesh(cutouts: Cutouts, text_to_image: Tex
     p = EvaluationParameters(azimuths=3, resolution=32, sheet_resolution=32, surface_points=500)
     evaluation = evaluate(cutouts, field, made, made, Encoders([], [], []), p)
     assert evaluation.scores["silhouette_iou"] == 1.0
-    assert evaluation.scores["chamfer"] == 0.0
+    assert evaluation.scores["chamfer"] == evaluation.scores["depth_error_above"] == 0.0
+    assert evaluation.scores["volume_iou"] == 1.0 and evaluation.scores["opening_depth"] < 0.1
+    assert "cavity_depth" not in evaluation.scores
     assert (evaluation.scores["pieces"], evaluation.scores["watertight"]) == (1, True)
     assert 0 < evaluation.scores["outline_silhouette_iou"] < 1
     assert evaluation.pictures.sheet.shape == evaluation.pictures.normals.shape == (3 * 32, 4 * 32, 3)
@@ -89,7 +91,7 @@ def test_the_road_from_field_to_scored_mesh(cutouts: Cutouts, text_to_image: Tex
     (flag,) = flagged.flags
     assert flag.startswith("ground truth not used: ") and "world units" in flag
     against_truth = {"psnr", "silhouette_iou", "sharpness"}
-    against_truth |= {"chamfer", *(f"outline_{name}" for name in against_truth)}
+    against_truth |= {"chamfer", "volume_iou", "depth_error_above", *(f"outline_{name}" for name in against_truth)}
     assert flagged.scores.keys() == evaluation.scores.keys() - against_truth
     assert np.array_equal(flagged.pictures.sheet, evaluation.pictures.sheet)
 

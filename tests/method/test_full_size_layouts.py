@@ -67,7 +67,7 @@ def test_an_outline_is_led_by_either_zero123(absolute: bool, precision: str, fol
         precision=precision,  # type: ignore[arg-type]
         absolute_elevation=absolute,
     )
-    p = OutlineParameters(steps=3, field=SMALL_FIELD, resolutions=(16,), novel_views=1)
+    p = OutlineParameters(steps=3, field=SMALL_FIELD, resolutions=(16,), novel_views=1, cavities=None)
     seen: list[dict[str, float]] = []
     field = optimize_outline(cutouts, prior, p, 0, lambda step, steps, losses: seen.append(losses)).field
     assert len(seen) == 3 and all(np.isfinite(list(losses.values())).all() for losses in seen)

@@ -38,6 +38,7 @@ FAST = OutlineParameters(
     step_size=0.08,
     table_learning_rate=0.02,
     sds=SdsParameters(guidance_scale=1.0, weight=0.01),
+    cavities=None,
 )
 
 

@@ -15,6 +15,7 @@ from mpod_pipeline.priors.architecture import (
     make_text_encoder,
     make_unet,
 )
+from mpod_pipeline.priors.depth import make_depth_unet
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
 from mpod_pipeline.priors.tokenizer import train_tokenizer
 from mpod_pipeline.priors.train_denoisers import NovelViewDenoiser, TextDenoiser
@@ -45,5 +46,5 @@ def save_tiny_novel_view(folder: Path) -> Path:
     torch.manual_seed(0)
     unet = make_unet(TINY, 8, POSE_DIM)
     network = NovelViewDenoiser(unet, make_image_encoder(TINY), make_camera_projection(TINY))
-    save_novel_view_prior(folder, make_autoencoder(TINY), network, TINY)
+    save_novel_view_prior(folder, make_autoencoder(TINY), network, TINY, make_depth_unet(16, (32, 32)))
     return folder

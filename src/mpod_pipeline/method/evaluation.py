@@ -38,6 +38,7 @@ from mpod_pipeline.metrics.encoders import (
     score_name,
 )
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
+from mpod_pipeline.metrics.shape import cavity_depth, depth_error, opening_depth, volume_iou
 from mpod_pipeline.metrics.similarity import multi_view_consistency, semantic_similarity
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
@@ -171,11 +172,9 @@ def evaluate(
         flags.append(told)
     shape = _shape(mesh)
     facts = check_mesh(shape)
-    scores |= {"pieces": facts.components, "watertight": facts.watertight}
+    scores |= {"pieces": facts.components, "watertight": facts.watertight, "opening_depth": opening_depth(shape)}
     if ground_truth is not None:
-        scores["chamfer"] = chamfer_distance(
-            _points(shape, p.surface_points), _points(_shape(ground_truth), p.surface_points)
-        )
+        scores |= shape_scores(shape, _shape(ground_truth), p.surface_points)
     return Evaluation(scores, flags, turntable(photos, mesh, p.sheet_resolution))
 
 
@@ -187,6 +186,17 @@ def further_scores(mesh: TexturedMesh, photos: Cutouts, resolution: int) -> dict
         of_photo = photo_scores(*seen, reference_view(photo.picture, resolution))
         scores |= {name.replace("photo_", f"photo_{photo.name}_"): value for name, value in of_photo.items()}
     return scores
+
+
+def shape_scores(made: Mesh, true: Mesh, points: int) -> dict[str, float]:
+    """How a shape is like the true one, views from the side apart; ``cavity_depth`` only where that is hollow."""
+    scores = {
+        "chamfer": chamfer_distance(_points(made, points), _points(true, points)),
+        "volume_iou": volume_iou(made, true),
+        "depth_error_above": depth_error(made, true),
+    }
+    cavity = cavity_depth(made, true)
+    return scores if cavity is None else {**scores, "cavity_depth": cavity}
 
 
 def photo_scores(picture: Tensor, opacity: Tensor, photo: Reference) -> dict[str, float]:

@@ -13,6 +13,7 @@ from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, SizePar
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.method.cavities import Cavities, CavityParameters, emptiness, find_cavities, transparency
 from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
 from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos, nearest_photo
 from mpod_pipeline.method.masks import opacity_of
@@ -39,6 +40,8 @@ class OutlineWeights(Parameters):
     symmetry: NonNegativeFloat = Field(
         30.0, description="difference of the colour at a point that no photo shows from that at its counterpart"
     )
+    emptiness: NonNegativeFloat = Field(3.0, description="density where the prior's views from above see through")
+    transparency: NonNegativeFloat = Field(3.0, description="of the walls round what is empty")
 
 
 class OutlineParameters(SizeParameters):
@@ -93,6 +96,9 @@ class OutlineParameters(SizeParameters):
         SdsParameters(guidance_scale=2.5, weight=500.0),
         description="its weight is divided by the cube of the number of photos: the more is shown, the less guessed",
     )
+    cavities: CavityParameters | None = Field(
+        CavityParameters(), description="what is asked from above of how hollow things are; null: nothing"
+    )
     weights: OutlineWeights = OutlineWeights()
 
 
@@ -122,10 +128,14 @@ def optimize_outline(
     device = prior.device
     field = OutlineField(p.field.model_copy(update={"symmetry": p.symmetry}), p.backend, device, seed=seed)
     renderer = make_volume_renderer(field.backend)
+    pictures = [reference_view(photo.picture, prior.image_size).picture for photo in cutouts.photos]
     conditions = [
-        prior.encode_photo(reference_view(photo.picture, prior.image_size).picture, photo.elevation_deg)
-        for photo in cutouts.photos
+        prior.encode_photo(picture, photo.elevation_deg)
+        for picture, photo in zip(pictures, cutouts.photos, strict=True)
     ]
+    cavities = None
+    if p.cavities:
+        cavities = find_cavities(pictures[0], prior, cutouts.front.elevation_deg, p.field.bound, p.cavities, seed)
     references = {r: reference_view(cutouts.front.picture, r) for r in set(p.resolutions)}
     further = FurtherPhotos(cutouts).to(device)
 
@@ -165,6 +175,8 @@ def optimize_outline(
             if p.symmetry != "none":
                 surface = seen[len(front) + len(beside) :].surface
                 losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, surface, cutouts, generator)
+        if cavities:
+            losses |= cavity_losses(field, cavities, p.weights, generator)
         return losses
 
     both = torch.nn.ModuleList([field, further])
@@ -312,3 +324,15 @@ def smoothness_losses(
         "normal_smoothness": weights.normal_smoothness * normal_turn(field, here, near),
         "colour_smoothness": weights.colour_smoothness * colour_change(field, here, near),
     }
+
+
+def cavity_losses(
+    field: OutlineField, cavities: Cavities, weights: OutlineWeights, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """That cavities are empty, and have walls; none for a product that has no cavity."""
+    losses: dict[str, Tensor] = {}
+    if len(cavities.empty):
+        losses["emptiness"] = weights.emptiness * emptiness(field, cavities.empty, generator)
+    if len(cavities.walls):
+        losses["transparency"] = weights.transparency * transparency(field, cavities.walls, generator)
+    return losses

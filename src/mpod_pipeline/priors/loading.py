@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel, UNet2DModel
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
 from safetensors import SafetensorError
 from torch import nn
@@ -19,6 +19,7 @@ from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.weights_files import on_device
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
+from mpod_pipeline.priors.depth import DEPTH, DepthNetwork
 from mpod_pipeline.priors.novel_view import NovelViewPrior
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.text_to_image import TextToImagePrior
@@ -57,7 +58,8 @@ def load_novel_view_prior(
     vae_slicing: bool = False,
     adapters: Sequence[Path] = (),
 ) -> NovelViewPrior:
-    """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``). Raises SetupError naming what is missing.
+    """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``), which may have a depth network beside, in
+    ``depth``. Raises SetupError naming what is missing.
 
     absolute_elevation: the weights are Stable-Zero123 (``ashawkey/stable-zero123-diffusers``), whose configs are those
     of Zero-1-to-3 to the letter, and whose pose vector is another. vae_slicing: encode picture by picture, which takes
@@ -76,6 +78,7 @@ def load_novel_view_prior(
         tuple(processor.image_mean),
         tuple(processor.image_std),
         absolute_elevation,
+        DepthNetwork(load_network(UNet2DModel, folder, DEPTH, dtype)) if (folder / DEPTH).is_dir() else None,
     )
     prior.vae.use_slicing = vae_slicing
     _check_fit(folder, prior.unet, 2 * prior.vae.config.latent_channels, prior.camera_projection.embedding_dim)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModelWithProjection
 
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
+from mpod_pipeline.priors.depth import DepthNetwork
 from mpod_pipeline.priors.latents import decode_latents, encode_pictures, resize
 from mpod_pipeline.priors.networks import dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
@@ -34,7 +35,9 @@ class PhotoCondition:
 
 
 class NovelViewPrior(nn.Module):
-    """The frozen prior. absolute_elevation: the pose vector is Stable-Zero123's, see `relative_pose`."""
+    """The frozen prior. absolute_elevation: the pose vector is Stable-Zero123's, see `relative_pose`. depth: what tells
+    the depths of its pictures, where it has such a network.
+    """
 
     def __init__(
         self,
@@ -46,12 +49,14 @@ class NovelViewPrior(nn.Module):
         image_mean: tuple[float, ...],
         image_std: tuple[float, ...],
         absolute_elevation: bool = False,
+        depth: DepthNetwork | None = None,
     ) -> None:
         super().__init__()
         self.vae, self.image_encoder, self.unet = vae, image_encoder, unet
         self.camera_projection, self.schedule = camera_projection, schedule
         self.image_mean, self.image_std = image_mean, image_std
         self.absolute_elevation = absolute_elevation
+        self.depth = depth
         self.requires_grad_(False).eval()
 
     @property

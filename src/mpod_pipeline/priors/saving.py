@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DModel
 from transformers import CLIPImageProcessor, CLIPTokenizer
 
 from mpod_pipeline.priors.architecture import ArchitectureParameters, make_scheduler
+from mpod_pipeline.priors.depth import DEPTH
 from mpod_pipeline.priors.train_denoisers import NovelViewDenoiser, TextDenoiser
 
 
@@ -34,19 +35,25 @@ def save_text_to_image_prior(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTo
 
 
 def save_novel_view_prior(
-    folder: Path, vae: AutoencoderKL, network: NovelViewDenoiser, architecture: ArchitectureParameters
+    folder: Path,
+    vae: AutoencoderKL,
+    network: NovelViewDenoiser,
+    architecture: ArchitectureParameters,
+    depth: UNet2DModel | None = None,
 ) -> None:
-    """The layout of ``ashawkey/zero123-xl-diffusers``."""
+    """The layout of ``ashawkey/zero123-xl-diffusers``, with the depth network beside."""
     parts: dict[str, torch.nn.Module] = {
         "vae": vae,
         "unet": network.unet,
         "image_encoder": network.image_encoder,
         "clip_camera_projection": network.camera_projection,
     }
+    if depth is not None:
+        parts[DEPTH] = depth
     for name, part in parts.items():
         part.half().save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
         part.float()
-    for name in ("vae", "unet", "clip_camera_projection"):
+    for name in parts.keys() - {"image_encoder"}:
         edit_config(folder / name, _name_or_path="")
     make_scheduler().save_pretrained(folder / "scheduler")
     side = {"height": architecture.image_size, "width": architecture.image_size}

@@ -84,6 +84,14 @@ class Scene:
             pictures.append((small * 255 + 0.5).astype(np.uint8))
         return np.stack(pictures)
 
+    def depths(self, cameras: Cameras, resolution: int) -> Array:
+        """How far the product is along the viewing direction at the pixels' centres [B, H, W]; 0 beside it."""
+        world = self.placement.apply(self.product.vertices)
+        seen = [
+            rasterize_numpy(points, self.product.faces, resolution, resolution) for points in project(cameras, world)
+        ]
+        return np.stack([depth for _, _, depth in seen])
+
     def _shade(self, face: Integers, weights: Array, world: Array, eye: Array) -> Array:
         """Colours [N, 3] of surface points given by faces [N] and barycentrics [N, 3]."""
         matt, normals = self._matt(face, weights)

@@ -143,7 +143,7 @@ STEPS: tuple[Step, ...] = (
         needs={"cutouts": "cutouts"},
         prior="novel_view_prior",
         makes=("outline_fields", "aligned_photos"),
-        code_version=8,
+        code_version=9,
         memory=Memory("novel_views", 6.4, 0.5, 0.7),
     ),
     Step("export_masks", section="masks", needs={"field": "outline_fields"}, makes=("outline_masks",), code_version=1),
@@ -178,7 +178,7 @@ STEPS: tuple[Step, ...] = (
         optional=frozenset({"ground_truth"}),
         makes=("evaluations", "turntables", "normals", "animations"),
         shown=("turntables", "normals", "animations"),
-        code_version=8,
+        code_version=9,
     ),
 )
 

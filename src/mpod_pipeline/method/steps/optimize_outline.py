@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpod_pipeline.base.weights import Weights
+from mpod_pipeline.method.cavities import depth_network
 from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.trial import try_backend, try_volumes
@@ -18,6 +19,8 @@ def load(settings: OutlineParameters, weights: Weights) -> NovelViewPrior:
 
 
 def check(prior: NovelViewPrior, settings: OutlineParameters) -> None:
+    if settings.cavities:
+        depth_network(prior)
     try_backend(try_volumes, settings.backend, prior.device)
 
 

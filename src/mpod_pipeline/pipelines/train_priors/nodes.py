@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DModel
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPTokenizer
@@ -34,6 +34,7 @@ from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameter
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import ADAPTER_FILE, add_adapter, fuse_adapter, save_adapter
 from mpod_pipeline.priors.architecture import make_scheduler
+from mpod_pipeline.priors.depth import DEPTH, DepthNetwork, make_depth_unet
 from mpod_pipeline.priors.saving import save_novel_view_prior, save_text_to_image_prior
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.tokenizer import train_tokenizer
@@ -49,7 +50,10 @@ from mpod_pipeline.priors.train_denoisers import (
 )
 from mpod_pipeline.priors.train_denoisers import train_novel_view as fit_novel_view
 from mpod_pipeline.priors.train_denoisers import train_text_to_image as fit_text_to_image
+from mpod_pipeline.priors.train_depth import DepthPictures
+from mpod_pipeline.priors.train_depth import train_depth as fit_depth
 from mpod_pipeline.priors.training import fingerprint
+from mpod_pipeline.synthesis.depths import depth_members, photograph_many_depths
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import photograph_many, split_members
 
@@ -62,6 +66,9 @@ VALIDATION = "validation products"
 NO_MODELS = Models()
 Denoiser = TextDenoiser | NovelViewDenoiser
 D = TypeVar("D", TextDenoiser, NovelViewDenoiser)
+#: Pixels a side of the depth network's pictures, and what is kept of them.
+DEPTH_PIXELS = 64
+_DEPTH_ARRAYS = ("pictures", "depth", "elevation_deg")
 VIEW_WORDS = ["front view", "side view", "back view", "view from above"]
 
 
@@ -114,6 +121,41 @@ def train_autoencoder(
         start,
     )
     return partial(network.save_pretrained, safe_serialization=True), curve
+
+
+def photograph_depths(parameters: TrainPriorsParameters) -> Iterator[dict[str, Arrays]]:
+    """What the depth network learns from, a file for some hundreds of products each."""
+    yield {}  # Kedro wants one, even when none is to be trained
+    if (p := parameters.depth) is None:
+        return
+    members = depth_members("train", p.train_products)
+    taken = photograph_many_depths(members, p.views, DEPTH_PIXELS, parameters.views.workers)
+    taken = iter(tqdm(taken, total=len(members), desc="depths"))
+    for k in range(0, len(members), parameters.views.products_per_file):
+        some_views = list(islice(taken, parameters.views.products_per_file))
+        joined = {name: np.concatenate([getattr(v, name) for v in some_views]) for name in _DEPTH_ARRAYS}
+        yield {f"depths-{k:05d}": joined}
+
+
+def train_depth(views: Partitions, parameters: TrainPriorsParameters) -> tuple[WriteWeights, Curve]:
+    """The depth network of the novel-view prior, and its losses; that of ``start_from``, if none is to be trained.
+
+    Raises SetupError where that has none.
+    """
+    if (p := parameters.depth) is None:
+        assert parameters.start_from is not None  # as the parameters' own check says
+        folder = parameters.start_from / "novel_view"
+        if not (folder / DEPTH).is_dir():
+            raise SetupError(f"{folder} has no depth network to keep: let one be trained, by train_priors.depth.")
+        unet = UNet2DModel.from_pretrained(folder, subfolder=DEPTH, local_files_only=True).float()
+        return partial(unet.save_pretrained, safe_serialization=True), []
+    parts = [views[name]() for name in views]
+    data = DepthPictures(*(np.concatenate([part[name] for part in parts]) for name in _DEPTH_ARRAYS))
+    report, curve = _watched("depth")
+    torch.manual_seed(p.seed)
+    start = DepthNetwork(make_depth_unet(DEPTH_PIXELS))
+    network = fit_depth(start, data, p, parameters.checkpoints / "depth.pt", report, parameters.device)
+    return partial(network.unet.cpu().save_pretrained, safe_serialization=True), curve
 
 
 def encode_views(
@@ -170,10 +212,13 @@ def train_novel_view(
     latents: Partitions,
     autoencoder: Weights,
     text_to_image: Weights,
+    depth_network: Weights,
     parameters: TrainPriorsParameters,
     models: Models = NO_MODELS,
 ) -> tuple[WriteWeights, Curve]:
-    """The small Zero-1-to-3, started from the small Stable Diffusion's U-Net, or an adapter of one, and its losses."""
+    """The small Zero-1-to-3 with its depth network, started from the small Stable Diffusion's U-Net, or an adapter of
+    one; and its losses.
+    """
     network = _autoencoder(autoencoder.path)
     p = parameters.novel_view
     report, curve = _watched("novel view")
@@ -192,7 +237,9 @@ def train_novel_view(
     ).cpu()
     if parameters.adapter:
         return partial(save_adapter, unet=denoiser.unet), curve
-    return partial(save_novel_view_prior, vae=network, network=denoiser, architecture=parameters.architecture), curve
+    depth = UNet2DModel.from_pretrained(depth_network.path, local_files_only=True)
+    parts = {"vae": network, "network": denoiser, "architecture": parameters.architecture, "depth": depth}
+    return partial(save_novel_view_prior, **parts), curve
 
 
 def _prepare(network: Denoiser, parameters: TrainPriorsParameters, part: str, models: Models) -> None:

@@ -11,6 +11,7 @@ from mpod_pipeline.priors.adapters import AdapterParameters
 from mpod_pipeline.priors.architecture import ArchitectureParameters
 from mpod_pipeline.priors.train_autoencoder import AutoencoderTraining
 from mpod_pipeline.priors.train_denoisers import DenoiserTraining
+from mpod_pipeline.priors.training import TrainingParameters
 
 
 class ViewsParameters(Parameters):
@@ -23,6 +24,13 @@ class ViewsParameters(Parameters):
     products_per_file: PositiveInt = 240
     shots: PositiveInt = Field(4, description="studios in which each model of a folder is photographed")
     workers: PositiveInt = 2
+
+
+class DepthTraining(TrainingParameters):
+    """The depth network's, and of how many products in how many views it learns."""
+
+    train_products: PositiveInt = 3000
+    views: PositiveInt = 8
 
 
 class TrainPriorsParameters(Parameters):
@@ -42,6 +50,7 @@ class TrainPriorsParameters(Parameters):
     architecture: ArchitectureParameters = ArchitectureParameters()
     vocabulary: PositiveInt = 1200
     autoencoder: AutoencoderTraining | None = Field(description="null: that of start_from stays as it is")
+    depth: DepthTraining | None = Field(None, description="null: the depth network of start_from stays as it is")
     text_to_image: DenoiserTraining
     novel_view: DenoiserTraining
 
@@ -53,8 +62,10 @@ class TrainPriorsParameters(Parameters):
 
     @model_validator(mode="after")
     def what_stays_comes_from_somewhere(self) -> TrainPriorsParameters:
-        if self.start_from is None and (self.adapter or self.autoencoder is None):
-            raise ValueError("adapter, and no autoencoder, need start_from, the folder of priors that they belong to")
+        if self.start_from is None and (self.adapter or self.autoencoder is None or self.depth is None):
+            raise ValueError(
+                "adapter, and no autoencoder or depth network, need start_from, the folder of priors that they are of"
+            )
         if self.adapter and self.autoencoder is not None:
             raise ValueError("with adapter the autoencoder has to stay as it is: set autoencoder to null")
         return self

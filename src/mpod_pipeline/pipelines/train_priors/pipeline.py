@@ -1,4 +1,4 @@
-"""Wiring: seeds to pictures to autoencoder to latents to the two priors."""
+"""Wiring: seeds to pictures to autoencoder to latents to the two priors; and to depths, to a depth network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from mpod_pipeline.pipelines.train_priors.nodes import (
     encode_views,
     measure_novel_view,
     measure_text_to_image,
+    photograph_depths,
     photograph_products,
     train_autoencoder,
+    train_depth,
     train_novel_view,
     train_text_to_image,
 )
@@ -34,6 +36,13 @@ def create_pipeline() -> Pipeline:
                 "prior_latents",
                 name="encode_views",
             ),
+            node(photograph_depths, {"parameters": "params:train_priors"}, "depth_views", name="photograph_depths"),
+            node(
+                train_depth,
+                {"views": "depth_views", "parameters": "params:train_priors"},
+                ["depth_network", "depth_curve"],
+                name="train_depth",
+            ),
             node(
                 train_text_to_image,
                 {"latents": "prior_latents", "autoencoder": "autoencoder", **common},
@@ -46,6 +55,7 @@ def create_pipeline() -> Pipeline:
                     "latents": "prior_latents",
                     "autoencoder": "autoencoder",
                     "text_to_image": "trained_text_to_image",
+                    "depth_network": "depth_network",
                     **common,
                 },
                 ["trained_novel_view", "novel_view_curve"],

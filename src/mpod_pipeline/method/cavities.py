@@ -1,0 +1,175 @@
+"""What no silhouette tells: where the novel-view prior, asked from above, sees that things are hollow.
+
+Its views from above, sampled once, have depths by the depth network. A point that lies well in front of what several of
+them see is empty, however solid it looks from the side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from scipy import ndimage
+from torch import Tensor
+
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import ElevationDeg, Parameters
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.priors.depth import DepthNetwork
+from mpod_pipeline.priors.novel_view import NovelViewPrior
+from mpod_pipeline.rendering.cameras import Cameras
+
+#: Cells along the world's edge, in each of which a point is asked for.
+CELLS = 56
+#: Cells that an empty place is thick at least.
+THICK = 3
+#: Cells of an empty piece at least.
+LEAST_PIECE = 100
+#: This share of the points that views see is taken for errors below the base.
+LOWEST = 0.02
+#: Points a step.
+POINTS = 2048
+#: Density per world unit that is nothing.
+EMPTY = 0.1
+#: Density of a wall: a layer of two cells lets a tenth of the light through.
+SOLID = 30.0
+#: Walls lie within so many cells of a cavity.
+WALL = 4
+
+
+class CavityParameters(Parameters):
+    """How the prior is asked from above, and when it is believed. Angles in degrees, lengths in world units."""
+
+    views: PositiveInt = 10
+    elevation_deg: ElevationDeg = Field(58.0, description="the small priors know up to 60")
+    steps: PositiveInt = Field(10, description="of DDIM")
+    margin: PositiveFloat = Field(0.06, description="by how much a point must lie in front of what is seen there")
+    share: float = Field(0.7, gt=0, le=1, description="of the views that see as far as a point, and find it empty")
+    votes: PositiveInt = Field(2, description="of so many views at least")
+    floor: PositiveFloat = Field(0.1, description="thickness that is left above the base")
+
+
+def depth_network(prior: NovelViewPrior) -> DepthNetwork:
+    """The prior's. Raises SetupError where it has none."""
+    if prior.depth is None:
+        raise SetupError(
+            "The novel-view prior has no depth network, which says how deep hollow things go. Set outline.cavities to "
+            "null to do without, or train the small priors: kedro run --pipeline=train_priors"
+        )
+    return prior.depth
+
+
+@dataclass(frozen=True)
+class Cavities:
+    """Middles [N, 3] of the world's cells that are empty, and of those round them in which there are walls."""
+
+    empty: Tensor
+    walls: Tensor
+
+
+@torch.no_grad()
+def find_cavities(
+    photo: Tensor, prior: NovelViewPrior, photo_elevation_deg: float, bound: float, p: CavityParameters, seed: int
+) -> Cavities:
+    """What the prior's views of the product in ``photo`` [3, H, W] from above tell. Raises SetupError where it has no
+    depth network.
+    """
+    network = depth_network(prior)
+    cameras = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
+    pictures = prior.sample(
+        photo,
+        cameras.azimuth_deg,
+        cameras.elevation_deg,
+        photo_elevation_deg=photo_elevation_deg,
+        steps=p.steps,
+        guidance_scale=1.0,
+        seed=seed,
+    )
+    depth, there = network(pictures, cameras.elevation_deg)
+    ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound
+    cells = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
+    empty, full = seen_through(cells.view(-1, 3), depth.cpu(), there.cpu() > 0, cameras, p)
+    full = full.view(cells.shape[:3])
+    above_base = cells[..., 2] - base_of(depth.cpu(), there.cpu() > 0, cameras)
+    base = above_base < p.floor
+    cavity = deepened(without_dents(empty.view(cells.shape[:3])), full | base) & ~base
+    near = torch.from_numpy(ndimage.binary_dilation(cavity.numpy(), iterations=WALL))
+    under = deepened(cavity, ~near) & base
+    return Cavities(cells[cavity], cells[near & (full | under) & ~cavity])
+
+
+def seen_through(
+    points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras, p: CavityParameters
+) -> tuple[Tensor, Tensor]:
+    """Which points [N, 3] are empty, though no silhouette of views [B, R, R] says so, and at which within the
+    silhouettes enough views see something, [N] bool each. Empty are those that lie by the margin in front of what at
+    least so many views see, and such a share of those that see as far.
+    """
+    seen = cameras.project(points)  # [B, N, 3]
+    size = depth.shape[-1]
+    column, row = (((seen[..., 0] + 1) / 2 * size).long(), ((1 - seen[..., 1]) / 2 * size).long())
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    view = torch.arange(len(cameras))[:, None]
+    at = view, row.clamp(0, size - 1), column.clamp(0, size - 1)
+    in_hull = (inside & there[at]).all(0)
+    before = depth[at] - seen[..., 2]
+    empty, full = (before > p.margin).sum(0), (before.abs() <= p.margin).sum(0)
+    return in_hull & (empty >= p.votes) & (empty >= p.share * (empty + full)), in_hull & (full >= p.votes)
+
+
+def without_dents(empty: Tensor) -> Tensor:
+    """What of the cells [C, C, C] bool is at least THICK cells thick along every axis, and in one piece of at least so
+    many: thin layers before a surface and crumbs are errors of its depth.
+    """
+    thick = ndimage.binary_opening(empty.numpy(), np.ones((THICK,) * 3))
+    pieces, _ = ndimage.label(thick)
+    return torch.from_numpy((np.bincount(pieces.ravel()) >= LEAST_PIECE)[pieces] & thick)
+
+
+def base_of(depth: Tensor, there: Tensor, cameras: Cameras) -> float:
+    """How high the base of what views [B, R, R] see is: the height of their lowest points, but for some."""
+    rays_o, rays_d = cameras.rays(depth.shape[-1], depth.shape[-1])
+    along = torch.einsum("bhwc,bc->bhw", rays_d, cameras.basis[3])
+    height = (rays_o + rays_d * (depth / along)[..., None])[..., 2]
+    return float(height[there].quantile(LOWEST)) if there.any() else 0.0
+
+
+def deepened(empty: Tensor, stops: Tensor) -> Tensor:
+    """The empty cells [C, C, C] bool and, as a hole whose floor no view sees goes on, those below them as far as
+    the first that stops it.
+    """
+    empty = empty.clone()
+    for z in range(empty.shape[2] - 2, -1, -1):
+        empty[:, :, z] |= empty[:, :, z + 1] & ~stops[:, :, z]
+    return empty
+
+
+def emptiness(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+    """The logarithm of 1 + density at points in some of the cells with these middles [N, 3], N > 0: its mean over those
+    that are not empty yet, a scalar.
+
+    So a lid that is left over a cavity weighs as much as all that was in it.
+    """
+    density = _density_in(field, cells, generator)
+    left = density.detach() > EMPTY
+    return (density * left).log1p().sum() / left.sum().clamp_min(1)
+
+
+def transparency(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+    """By how much the same logarithm falls short of a SOLID wall's, in some of the cells with these middles [N, 3], N >
+    0: its mean over those that do, a scalar.
+
+    Behind a hole in a wall a view sees the opposite wall, which may look as well.
+    """
+    short = (1 + SOLID) / (1 + _density_in(field, cells, generator))
+    left = short.detach() > 1
+    return short.clamp_min(1).log().sum() / left.sum().clamp_min(1)
+
+
+def _density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+    """The density at random points, each in one of the cells with these middles [N, 3]: [POINTS]."""
+    some = torch.randint(len(cells), (POINTS,), generator=generator)
+    offset = torch.rand(POINTS, 3, generator=generator) - 0.5
+    return field.density((cells[some] + 2 * field.settings.bound / CELLS * offset).to(field.device))

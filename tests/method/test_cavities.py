@@ -1,0 +1,147 @@
+"""Where the prior's views from above say that something is hollow."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.fields.outline_field import OutlineField
+from mpod_pipeline.geometry.mesh import Mesh
+from mpod_pipeline.method.cavities import (
+    CELLS,
+    Cavities,
+    CavityParameters,
+    base_of,
+    deepened,
+    depth_network,
+    emptiness,
+    find_cavities,
+    seen_through,
+    transparency,
+    without_dents,
+)
+from mpod_pipeline.method.cutouts import Cutouts, reference_view
+from mpod_pipeline.method.outline import optimize_outline
+from mpod_pipeline.priors import NovelViewPrior
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.rasterize import rasterize
+from tests.geometry.shapes import box
+from tests.method.conftest import SMALL_FIELD
+from tests.method.test_outline import FAST
+from tests.metrics.test_shape import cup, moved
+
+FROM_ABOVE = Cameras.at(torch.arange(10) * 36.0, 58.0)
+
+
+def depths(mesh: Mesh) -> torch.Tensor:
+    return rasterize(mesh.vertices, mesh.faces, mesh.vertices, FROM_ABOVE, 64).depth
+
+
+def test_a_cup_is_empty_and_its_wall_is_not() -> None:
+    """Outer radius 0.5, wall 0.06, from -0.5 up to 0.5, its floor at -0.3."""
+    seen = depths(moved(cup(0.2, radius=0.5), 0, 0, -0.5))
+    points = torch.tensor(
+        [[0, 0, 0.4], [0, 0, 0.0], [0.3, 0, 0.2], [0.47, 0, 0.2], [0, 0, -0.4], [0.7, 0, 0.0], [0, 0, 2]]
+    )
+    found, _ = seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters())
+    # What is beside or far above it, silhouettes tell.
+    assert found.tolist() == [True, True, True, False, False, False, False]
+
+
+def test_a_box_is_nowhere_empty() -> None:
+    seen = depths(box(0.8, 0.8, 0.8))
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 0.8 - 0.4
+    assert not seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters())[0].any()
+
+
+def test_one_view_that_errs_is_outvoted() -> None:
+    seen = depths(box(0.8, 0.8, 0.8))
+    seen[3] += 0.5
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 0.8 - 0.4
+    assert not seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters())[0].any()
+
+
+def test_thin_layers_and_crumbs_are_dents() -> None:
+    cells = torch.zeros(12, 12, 12, dtype=torch.bool)
+    cells[1:3, 1:11, 1:11] = True
+    cells[4:8, 4:9, 4:9] = True
+    cells[9:12, :3, :3] = True
+    kept = without_dents(cells)
+    assert kept[4:8, 4:9, 4:9].all() and int(kept.sum()) == 100
+
+
+def test_a_hole_goes_on_as_far_as_something_is_seen() -> None:
+    empty, stops = torch.zeros(2, 3, 3, 8, dtype=torch.bool)
+    empty[1, 1, 5:7] = True
+    stops[1, 1, 2] = True
+    assert deepened(empty, stops)[1, 1].tolist() == [False, False, False, True, True, True, True, False]
+    assert not deepened(empty, stops)[0].any()
+
+
+def test_a_narrow_deep_hole_is_found_to_be_deep() -> None:
+    """From 58 degrees above its floor is out of sight."""
+    vase = moved(cup(0.1, radius=0.3, wall=0.08, height=1.2), 0, 0, -0.6)
+    seen = depths(vase)
+    assert -0.6 < base_of(seen, seen > 0, FROM_ABOVE) < -0.5
+    z = torch.linspace(-0.55, 0.55, 23)
+    down = torch.stack([torch.zeros(23), torch.zeros(23), z], dim=-1)
+    empty, full = seen_through(down, seen, seen > 0, FROM_ABOVE, CavityParameters())
+    found = z[deepened(empty.view(1, 1, -1), full.view(1, 1, -1) | (z < -0.48))[0, 0]]
+    assert float(z[empty].min()) > 0.1 and float(found.min()) == pytest.approx(-0.45, abs=0.06)
+
+
+def test_the_rest_of_a_lid_weighs_as_much_as_a_plug() -> None:
+    """The blob is dense in the middle and nothing in the corners."""
+    field = OutlineField(SMALL_FIELD)
+    plug, nothing = torch.zeros(1, 3), torch.full((9, 3), 0.95)
+    whole, rest = (
+        float(emptiness(field, cells, torch.Generator().manual_seed(0)).detach())
+        for cells in (plug, torch.cat([plug, nothing]))
+    )
+    assert whole > 1 and rest == pytest.approx(whole, rel=0.05)
+
+
+def test_walls_are_missed_where_they_are_thin() -> None:
+    field = OutlineField(SMALL_FIELD)
+    inside, outside = (
+        float(transparency(field, torch.full((1, 3), at), torch.Generator().manual_seed(0)).detach())
+        for at in (0.0, 0.95)
+    )
+    assert outside == pytest.approx(np.log(31), abs=0.1)
+    assert inside == pytest.approx(np.log(31 / 11), abs=0.3)  # the blob has a density of 10 there
+
+
+def test_a_prior_without_a_depth_network_is_refused(novel_view: NovelViewPrior) -> None:
+    assert depth_network(novel_view) is novel_view.depth
+    with pytest.raises(SetupError, match=r"outline\.cavities"):
+        depth_network(SimpleNamespace(depth=None))  # type: ignore[arg-type]
+
+
+def test_the_prior_is_asked_and_its_answer_is_the_same_again(
+    cutout: NDArray[np.uint8], novel_view: NovelViewPrior
+) -> None:
+    photo = reference_view(cutout, novel_view.image_size).picture
+    p = CavityParameters(views=3, steps=2)
+    one, other = (find_cavities(photo, novel_view, 10.0, 1.0, p, 5) for _ in range(2))
+    assert torch.equal(one.empty, other.empty) and torch.equal(one.walls, other.walls)
+    assert bool((torch.cat([one.empty, one.walls]).abs() <= 1 - 1 / CELLS).all())
+
+
+def test_what_is_empty_is_carved(cutouts: Cutouts, novel_view: NovelViewPrior, monkeypatch: pytest.MonkeyPatch) -> None:
+    hole = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 0.3 - 0.15
+    p = FAST.model_copy(update={"steps": 120, "resolutions": (12,), "cavities": CavityParameters()})
+    densities = {}
+    for name, cells in (("solid", torch.zeros(0, 3)), ("hollow", hole)):
+        monkeypatch.setattr(
+            "mpod_pipeline.method.outline.find_cavities", lambda *_, cells=cells: Cavities(cells, torch.zeros(0, 3))
+        )
+        losses: list[dict[str, float]] = []
+        field = optimize_outline(cutouts, novel_view, p, 0, lambda s, n, v: losses.append(v)).field  # noqa: B023
+        densities[name] = float(field.density(hole).mean())
+        assert ("emptiness" in losses[0]) == (name == "hollow")
+    assert densities["hollow"] < 0.2 * densities["solid"], densities
