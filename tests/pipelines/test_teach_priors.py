@@ -90,6 +90,7 @@ class Workspace:
     """The nodes one after another, as the pipeline runs them."""
 
     def __init__(self, folder: Path, priors: Path, models: Path, **settings: Any) -> None:
+        self.priors = priors
         self.folder, self.models = folder, load(models)
         training = {"steps": 3, "checkpoint_every": 1, "batch_size": 4, "warmup_steps": 0, "learning_rate": 0.05}
         self.parameters = TrainPriorsParameters.model_validate(
@@ -129,8 +130,9 @@ class Workspace:
         if part == "text_to_image":
             write, curve = train_text_to_image(self.latents.load(), vae, self.parameters, self.models)
         else:
+            depth = Weights(self.priors / "novel_view/depth", "cpu")
             write, curve = train_novel_view(
-                self.latents.load(), vae, Weights(taught, "cpu"), self.parameters, self.models
+                self.latents.load(), vae, Weights(taught, "cpu"), depth, self.parameters, self.models
             )
         assert curve
         write(taught)
