@@ -250,7 +250,7 @@ def test_models_kept_aside_are_scored(tmp_path: Path, priors: Path) -> None:
 
 Refusal = tuple[dict[str, Any], str, str]
 REFUSALS: list[Refusal] = [
-    ({"start_from": None, "adapter": None, "autoencoder": {"steps": 1}}, TABLE, "preset=teach"),
+    ({"start_from": None, "adapter": None, "autoencoder": {"steps": 1}, "depth": {"steps": 1}}, TABLE, "preset=teach"),
     ({}, "file,split\nred_block.glb,validation\n", "all are kept aside"),
     ({}, "file,split\nbroken.glb,train\nred_block.glb,validation\n", "none could be photographed"),
 ]
