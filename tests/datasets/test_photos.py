@@ -244,7 +244,7 @@ def test_a_number_that_cannot_be_is_told_at_once_and_fails_its_product(tmp_path:
     assert sentence in reason(photos, "mug")
     assert photos["shoe"]() == b"1.png"
     (remark,) = photos.remarks
-    assert "1 number that cannot be. mug: " in remark and sentence in remark
+    assert "1 row with an entry that cannot be. mug: " in remark and sentence in remark
 
 
 def test_sizes_that_must_be_centimetres_are_told(tmp_path: Path) -> None:

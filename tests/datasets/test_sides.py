@@ -108,3 +108,30 @@ def test_a_side_that_is_gone_is_the_products_failure_when_it_is_read(tmp_path: P
     (tmp_path / "mug.back.jpg").unlink()
     with pytest.raises(ProductError, match="does not exist"):
         photos.further["mug"]()
+
+
+def test_one_photo_as_the_catalog_has_its_sides_too(tmp_path: Path) -> None:
+    write(tmp_path, "mug.front.jpg", "mug.back.jpg", "lamp.jpg", "lamp.left.png")
+    mug = load(tmp_path / "mug.front.jpg")
+    assert {product: read() for product, read in mug.items()} == {"mug": b"mug.front.jpg"}
+    assert sides(mug, "mug") == {"back": (180.0, b"mug.back.jpg")}
+    assert sides(load(tmp_path / "lamp.jpg"), "lamp") == {"left": (270.0, b"lamp.left.png")}
+    back = load(tmp_path / "mug.back.jpg")
+    assert list(back) == ["mug.back"] and not back.further
+
+
+def test_an_empty_cell_leaves_the_sides_to_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "a.back.png", "b.png", "bb.png", "b.left.png")
+    photos = load(tmp_path, "id,photo,photo_back\na,a.png,\nb,b.png,bb.png\n")
+    assert sides(photos, "a") == {"back": (180.0, b"a.back.png")}
+    assert sides(photos, "b") == {"back": (180.0, b"bb.png")}
+
+
+def test_a_row_of_its_own_in_a_folder_below_is_no_side(tmp_path: Path) -> None:
+    write(tmp_path, "l/c.png", "l/c.back.png")
+    assert not load(tmp_path, "id,photo\na,l/c.png\nb,l/c.back.png\n").further
+
+
+def test_a_table_that_is_read_is_not_told_to_be_absent(tmp_path: Path) -> None:
+    write(tmp_path, "m.png")
+    assert not load(tmp_path, "id,long_side_m\nm,0.1\n").remarks

@@ -31,9 +31,10 @@ def with_own(parameters: P, own: Mapping[str, float | str]) -> P:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         said, hint = own.get(name), ""
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         if isinstance(said, str) and isinstance(_number(said.replace(",", ".")), float):
             hint = f"; write {said.replace(',', '.')}, with a point"
-        raise ProductError(f"The catalog's table says {said!r} in the column {name}: {first['msg']}{hint}.") from error
+        raise ProductError(f"The catalog's table says {said!r} in the column {name}: {reason}{hint}.") from error
 
 
 def _number(text: str) -> float | str:

@@ -17,6 +17,7 @@ from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuse
 from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import History, Photos, connect_history
 from mpod_pipeline.datasets.loading import load_from
+from mpod_pipeline.hooks.checks import did_you_mean
 from mpod_pipeline.method.steps import STEP_BY_NAME, STEPS
 
 
@@ -27,6 +28,9 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
     photos: Photos = load_from(catalog, "photos")
     history: History = catalog.load("history")
     workspace = history.folder.parents[1]  # of 08_reporting/records
+    for product in loader["parameters"]["batch"]["products"] or ():
+        if product not in photos and not history.knows(product):
+            raise SetupError(f"The catalog has no product {product!r}{did_you_mean(product, photos)}")
     remarks = list(photos.remarks)
     stale: Mapping[str, set[str]] = {}
     if not history.folder.is_dir():

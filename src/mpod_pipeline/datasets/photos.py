@@ -226,7 +226,10 @@ def _photos(place: Path) -> Photos:
             raise SetupError(
                 f"{place} is neither a folder nor a photo; set --params=photos= to a folder of photos, or to one photo."
             )
-        return _collect([_Named(place.stem, place.name, Photo(place))])
+        sides, problem = _SideFinder(place.parent).beside(Photo(place))
+        product, side = side_of(place.stem)
+        entry = Unusable(problem) if problem else Photo(place)
+        return _collect([_Named(product if side == FRONT else place.stem, place.name, entry, sides)])
     table = read_table(place)
     if table is None:
         folder = _Folder.look_at(place)
@@ -234,11 +237,11 @@ def _photos(place: Path) -> Photos:
     elif not table.rows:
         raise SetupError(f"{table.path} names no product: it has a header and no row.")
     elif table.names_photos:
-        finder = _SideFinder(place, table)
+        finder = _SideFinder(place, (row.photo for row in table.rows))
         photos = _collect((_product_of(row, place, finder) for row in table.rows), _remarks_on(table))
     else:
         folder = _Folder.look_at(place)
-        photos = _collect(_with_rows(folder, table), [*folder.remarks(), *_remarks_on(table)])
+        photos = _collect(_with_rows(folder, table), [*folder.remarks(table.path), *_remarks_on(table)])
     if nearly := list(nearly_sides(photos, (entry.path for product in photos if (entry := photos[product]).path))):
         photos.remarks += (*nearly[:TOLD], *([f"... and {len(nearly) - TOLD} more."] if len(nearly) > TOLD else []))
     masks = sorted(path.name for path in place.glob("*" + MASK))
@@ -326,8 +329,9 @@ class _Folder:
             for path in photos.get(FRONT, ()):
                 yield _Named(product, path.name, Unusable(problem) if problem else Photo(path), sides)
 
-    def remarks(self) -> Iterator[str]:
-        if tables := [file for file in self.others if TABLE.search(file.name)]:
+    def remarks(self, table: Path | None = None) -> Iterator[str]:
+        """table: that is read."""
+        if tables := [file for file in self.others if TABLE.search(file.name) and file != table]:
             yield f"{self.path} has no {NAME}, and its photos' names are the ids; not read: {_names(tables)}."
         if pictures := [file for file in self.others[:LOOKED_INTO] if _is_picture(file)]:
             yield (
@@ -374,24 +378,29 @@ def _with_rows(folder: _Folder, table: Table) -> Iterator[_Named]:
 
 
 class _SideFinder:
-    """Finds the photos of other sides of a table's products: those that it names, or else those that lie beside the
-    front's and are named after it.
+    """Finds the photos of a product's other sides: those that its row names, and else those that lie beside the front's
+    and are named after it, unless they are products of their own.
     """
 
-    def __init__(self, folder: Path, table: Table) -> None:
+    def __init__(self, folder: Path, fronts: Iterable[str] = ()) -> None:
+        """fronts: the photos that are products' own, as the table writes them."""
         self._folder = folder
-        self._fronts = {row.photo for row in table.rows}
-        self._names_sides = table.names_sides
+        self._fronts = {_normal(folder / front) for front in fronts}
         self._seen: dict[Path, dict[str, dict[str, list[Path]]]] = {}
 
-    def of(self, row: Row, front: Photo) -> tuple[Sides, str]:
+    def of_row(self, row: Row, front: Photo) -> tuple[Sides, str]:
         """Them, and a sentence where they cannot be used."""
-        if self._names_sides:
-            return self._named(row)
-        beside = self._beside(front.path.parent).get(side_of(front.path.stem)[0], {})
-        return sides_of({side: [p for p in paths if p.name not in self._fronts] for side, paths in beside.items()})
+        return self._named(row) if row.sides else self.beside(front)
 
-    def _beside(self, folder: Path) -> dict[str, dict[str, list[Path]]]:
+    def beside(self, front: Photo) -> tuple[Sides, str]:
+        """Those that lie beside a front, by their names."""
+        product, side = side_of(front.path.stem)
+        if side != FRONT:
+            return NO_SIDES, ""
+        there = self._photos_in(front.path.parent).get(product, {})
+        return sides_of({side: [p for p in paths if _normal(p) not in self._fronts] for side, paths in there.items()})
+
+    def _photos_in(self, folder: Path) -> dict[str, dict[str, list[Path]]]:
         if folder not in self._seen:
             try:
                 there = sorted(path for path in folder.iterdir() if _is_named_as_photo(path))
@@ -404,12 +413,16 @@ class _SideFinder:
         photos = []
         for side in row.sides:
             if side.problem:
-                return Sides(), side.problem
+                return NO_SIDES, side.problem
             photo = _photo_of(self._folder, side.photo)
             if isinstance(photo, Unusable):
-                return Sides(), photo.reason
+                return NO_SIDES, photo.reason
             photos.append(FurtherPhoto(side.name, side.azimuth_deg, photo))
         return Sides(tuple(photos)), ""
+
+
+def _normal(path: Path) -> str:
+    return os.path.normpath(str(path).replace("\\", "/"))
 
 
 def _product_of(row: Row, folder: Path, finder: _SideFinder) -> _Named:
@@ -418,7 +431,7 @@ def _product_of(row: Row, folder: Path, finder: _SideFinder) -> _Named:
     photo = _photo_of(folder, row.photo)
     if isinstance(photo, Unusable):
         return _Named(row.id, row.photo, photo)
-    sides, problem = finder.of(row, photo)
+    sides, problem = finder.of_row(row, photo)
     return _Named(row.id, row.photo, Unusable(problem) if problem else photo, sides)
 
 
@@ -444,7 +457,7 @@ def _remarks_on(table: Table) -> Iterator[str]:
     centimetres for metres.
     """
     if wrong := [f"{row.id}: {problem}" for row in table.rows if (problem := _wrong_number(row))]:
-        yield f"{table.path} has {number_of(len(wrong), 'number')} that cannot be. {some(wrong, len(wrong))}"
+        yield f"{table.path} has {number_of(len(wrong), 'row')} with an entry that cannot be. {some(wrong, len(wrong))}"
     for column in table.columns:
         near = get_close_matches(column.lower(), SETTINGS, n=1, cutoff=0.8)
         if near and column.lower() not in SETTINGS:

@@ -83,10 +83,6 @@ class Table:
         """Or else the photos' own names say whose they are."""
         return PHOTO in map(str.lower, self.columns)
 
-    @property
-    def names_sides(self) -> bool:
-        return any(SIDE.fullmatch(column.lower()) for column in self.columns)
-
 
 def read_table(folder: Path) -> Table | None:
     """The folder's table; None where there is none. Raises SetupError for one that cannot be read as a table."""

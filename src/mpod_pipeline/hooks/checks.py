@@ -224,6 +224,11 @@ def check_batch(pipeline: Pipeline, catalog: CatalogProtocol, stages: Collection
         if isinstance(catalog.get(name), PhotoFolder | ProductPartitions)
     }
     history: History = catalog.load("history")
+    if inputs and not any(len(products) for products in inputs.values()):
+        raise SetupError(
+            f"There is nothing to work on: the workspace has no {', no '.join(sorted(inputs))}. Is it the right one "
+            "(--params=workspace=FOLDER)? What comes before makes them: kedro run."
+        )
     for product in sorted(batch.products or ()):
         # what failed at an earlier stage is no input of this one, and yet no mistake of the user's
         if not any(product in products for products in inputs.values()) and not history.knows(product):

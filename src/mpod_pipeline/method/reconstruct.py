@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHIPPED_PRIORS = "data/06_models/priors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
     """A product's model, and all that the steps made on the way to it.
 
@@ -31,6 +31,10 @@ class Reconstruction:
 
     artifacts: Mapping[str, Any]
     seconds: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {self.scores[name]:.3g}" for name in ("photo_psnr", "photo_iou"))
+        return f"Reconstruction in {sum(self.seconds.values()):.0f} s: {scores}; {', '.join(self.artifacts)}"
 
     @property
     def glb(self) -> GlbFile:
