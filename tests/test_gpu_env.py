@@ -66,7 +66,7 @@ def test_one_setting_moves_everything(env: str, device: str, tmp_path: Path, mon
 
 def test_what_is_not_overridden_is_the_bases(gpu: KedroContext) -> None:
     assert gpu.catalog.load("params:detail").mask_guidance == "mrca"
-    assert gpu.catalog.load("params:segmentation").photo_elevation_deg == 10.0
+    assert gpu.catalog.load("params:segmentation").photo_elevation_deg == "auto"
     assert {path.name for path in (ROOT / "conf/gpu").iterdir()} <= {
         path.name for path in (ROOT / "conf/base").iterdir()
     }

@@ -48,7 +48,7 @@ def test_what_an_environment_may_not_set_in_its_parameters_it_is_told(name: str,
     loader = OmegaConfigLoader(str(tmp_path), env="mine", **settings.CONFIG_LOADER_ARGS)
     check_names(loader)
     assert loader["parameters"][name] == value
-    assert loader["parameters"]["segmentation"]["photo_elevation_deg"] == (25 if name.startswith("photo_") else 10)
+    assert loader["parameters"]["segmentation"]["photo_elevation_deg"] == (25 if name.startswith("photo_") else "auto")
 
 
 def test_a_misspelt_name_is_an_error_at_any_depth() -> None:

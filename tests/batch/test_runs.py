@@ -240,8 +240,8 @@ def test_what_may_be_a_mistake_is_told_once_before_models_are_opened(
     (toy.photos / "products.csv").write_text("id,photo,long_side_m\nmug,mug.jpg,13\nbad,mug.jpg,x\n")
     toy.run()
     told = [message for message in caplog.messages if "long_side_m" in message or "bad failed" in message]
-    assert len(told) == 3  # a number that cannot be, centimetres, the failure
-    assert "1 number that cannot be" in told[0] and "centimetres" in told[1] and "bad failed" in told[2]
+    assert len(told) == 3  # an entry that cannot be, centimetres, the failure
+    assert "1 row with an entry that cannot be" in told[0] and "centimetres" in told[1] and "bad failed" in told[2]
 
 
 def test_a_file_name_that_is_not_utf8_is_its_products_failure_every_night(toy: Toy) -> None:

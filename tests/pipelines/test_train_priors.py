@@ -86,7 +86,7 @@ def test_pictures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
                 "checkpoints": tmp_path,
                 "views": {"train_products": products, "validation_products": 1, "views": views, "workers": 1},
                 "architecture": {"image_size": size},
-                **{network: {"steps": 1} for network in ("autoencoder", "text_to_image", "novel_view")},
+                **{network: {"steps": 1} for network in ("autoencoder", "depth", "text_to_image", "novel_view")},
             }
         )
         names = []
@@ -113,7 +113,7 @@ def test_latents_of_another_autoencoder_are_refused(tmp_path: Path) -> None:
             "checkpoints": tmp_path,
             "views": {"train_products": 1, "validation_products": 1, "views": 2, "workers": 1},
             "architecture": {"image_size": 32},
-            **{network: {"steps": 1} for network in ("autoencoder", "text_to_image", "novel_view")},
+            **{network: {"steps": 1} for network in ("autoencoder", "depth", "text_to_image", "novel_view")},
         }
     )
     views = ProductPartitions(path=str(tmp_path / "views"), format="npz")

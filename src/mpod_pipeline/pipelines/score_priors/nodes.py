@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from itertools import islice
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -353,7 +354,11 @@ def print_scores(
         ("whole road, Chamfer", mean["chamfer"], ""),
         ("whole road, volume IoU", mean["volume_iou"], ""),
         ("whole road, error of depths from above", mean["depth_error_above"], ""),
-        ("whole road, depth of cavities, of the true one", mean.get("cavity_depth", float("nan")), ">= 0.6"),
+        *(  # of the hollow ones, where there are any
+            ("whole road, depth of cavities, of the true one", mean[name], ">= 0.6")
+            for name in ["cavity_depth"]
+            if isfinite(mean.get(name, nan))
+        ),
         ("whole road, feature distance of unseen views", mean["feature_distance_efficientnet_lite0"], ""),
         ("whole road, sharpness of unseen views", mean["sharpness"], "1"),
         ("whole road, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
