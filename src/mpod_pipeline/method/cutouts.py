@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,13 @@ from mpod_pipeline.cutout.matting import bounding_box
 from mpod_pipeline.cutout.photo_file import FRONT
 from mpod_pipeline.priors.latents import resize
 from mpod_pipeline.rendering.cameras import Cameras
+
+Angles = TypeVar("Angles", float, NDArray[np.float32], Tensor)
+
+
+def turn_deg(azimuth_deg: Angles, from_deg: float) -> Angles:
+    """How far azimuths are turned from another, either way, in [0, 180]."""
+    return abs((azimuth_deg - from_deg + 180) % 360 - 180)
 
 
 @dataclass(frozen=True)

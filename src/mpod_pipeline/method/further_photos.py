@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import inf
+from dataclasses import astuple, replace
 
 import torch
 from torch import Tensor, nn
 
 from mpod_pipeline.cutout.matting import moved, relit
 from mpod_pipeline.method.alignment import Placement, Silhouettes, align
-from mpod_pipeline.method.cutouts import Cutout, Cutouts, Reference, reference_view
+from mpod_pipeline.method.cutouts import Cutout, Cutouts, Reference, reference_view, turn_deg
+from mpod_pipeline.method.view_schedule import is_due
 from mpod_pipeline.rendering.cameras import Cameras
 
 #: When the cameras are looked for, as shares of the steps: first as soon as the outline is more than a ball.
@@ -31,8 +31,7 @@ class FurtherPhotos(nn.Module):
         super().__init__()
         self._photos = cutouts.others
         self._starts = [Placement(photo.azimuth_deg, photo.elevation_deg) for photo in self._photos]
-        table = [[p.azimuth_deg, p.elevation_deg, p.scale, p.x, p.y] for p in self._starts]
-        self.register_buffer("placement", torch.tensor(table).reshape(-1, 5))
+        self.register_buffer("placement", torch.tensor([astuple(start) for start in self._starts]).reshape(-1, 5))
         self.register_buffer("overlap", torch.ones(len(self._photos)))
         self.log_gain = nn.Parameter(torch.zeros(len(self._photos), 3))
         self._references: dict[tuple[int, int, Placement], Reference] = {}
@@ -69,16 +68,14 @@ class FurtherPhotos(nn.Module):
 
     def due(self, step: int, steps: int) -> bool:
         """Whether the cameras are to be looked for before a step."""
-        return len(self) > 0 and step in [round(share * steps) for share in LOOKS]
+        return len(self) > 0 and is_due(step, steps, LOOKS)
 
     def look(self, silhouettes: Silhouettes) -> None:
         """Move every camera to where its photo's silhouette is most like the outline's, in `RESOLUTION`."""
         for index, start in enumerate(self._starts):
             mask = reference_view(self._photos[index].picture, RESOLUTION).mask
             found, overlap = align(mask, silhouettes, start, self.placement_of(index))
-            self.placement[index] = torch.tensor(
-                [found.azimuth_deg, found.elevation_deg, found.scale, found.x, found.y]
-            )
+            self.placement[index] = torch.tensor(astuple(found))
             self.overlap[index] = overlap
 
     def misfits(self, least: float) -> frozenset[str]:
@@ -97,9 +94,4 @@ class FurtherPhotos(nn.Module):
 
 def nearest_photo(cutouts: Cutouts, azimuth_deg: float) -> int:
     """Which photo was taken from nearest to an azimuth, by its place among them."""
-    best, least = 0, inf
-    for i, photo in enumerate(cutouts.photos):
-        turn = abs((photo.azimuth_deg - azimuth_deg + 180) % 360 - 180)
-        if turn < least:
-            best, least = i, turn
-    return best
+    return min(range(len(cutouts.photos)), key=lambda i: turn_deg(cutouts.photos[i].azimuth_deg, azimuth_deg))

@@ -13,7 +13,7 @@ from torch import Tensor
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import ElevationDeg, Parameters
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.method.cutouts import Cutouts
+from mpod_pipeline.method.cutouts import Cutouts, turn_deg
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
 
@@ -42,8 +42,8 @@ class OutlineMasks:
 
     def unseen_by(self, photos: Cutouts) -> NDArray[np.bool_]:
         """Which views are turned so far from all photos that none shows them, [N]."""
-        turns = [(self.azimuth_deg - photo.azimuth_deg + 180) % 360 - 180 for photo in photos.photos]
-        unseen: NDArray[np.bool_] = np.abs(turns).min(axis=0) > UNSEEN_DEG
+        turns = [turn_deg(self.azimuth_deg, photo.azimuth_deg) for photo in photos.photos]
+        unseen: NDArray[np.bool_] = np.min(turns, axis=0) > UNSEEN_DEG
         return unseen
 
     def __getitem__(self, view: NDArray[np.int64]) -> OutlineMasks:

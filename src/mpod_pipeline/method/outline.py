@@ -18,10 +18,10 @@ from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
 from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos, nearest_photo
 from mpod_pipeline.method.masks import opacity_of
 from mpod_pipeline.method.optimisation import Optimisation
-from mpod_pipeline.method.proportions import bring_to_depth, depth_is_due, shows_depth
+from mpod_pipeline.method.proportions import LOOKS, bring_to_depth, shows_depth
 from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
 from mpod_pipeline.method.symmetry import symmetry_loss
-from mpod_pipeline.method.view_schedule import drawn_views, further_of
+from mpod_pipeline.method.view_schedule import drawn_views, further_of, is_due
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.rendering.backend import Backend
@@ -144,7 +144,7 @@ def optimize_outline(
         field.occupancy.update(step, field.density, generator=generator)
         if further.due(step, p.steps):
             further.look(lambda cameras: opacity_of(field, cameras, RESOLUTION, 4.0 / RESOLUTION))
-        if p.wanted_depth and depth_is_due(step, p.steps) and not shows_depth(cutouts):
+        if p.wanted_depth and is_due(step, p.steps, LOOKS) and not shows_depth(cutouts):
             bring_to_depth(field, *p.wanted_depth)
         with_photo, with_prior = drawn_views(p.reference_probability, generator)
         front = [cutouts.front.camera] if with_photo else []
@@ -159,11 +159,12 @@ def optimize_outline(
         for other in others:
             losses |= further_losses(seen[1:2], further, other, resolution, p.weights)
         if with_prior:
+            views = seen[len(front) + len(beside) :]
             nearest = nearest_photo(cutouts, float(novel[0].azimuth_deg[0]))
             turn = cutouts.photos[nearest].azimuth_deg
             losses |= novel_view_losses(
                 field,
-                seen[len(front) + len(beside) :],
+                views,
                 novel[0].turned(-turn),
                 conditions[nearest],
                 prior,
@@ -173,8 +174,7 @@ def optimize_outline(
                 generator,
             )
             if p.symmetry != "none":
-                surface = seen[len(front) + len(beside) :].surface
-                losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, surface, cutouts, generator)
+                losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, views.surface, cutouts, generator)
         if cavities:
             losses |= cavity_losses(field, cavities, p.weights, generator)
         return losses

@@ -17,10 +17,6 @@ RESOLUTION = 64
 MOST = 1.6
 
 
-def depth_is_due(step: int, steps: int) -> bool:
-    return step in [round(share * steps) for share in LOOKS]
-
-
 def shows_depth(cutouts: Cutouts) -> bool:
     """Whether a photo was taken from a side: then it says what the depth is."""
     return any(45 < photo.azimuth_deg % 180 < 135 for photo in cutouts.others)

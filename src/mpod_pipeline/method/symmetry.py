@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline.base.parameters import Symmetry
-from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.method.cutouts import Cutouts
+from mpod_pipeline.fields.outline_field import OutlineField, folded
+from mpod_pipeline.method.cutouts import Cutouts, turn_deg
 
 #: Points whose direction from the product's axis is further than this from every photo's camera are unseen, degrees.
 UNSEEN_DEG = 70.0
@@ -31,17 +31,12 @@ def symmetry_loss(field: OutlineField, surface: Tensor, photos: Cutouts, generat
 def is_unseen(points: Tensor, photos: Cutouts) -> Tensor:
     """Whether each of the points [M, 3] faces away from all photos, [M]."""
     azimuth = torch.atan2(points[:, 1], points[:, 0]).rad2deg()
-    turns = torch.stack([(azimuth - photo.azimuth_deg + 180) % 360 - 180 for photo in photos.photos])
-    return turns.abs().amin(dim=0) > UNSEEN_DEG
+    turns = torch.stack([turn_deg(azimuth, photo.azimuth_deg) for photo in photos.photos])
+    return turns.amin(dim=0) > UNSEEN_DEG
 
 
 def counterparts(points: Tensor, symmetry: Symmetry) -> Tensor:
     """Where points [M, 3] have their like, nearest to the front."""
-    x, y, z = points.unbind(dim=-1)
-    if symmetry == "revolution":
-        return torch.stack([torch.hypot(x, y), torch.zeros_like(y), z], dim=-1)
-    if symmetry in ("front_back", "both"):
-        x = x.abs()
     if symmetry == "left_right":
-        y = -y
-    return torch.stack([x, y, z], dim=-1)
+        return points * points.new_tensor([1.0, -1.0, 1.0])
+    return folded(points, "front_back" if symmetry == "both" else symmetry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
@@ -14,6 +16,11 @@ def drawn_views(reference_probability: float | None, generator: torch.Generator)
         return True, True
     photo = bool(torch.rand((), generator=generator) < reference_probability)
     return photo, not photo
+
+
+def is_due(step: int, steps: int, shares: Sequence[float]) -> bool:
+    """Whether a step is the first after one of these shares of all steps."""
+    return step in [round(share * steps) for share in shares]
 
 
 def further_of(step: int, photos: int) -> list[int]:
