@@ -339,7 +339,7 @@ def product(run: Run) -> None:
 def _product_settings(run: Run) -> tuple[dict[str, Any], ...]:
     """conf/gpu's sizes and rates with the small priors' own way of being asked; or tiny ones."""
     if run.tiny:
-        outline = {"steps": 3, "resolutions": (12,), "step_size": 0.1, "backend": "torch"}
+        outline = {"steps": 3, "resolutions": (12,), "step_size": 0.1, "backend": "torch", "cavities": None}
         masks = {"azimuths": 2, "elevations_deg": (0.0,), "resolution": 24, "step_size": 0.1}
         detail = {"steps": 2, "grid_resolution": 14, "resolution": 32, "backend": "torch"}
         return outline, masks, detail, {"texture_size": 64, "triangles": 500}

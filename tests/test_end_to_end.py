@@ -193,14 +193,19 @@ def test_a_worker_that_is_killed_in_each_stage_costs_no_product(photos: Path, tm
             stderr=subprocess.STDOUT,
         )
     killed: dict[int, set[str]] = {}
+
+    def stages_made() -> set[str]:
+        return {path.parent.name for path in (workspace / "08_reporting/records").glob("*/mug.json")}
+
     while run.poll() is None:
-        made = {path.parent.name for path in (workspace / "08_reporting/records").glob("*/mug.json")}
+        made = stages_made()
         for child in psutil.Process(run.pid).children():
             with suppress(psutil.NoSuchProcess):
                 if "spawn_main" in " ".join(child.cmdline()) and made not in killed.values():
-                    time.sleep(1.0)  # into the middle of its work, where that is long enough
-                    child.kill()
-                    killed[child.pid] = made
+                    time.sleep(0.5)  # into the middle of its work, where that is long enough
+                    if stages_made() == made:  # or it would be another stage's second death
+                        child.kill()
+                        killed[child.pid] = made
         time.sleep(0.05)
     assert run.returncode == 0, log.read_text()[-3000:]
     assert len(killed) >= 5
