@@ -102,6 +102,16 @@ def test_a_table_without_photos_speaks_of_those_in_the_folder(tmp_path: Path) ->
     assert "long_side_m" in reason(photos, "lamp")
 
 
+def test_a_table_without_photos_has_one_row_for_an_id_and_an_id_for_each_row(tmp_path: Path) -> None:
+    write(tmp_path, "mug.jpg", "lamp.jpg")
+    photos = load(tmp_path, "id,long_side_m\nmug,0.1\n,1\nmug,0.2\nlamp,1\n,2\nsofa,1\nsofa,2\n")
+    assert photos["lamp"]() == b"lamp.jpg"
+    assert "2 rows for the id 'mug' (lines 2, 4)" in reason(photos, "mug")
+    assert "2 rows for the id 'sofa'" in reason(photos, "sofa")
+    nameless = [product for product in photos if product not in ("mug", "lamp", "sofa")]
+    assert len(nameless) == 2 and all("has no id" in reason(photos, product) for product in nameless)
+
+
 def test_a_side_that_is_gone_is_the_products_failure_when_it_is_read(tmp_path: Path) -> None:
     write(tmp_path, "mug.jpg", "mug.back.jpg")
     photos = PhotoFolder(path=str(tmp_path)).load()

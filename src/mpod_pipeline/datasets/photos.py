@@ -368,13 +368,24 @@ def _is_picture(path: Path) -> bool:
 
 def _with_rows(folder: _Folder, table: Table) -> Iterator[_Named]:
     """The folder's products, of which a table without the column ``photo`` says more."""
-    rows = {row.id: row for row in table.rows}
+    rows: dict[str, list[Row]] = {}
+    for row in table.rows:
+        rows.setdefault(row.id, []).append(row)
     for named in folder.products():
-        row = rows.pop(named.id, None)
-        problem = _problem_of(row) if row else ""
+        problem = _problem_of_rows(rows.pop(named.id, []))
         yield replace(named, entry=Unusable(problem)) if problem else named
-    for row in rows.values():
-        yield _Named(row.id or f"(line {row.line})", "", Unusable(f"There is no photo {row.id}.jpg in {folder.path}."))
+    for of_nobody in rows.values():
+        for row in of_nobody if not of_nobody[0].id else of_nobody[:1]:
+            problem = _problem_of_rows(of_nobody) or f"There is no photo {row.id}.jpg in {folder.path}."
+            yield _Named(row.id or f"(line {row.line})", "", Unusable(problem))
+
+
+def _problem_of_rows(rows: Sequence[Row]) -> str:
+    """A sentence on what makes the rows of one id unusable."""
+    if len(rows) > 1 and rows[0].id:
+        lines = some((str(row.line) for row in rows), len(rows))
+        return f"The table has {len(rows)} rows for the id {readable(rows[0].id)!r} (lines {lines}); please keep one."
+    return _problem_of(rows[0]) if rows else ""
 
 
 class _SideFinder:
