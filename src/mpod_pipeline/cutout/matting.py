@@ -7,21 +7,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.sparse import csr_matrix, diags
-from scipy.sparse.linalg import cg
 
 from mpod_pipeline.base.errors import ProductError
 
 #: Half the width of the band round a mask's border in which pixels may be partly covered, pixels.
 BAND = 4
-#: What closed-form matting adds to the colours' variance: far less, and it follows the noise where product and backdrop
-#: are alike.
+#: Of closed-form matting: the library's own 1e-7 follows the noise where product and backdrop are alike.
 SMOOTHNESS = 1e-5
-#: Sides of the boxes that colours are averaged over, first far and then near, pixels.
-FAR, NEAR = 90, 6
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -29,12 +23,16 @@ FloatArray = NDArray[np.floating[Any]]
 def matte(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """A mask's cutout [H, W, 4], straight alpha, from a photo [H, W, 3] and a mask [H, W] right to a few pixels.
 
-    Alpha is found in a band round the mask's border; then what the backdrop added to the colours is taken off.
+    Alpha is found in a band round the mask's border by closed-form matting (Levin, Lischinski and Weiss, 2008). Then
+    what the backdrop added to the colours is taken off (multi-level foreground estimation, Germer et al., 2020).
     """
+    # Imported here: it takes a second, and the first time it compiles for some twelve.
+    from mpod_pipeline.cutout.pymatting_ import estimate_alpha_cf, estimate_foreground_ml
+
     colours = photo / 255
     trimap = np.where(_deep(mask), 1.0, np.where(_deep(~mask), 0.0, 0.5))
-    alpha = closed_form_alpha(colours, trimap)
-    return extend_colours(_to_rgba(own_colours(colours, alpha) * 255, alpha))
+    alpha = estimate_alpha_cf(colours, trimap, laplacian_kwargs={"epsilon": SMOOTHNESS})
+    return extend_colours(_to_rgba(estimate_foreground_ml(colours, alpha) * 255, alpha))
 
 
 def _deep(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -44,55 +42,6 @@ def _deep(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
     depth = ndimage.distance_transform_edt(part)
     deep: NDArray[np.bool_] = part & ((depth > BAND) | (depth == ndimage.maximum_filter(depth, 3)))
     return deep
-
-
-def closed_form_alpha(colours: FloatArray, trimap: FloatArray) -> FloatArray:
-    """Alpha [H, W] in [0, 1] of colours [H, W, 3] by closed-form matting (Levin, Lischinski and Weiss, 2008), where the
-    trimap [H, W] is neither 0 nor 1.
-
-    Within a window of 3 x 3 pixels alpha is taken for a linear function of colour. What is left over, summed over all
-    windows with a pixel that is sought, is a quadratic form in alpha: their matting Laplacian, Eq. 12.
-    """
-    colours, trimap = np.pad(colours, ((1, 1), (1, 1), (0, 0)), "edge"), np.pad(trimap, 1, "edge")
-    sought = (trimap > 0) & (trimap < 1)
-    numbers = np.arange(trimap.size).reshape(trimap.shape)
-    centres = ndimage.binary_dilation(sought, np.ones((3, 3)))[1:-1, 1:-1]
-    windows = sliding_window_view(numbers, (3, 3))[centres].reshape(-1, 9)  # [N, 9] pixels
-    within = colours.reshape(-1, 3)[windows]
-    within -= within.mean(axis=1, keepdims=True)
-    across = within.swapaxes(1, 2)
-    variance = across @ within / 9 + SMOOTHNESS / 9 * np.eye(3)
-    likeness = np.eye(9) - (1 + within @ np.linalg.solve(variance, across)) / 9
-    rows, columns = np.repeat(windows, 9, axis=1), np.tile(windows, (1, 9))
-    laplacian = csr_matrix((likeness.ravel(), (rows.ravel(), columns.ravel())), (trimap.size, trimap.size))
-    unknown, known = np.flatnonzero(sought), np.flatnonzero(~sought)
-    system, alpha = laplacian[unknown], trimap.ravel()
-    matrix = system[:, unknown]
-    scale = diags(1 / matrix.diagonal())
-    alpha[unknown], _ = cg(matrix, -system[:, known] @ alpha[known], M=scale, rtol=1e-5, maxiter=1000)
-    return alpha.reshape(trimap.shape)[1:-1, 1:-1].clip(0, 1)
-
-
-def own_colours(colours: FloatArray, alpha: FloatArray) -> FloatArray:
-    """The product's own part [H, W, 3] of colours [H, W, 3], by its alpha [H, W]: blur fusion (Forte, 2021).
-
-    Product's and backdrop's colours are averaged nearby, and the product's then changed so that both together make what
-    was photographed: twice, from far and from near.
-    """
-    share = alpha[..., None]
-    product = backdrop = colours
-    for side in (FAR, NEAR):
-        mean_share = _mean(share, side)
-        product = _mean(product * share, side) / (mean_share + 1e-5)
-        backdrop = _mean(backdrop * (1 - share), side) / (1 - mean_share + 1e-5)
-        rest = colours - share * product - (1 - share) * backdrop
-        product = (product + share * rest).clip(0, 1)
-    return product
-
-
-def _mean(picture: FloatArray, side: int) -> FloatArray:
-    """The mean [H, W, C] over a box round each pixel."""
-    return np.reshape(cv2.blur(picture, (side, side)), picture.shape)  # it takes a single channel off
 
 
 def _to_rgba(colours: FloatArray, alpha: FloatArray) -> NDArray[np.uint8]:
