@@ -6,7 +6,7 @@
     python benchmarks/ablations.py priors --products 6
 
 Prints a Markdown table; every product's outline and scores are kept under ``--results`` as they come, and are not made
-again, so that it can be stopped and gone on with. Its tables in docs/ablations.md name it. The products are of the
+again, so that it can be stopped and gone on with. Pages of docs/experiments name it. The products are of the
 validation split: settings are chosen by them.
 """
 
