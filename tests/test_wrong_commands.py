@@ -50,7 +50,7 @@ def test_a_mistake_costs_a_sentence(
     lines = [*caplog.messages, *result.output.strip().splitlines()]
     assert result.exit_code == wrong.code, result.output + str(result.exception)
     assert len(lines) <= MOST_LINES
-    assert lines[-1].startswith(("Error: ", "- ")) and lines[-1].endswith((".", "?", ".)", "?)", "train_priors"))
+    assert lines[-1].startswith(("Error: ", "- ")) and lines[-1].endswith((".", "?", ".)", "?)", "priors=FOLDER"))
     for text in expected(wrong, here):
         assert text in lines[-1]
     after = everything(ROOT / "conf") | set(ROOT.iterdir()) | set(here.rglob("*"))

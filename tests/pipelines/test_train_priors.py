@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 from safetensors.torch import load_file
 
 from mpod_pipeline.base.errors import SetupError
@@ -26,7 +28,7 @@ from tests.priors.tiny import save_tiny_novel_view
 
 
 def train(workspace: Path, *options: str, settings: str = "") -> subprocess.Popen[bytes]:
-    params = f"--params=preset=two_minutes,workspace={workspace},priors={workspace / 'priors'}{settings}"
+    params = f"--params=preset=two_minutes,workspace={workspace}{settings}"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=train_priors", params, *options]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment(workspace), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -36,17 +38,18 @@ def train(workspace: Path, *options: str, settings: str = "") -> subprocess.Pope
 @pytest.mark.slow
 def test_priors_from_nothing_and_from_a_kill(tmp_path: Path) -> None:
     assert train(tmp_path).wait() == 0
-    prior = load_novel_view_prior(str(tmp_path / "priors/novel_view"))  # a folder as text will do
+    trained = tmp_path / "06_models/trained"
+    prior = load_novel_view_prior(str(trained / "novel_view"))  # a folder as text will do
     pictures = prior.sample(torch.rand(3, 128, 128), torch.tensor([90.0]), torch.tensor([10.0]), steps=2)
     assert pictures.shape == (1, 3, 128, 128)
-    load_text_to_image_prior(tmp_path / "priors/text_to_image")
+    load_text_to_image_prior(trained / "text_to_image")
     for network in ("text_to_image", "novel_view"):
         errors = json.loads((tmp_path / f"08_reporting/priors/{network}_error_curve.json").read_text())
         assert [timestep for timestep, _ in errors] == list(MEASURED_TIMESTEPS)
         assert all(0 < error < 2 for _, error in errors)  # 1 or so before it learns anything
 
     curve = tmp_path / "08_reporting/priors/novel_view_curve.json"
-    weights = tmp_path / "priors/novel_view/unet/diffusion_pytorch_model.safetensors"
+    weights = trained / "novel_view/unet/diffusion_pytorch_model.safetensors"
     checkpoint = tmp_path / "06_models/checkpoints/novel_view.pt"
     undisturbed = json.loads(curve.read_text()), load_file(weights)
     for made in (curve, weights, checkpoint):
@@ -66,14 +69,37 @@ def test_priors_from_nothing_and_from_a_kill(tmp_path: Path) -> None:
 
     # and on from what was made: the small Stable Diffusion with the small Zero-1-to-3's layers
     (tmp_path / "06_models/checkpoints/text_to_image.pt").unlink()
-    unet = tmp_path / "priors/text_to_image/unet/diffusion_pytorch_model.safetensors"
+    unet = trained / "text_to_image/unet/diffusion_pytorch_model.safetensors"
     layer = "mid_block.resnets.0.conv1.weight"
     before = load_file(unet)[layer]
-    further = f",train_priors.start_from={tmp_path / 'priors'},train_priors.take_novel_view_layers=true"
+    further = f",train_priors.start_from={trained},train_priors.take_novel_view_layers=true"
     settings = f"{further},train_priors.text_to_image.steps=1,train_priors.text_to_image.learning_rate=0.00001"
     assert train(tmp_path, "--nodes=train_text_to_image", settings=settings).wait() == 0
     taken, source = load_file(unet)[layer], again[layer]
     assert (taken.float() - source.float()).abs().max() < 1e-3 < (taken.float() - before.float()).abs().max()
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({}, "workspace/06_models/trained"),
+        ({"preset": "two_minutes"}, "workspace/06_models/trained"),
+        ({"priors": "told"}, "told"),
+        ({"preset": "teach", "priors": "told"}, "workspace/06_models/taught"),
+    ],
+)
+def test_the_shipped_priors_are_replaced_only_if_they_are_named(
+    settings: dict[str, str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    bootstrap_project(ROOT)
+    given = {"workspace": str(tmp_path / "workspace"), **settings}
+    if "priors" in settings:
+        given["priors"] = str(tmp_path / settings["priors"])
+    with KedroSession.create(ROOT, runtime_params=given) as session:
+        catalog = session.load_context().catalog
+        for prior in ("text_to_image", "novel_view"):
+            assert catalog[f"trained_{prior}"].path == tmp_path / place / prior
 
 
 def test_pictures_of_other_settings_are_not_mixed_in(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
     def command(self) -> str:
         """What brings the weights here."""
         if self.hub is None:
-            return "kedro run --pipeline=train_priors"
+            return "kedro run --pipeline=train_priors --params=priors=FOLDER"
         revision = f" --revision {self.revision}" if self.revision else ""
         folder = f" --local-dir '{self._path}'" if self._path else ""
         return DOWNLOAD.format(hub=self.hub, revision=revision, folder=folder)

@@ -56,7 +56,7 @@ def depth_network(prior: NovelViewPrior) -> DepthNetwork:
     if prior.depth is None:
         raise SetupError(
             "The novel-view prior has no depth network, which says how deep hollow things go. Set outline.cavities to "
-            "null to do without, or train the small priors: kedro run --pipeline=train_priors"
+            "null to do without, or train the small priors: kedro run --pipeline=train_priors --params=priors=FOLDER"
         )
     return prior.depth
 

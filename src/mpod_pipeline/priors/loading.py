@@ -166,7 +166,7 @@ def _check_parts(folder: Path, parts: tuple[str, ...]) -> None:
     if not folder.is_dir():
         raise SetupError(
             f"There is no prior at {folder}. Give a folder of weights, or train the small ones: "
-            "kedro run --pipeline=train_priors"
+            "kedro run --pipeline=train_priors --params=priors=FOLDER"
         )
     missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
