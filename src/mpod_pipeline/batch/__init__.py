@@ -1,14 +1,16 @@
 """What a catalog needs beyond one product: isolation, skipping finished work, records, a lock, a summary.
 
-A stage's node calls `stage.run_stage`: the `ledger` decides product by product what has to be made (by
-`records` and `fingerprints`), the `executor` has it made in such a way that one product's trouble stays its
-own (`isolation`), and each result is yielded as it finishes.
+A step's node calls `stage.run_stage`. It goes through the products one by one. `existing` knows the files on disk,
+`due` decides by their `fingerprints` what has to be made, and `recorded` says what is written down about it
+(`records`). The `executor` has it made. A failure of one product leaves the others alone (`isolation`). Each result is
+yielded as it finishes.
+
 """
 
 from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.report import Report
+from mpod_pipeline.batch.declared import History, Stage
 from mpod_pipeline.batch.isolation import Work
-from mpod_pipeline.batch.ledger import History, Stage
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.stage import part_of_outputs, run_stage
 

@@ -15,9 +15,12 @@ from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.stopping import stop_if_told, stopped_run
 from mpod_pipeline.base.text import some
+from mpod_pipeline.batch import recorded
+from mpod_pipeline.batch.declared import History, Stage
+from mpod_pipeline.batch.due import Due, Settings, Settled, Todo
 from mpod_pipeline.batch.executor import Executor, make_executor
+from mpod_pipeline.batch.existing import Existing
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
-from mpod_pipeline.batch.ledger import History, Ledger, Settled, Stage, Todo
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StageProgress
 from mpod_pipeline.batch.under_way import UnderWay
@@ -81,10 +84,12 @@ def run_stage(
     # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
     yield chunk()
     started = time.perf_counter()
-    ledger = Ledger(stage, inputs, parameters, batch, history, weights, written_as, product_settings or {})
-    products = ledger.products()
+    existing = Existing(stage, inputs, history)
+    settings = Settings(parameters, weights, written_as, product_settings)
+    due = Due(stage, inputs, settings, batch, history, existing)
+    products = due.products()
     if (seen := _SEEN.get()) is not None:
-        seen.update(product for product in products if ledger.would_make(product))
+        seen.update(product for product in products if due.would_make(product))
         return
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0, "gone": 0}
     under_way: dict[str, Todo] = {}
@@ -98,18 +103,18 @@ def run_stage(
         shown.show(under_way)
         if isinstance(outcome.result, Failure):
             counts["failed"] += 1
-            record = ledger.failed(todo, outcome, outcome.result)
+            record = recorded.failed(todo.draft, outcome, outcome.result)
             logger.warning("%s: %s failed. %s", stage.name, record.product, record.message)
             yield chunk(tracebacks={product: outcome.result.traceback}, records={product: record.to_json()})
         else:
             counts["made"] += 1
             artifacts = {name: {product: outcome.result[name]} for name in stage.artifacts}
             yield chunk(**artifacts, losses={product: outcome.curves} if outcome.curves else {})
-            record = ledger.made(todo, outcome)
+            record = recorded.made(todo.draft, outcome, existing.outputs(product))
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
         # Its end is on record. What ended runs may have been killed from outside, and goes on where it was.
         if not (isinstance(outcome.result, Failure) and outcome.result.kind == WORKER_DIED):
-            ledger.forget_checkpoint(product)
+            existing.forget_checkpoint(product)
         progress.done(product)
 
     with stopped_run(), ExitStack() as stack:
@@ -118,16 +123,16 @@ def run_stage(
         executor: Executor | None = None
         for product in products:
             stop_if_told()
-            decision = ledger.decide(product)
+            decision = due.decide(product)
             if isinstance(decision, Settled):
                 counts["left_out" if decision.left_out else "skipped"] += 1
                 if decision.record:
                     yield chunk(records={product: decision.record.to_json()})
-                ledger.forget_checkpoint(product)
+                existing.forget_checkpoint(product)
                 progress.done(product)
                 continue
             under_way[product] = decision
-            if reason := ledger.what_is_in_the_way(product):
+            if reason := existing.in_the_way(product):
                 yield from settle(Outcome(product, 0.0, Failure(ProductError.__name__, reason, "")))
                 continue
             if executor is None:
@@ -141,12 +146,12 @@ def run_stage(
             for outcome in executor.drain():
                 yield from settle(outcome)
         went = []
-        for product, changed in ledger.gone():
+        for product, changed in recorded.gone(history.records(stage.name), *next(iter(inputs.items()))):
             counts["gone"] += 1
             if changed:
                 went.append(changed.product)
                 yield chunk(records={product: changed.to_json()})
-                ledger.forget_checkpoint(product)
+                existing.forget_checkpoint(product)
         if went:
             logger.warning("%s: no longer in the catalog: %s", stage.name, some(went, len(went)))
     seconds = round(time.perf_counter() - started, 3)
