@@ -1,5 +1,5 @@
 """What the batch layer itself costs: the real pipeline over a catalog of 1,000 and of 10,000 products, with every
-stage's work replaced by one that costs nothing.
+step's work replaced by one that costs nothing.
 
     python benchmarks/batch.py [--products 1000 10000] [--real-seconds 70]
 
@@ -25,11 +25,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 STEPS = 100
 
-#: Stages that report losses.
+#: Steps that report losses.
 LEARNING = ("learn_tokens", "optimize_outline", "refine_detail")
 
 
-def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
+def nothing_for(step: Any) -> Callable[..., dict[str, Any]]:
     """Work that gives the smallest artifacts at once."""
     import numpy as np
     import torch
@@ -52,16 +52,16 @@ def nothing_for(stage: Any) -> Callable[..., dict[str, Any]]:
     }
 
     def work(inputs: Mapping[str, Any], seed: int, report: Callable[..., None], *others: Any) -> dict[str, Any]:
-        if stage.name in LEARNING:
-            for step in range(1, STEPS + 1):
-                report(step, STEPS, {"loss": 1 / step})
-        return {name: smallest[name] for name in stage.artifacts}
+        if step.name in LEARNING:
+            for n in range(1, STEPS + 1):
+                report(n, STEPS, {"loss": 1 / n})
+        return {name: smallest[name] for name in step.artifacts}
 
     return work
 
 
-def free_stage(run_stage: Any, stage: Any, open_work: Any, **options: Any) -> Iterator[dict[str, Any]]:
-    return run_stage(stage, partial(nothing_for, stage), **options)
+def free_step(run_step: Any, step: Any, open_work: Any, **options: Any) -> Iterator[dict[str, Any]]:
+    return run_step(step, partial(nothing_for, step), **options)
 
 
 def measure(folder: Path) -> None:
@@ -69,14 +69,14 @@ def measure(folder: Path) -> None:
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
 
-    from mpod_pipeline.batch import run_stage
+    from mpod_pipeline.batch import run_step
     from mpod_pipeline.datasets.codecs import CODECS
     from mpod_pipeline.method.steps import STEPS
     from mpod_pipeline.pipelines import steps
     from mpod_pipeline.settings import HOOKS
 
     bootstrap_project(ROOT)
-    vars(steps)["run_stage"] = partial(free_stage, run_stage)
+    vars(steps)["run_step"] = partial(free_step, run_step)
     CODECS["outline_field"] = CODECS["painted_surface"] = CODECS["json"]
     batch = {"executor": {"kind": "in_process"}}
     params = {"photos": str(folder / "photos"), "workspace": str(folder / "workspace"), "batch": batch}
@@ -85,9 +85,9 @@ def measure(folder: Path) -> None:
         started = perf_counter()
         with KedroSession.create(ROOT, env="nightly", runtime_params=params) as session:
             session.run(pipeline_names=["catalog_to_3d"])
-        stages = HOOKS[0].summary.stages
-        assert [*stages] == [step.name for step in STEPS]
-        return {"run": perf_counter() - started, "stages": sum(row["seconds"] for row in stages.values())}
+        counts = HOOKS[0].summary.steps
+        assert [*counts] == [step.name for step in STEPS]
+        return {"run": perf_counter() - started, "steps": sum(row["seconds"] for row in counts.values())}
 
     first = run()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -122,11 +122,11 @@ def main() -> None:
             result = json.loads(done.stdout.splitlines()[-1])
             print(f"{products:,} products, {result['memory_mb']:.0f} MB at the peak")
             for name in ("first", "next"):
-                run, stages = result[name]["run"], result[name]["stages"]
-                part = stages / products / arguments.real_seconds
+                run, steps = result[name]["run"], result[name]["steps"]
+                part = steps / products / arguments.real_seconds
                 print(
-                    f"  {name} run: {run:.1f} s, its stages {stages:.1f} s: "
-                    f"{1000 * stages / products:.1f} ms a product in all stages together, "
+                    f"  {name} run: {run:.1f} s, its steps {steps:.1f} s: "
+                    f"{1000 * steps / products:.1f} ms a product in all steps together, "
                     f"{part:.2%} of a real product's {arguments.real_seconds:.0f} s"
                 )
             print(f"  kedro status: {status_seconds(folder):.1f} s", flush=True)

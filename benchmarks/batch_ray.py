@@ -15,10 +15,10 @@ from typing import Any
 import ray
 
 from mpod_pipeline.base.parameters import Parameters
-from mpod_pipeline.batch import BatchParameters, Report, Stage, run_stage
+from mpod_pipeline.batch import BatchParameters, BatchStep, Report, run_step
 from mpod_pipeline.datasets import History, ProductPartitions
 
-STAGE = Stage("count", artifacts=("counts",), code_version=1)
+STEP = BatchStep("count", artifacts=("counts",), code_version=1)
 
 
 class Counter:
@@ -43,7 +43,7 @@ class Open:
 
 
 def seconds_with(workers: int, products: int, seconds: float) -> float:
-    """The stage from its first task handed out to its last result saved, workers started before."""
+    """The step from its first task handed out to its last result saved, workers started before."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         names = ("originals", "counts", "records/count")
@@ -51,8 +51,8 @@ def seconds_with(workers: int, products: int, seconds: float) -> float:
         data["originals"].save({f"product-{number}": number for number in range(products)})
         batch = {"seed": 0, "max_failed_fraction": 1, "products": None, "force": False}
         executor = {"kind": "ray", "workers": workers}
-        chunks = run_stage(
-            STAGE,
+        chunks = run_step(
+            STEP,
             Open(seconds),
             inputs={"original": data["originals"].load()},
             parameters=Parameters(),

@@ -191,7 +191,7 @@ def project() -> ProjectMetadata:
 def test_status_shows_the_catalog(tmp_path: Path) -> None:
     (tmp_path / "mug.jpg").touch()
     records = ProductPartitions(path=str(tmp_path / "workspace/08_reporting/records/segment"), format="json")
-    record = Record(product="mug", stage="segment", state="failed", fingerprint="", message="It is blank.")
+    record = Record(product="mug", step="segment", state="failed", fingerprint="", message="It is blank.")
     records.save({"mug": record.to_json()})
     params = f"--params=photos={tmp_path},workspace={tmp_path / 'workspace'}"
     result = CliRunner().invoke(status, [params], obj=project())
@@ -200,7 +200,7 @@ def test_status_shows_the_catalog(tmp_path: Path) -> None:
     assert "1 product: 0 complete, 1 failed, 0 unfinished" in result.output
     assert f"photos:    {tmp_path}\nworkspace: {tmp_path / 'workspace'}\n" in result.output
     told = json.loads(CliRunner().invoke(status, [params, "--format=json"], obj=project()).output)
-    assert told["products"][0]["stages"]["segment"]["message"] == "It is blank."
+    assert told["products"][0]["steps"]["segment"]["message"] == "It is blank."
 
 
 def test_status_says_where_there_are_no_photos(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert scores.loc["mug", ["pieces", "watertight"]].tolist() == [1, 1]
     in_mlflow(tmp_path, columns)
     failures = pd.read_csv(workspace / "08_reporting/failures.csv")
-    assert failures[["product", "stage", "error"]].to_numpy().tolist() == [["letter", "segment", "ProductError"]]
+    assert failures[["product", "step", "error"]].to_numpy().tolist() == [["letter", "segment", "ProductError"]]
     for place in ("meshes:", "turntables:", "normals:", "scores:", "MLflow run: http://127.0.0.1:5000/#/experiments/"):
         assert place in first.stdout
 
@@ -180,7 +180,7 @@ def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, t
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_in_each_stage_costs_no_product(photos: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_in_each_step_costs_no_product(photos: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     settings = f"photos={photos},workspace={workspace},{FEW_STEPS},batch.checkpoint_every_seconds=0"
     log = tmp_path / "log"
@@ -194,16 +194,16 @@ def test_a_worker_that_is_killed_in_each_stage_costs_no_product(photos: Path, tm
         )
     killed: dict[int, set[str]] = {}
 
-    def stages_made() -> set[str]:
+    def steps_made() -> set[str]:
         return {path.parent.name for path in (workspace / "08_reporting/records").glob("*/mug.json")}
 
     while run.poll() is None:
-        made = stages_made()
+        made = steps_made()
         for child in psutil.Process(run.pid).children():
             with suppress(psutil.NoSuchProcess):
                 if "spawn_main" in " ".join(child.cmdline()) and made not in killed.values():
                     time.sleep(0.5)  # into the middle of its work, where that is long enough
-                    if stages_made() == made:  # or it would be another stage's second death
+                    if steps_made() == made:  # or it would be another step's second death
                         child.kill()
                         killed[child.pid] = made
         time.sleep(0.05)
@@ -236,7 +236,7 @@ def test_bad_photos_are_recorded_and_the_good_ones_are_cut_out(photos: Path, tmp
     assert cutouts == ["mug two.png", "mug.png"]
     failures = pd.read_csv(workspace / "08_reporting/failures.csv").set_index("product")
     assert sorted(failures.index) == sorted(row.split(",")[0] for row in rows)
-    assert set(failures["stage"]) == {"segment"} and set(failures["error"]) == {"ProductError"}
+    assert set(failures["step"]) == {"segment"} and set(failures["error"]) == {"ProductError"}
     for sentence in failures["message"]:
         assert sentence[0].isupper() and sentence.endswith(".") and "Error" not in sentence
     made = {path.name for path in tmp_path.iterdir()} - beside

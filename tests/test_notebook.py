@@ -52,7 +52,7 @@ def leave(workspace: Path) -> None:
     save(workspace / "06_models/outline_fields", "outline_field", OutlineField(SMALL_FIELD).stored())
     scores = pd.DataFrame([{"product": "mug", "photo_iou": 0.98765, "watertight": True, "flags": ""}])
     ProductTable(filepath=str(reporting / "scores.csv")).save(scores)
-    failures = pd.DataFrame(columns=["product", "stage", "error", "message"])
+    failures = pd.DataFrame(columns=["product", "step", "error", "message"])
     ProductTable(filepath=str(reporting / "failures.csv")).save(failures)
 
 

@@ -23,7 +23,7 @@ from mpod_pipeline.priors.sds import SdsParameters
 from tests.command import ROOT
 
 
-def test_setting_one_name_of_a_section_keeps_the_stages_own_defaults() -> None:
+def test_setting_one_name_of_a_section_keeps_the_steps_own_defaults() -> None:
     default = OutlineParameters()
     set_one = OutlineParameters.model_validate({"sds": {"guidance_scale": 4.0}})
     assert set_one.sds == default.sds.model_copy(update={"guidance_scale": 4.0})

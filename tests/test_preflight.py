@@ -21,10 +21,11 @@ from mpod_pipeline.method.evaluation import EvaluationParameters
 from mpod_pipeline.method.export import ExportParameters
 from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.method.segmentation import SegmentationParameters
-from mpod_pipeline.method.steps import STEP_BY_NAME
+from mpod_pipeline.method.steps import STEP_BY_NAME, learn_tokens, refine_detail
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters
 from mpod_pipeline.method.trial import try_backend, try_meshes, try_volumes
 from mpod_pipeline.metrics.encoders import OpenClipParameters
+from mpod_pipeline.priors import TextToImagePrior, load_text_to_image_prior
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 INPUTS = {
@@ -37,8 +38,8 @@ INPUTS = {
 }
 
 
-def pipeline_of(*stages: str) -> Pipeline:
-    return Pipeline([node(lambda *_: None, INPUTS[stage], f"{stage}_made", name=stage) for stage in stages])
+def pipeline_of(*steps: str) -> Pipeline:
+    return Pipeline([node(lambda *_: None, INPUTS[step], f"{step}_made", name=step) for step in steps])
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,19 @@ def test_only_what_the_nodes_of_this_run_need_is_looked_at(priors: Path, tmp_pat
         check_run(pipeline_of("optimize_outline"), catalog)
 
 
+def test_each_prior_is_loaded_once(priors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Path] = []
+
+    def load(folder: Path, **options: Any) -> TextToImagePrior:
+        loaded.append(folder)
+        return load_text_to_image_prior(folder, **options)
+
+    for step in (learn_tokens, refine_detail):
+        monkeypatch.setattr(step, "load_text_to_image_prior", load)
+    check_run(pipeline_of(*INPUTS), catalog_of(priors))
+    assert loaded == [priors / "text_to_image"]
+
+
 def test_a_hash_that_the_catalog_names_is_compared(priors: Path) -> None:
     name = "unet/diffusion_pytorch_model.safetensors"
     right = hashlib.sha256((priors / "novel_view" / name).read_bytes()).hexdigest()
@@ -137,7 +151,7 @@ def test_without_a_gpu_the_gpus_environment_is_refused_never_moved_to_the_cpu(pr
     with pytest.raises(SetupError) as caught:
         check_run(pipeline_of("learn_tokens", "optimize_outline", "refine_detail"), catalog)
     message = str(caught.value)
-    assert message.count("sees no CUDA device") == 1  # said once for both priors and all stages
+    assert message.count("sees no CUDA device") == 1  # said once for both priors and all steps
     assert "--params=device=cpu" in message and len(message.splitlines()) == 1
 
 
@@ -150,13 +164,13 @@ def test_where_rays_workers_have_the_gpus_only_the_files_are_looked_at(priors: P
         checkpoint_every_seconds=None,
         executor=ExecutorParameters(kind="ray"),
     )
-    stage = node(lambda *_: None, [*INPUTS["optimize_outline"], "params:batch"], "made", name="optimize_outline")
+    step = node(lambda *_: None, [*INPUTS["optimize_outline"], "params:batch"], "made", name="optimize_outline")
     parameters = {"params:outline": OutlineParameters(backend="cuda_packages"), "params:batch": batch}
     weights = WeightsFolder(path=str(priors / "novel_view"), device="cuda")
-    check_run(Pipeline([stage]), catalog_of(priors, novel_view_prior=weights, **parameters))
+    check_run(Pipeline([step]), catalog_of(priors, novel_view_prior=weights, **parameters))
     absent = WeightsFolder(path=str(tmp_path / "nothing"), device="cuda")
     with pytest.raises(SetupError, match="nothing"):
-        check_run(Pipeline([stage]), catalog_of(priors, novel_view_prior=absent, **parameters))
+        check_run(Pipeline([step]), catalog_of(priors, novel_view_prior=absent, **parameters))
 
 
 def test_for_a_look_at_the_files_every_device_is_the_cpu(tmp_path: Path) -> None:

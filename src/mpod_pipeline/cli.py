@@ -128,7 +128,7 @@ def told_in_a_sentence() -> Iterator[None]:
         raise Stopped(str(error)) from error
     except click.ClickException:
         raise
-    except KeyboardInterrupt as error:  # where no stage was at work, whose books would have to be closed
+    except KeyboardInterrupt as error:  # where no step was at work, whose books would have to be closed
         stop_heard()
         with suppress(Exception):  # as in `tracking`: a store in trouble costs the record
             if mlflow := sys.modules.get("mlflow"):  # without it, no run is open
@@ -256,7 +256,7 @@ status = click.Command(
         click.Option(["--failed"], is_flag=True, help="Only products that failed."),
         click.Option(["--format"], type=click.Choice(["text", "json"]), default="text", help="For people or programs."),
     ],
-    help="Show the catalog: each product's state, seconds and error at each stage, and what is out of date.",
+    help="Show the catalog: each product's state, seconds and error at each step, and what is out of date.",
 )
 
 review = click.Command(

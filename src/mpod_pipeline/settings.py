@@ -31,7 +31,7 @@ def mlflow_artifact_location() -> str | None:
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    # an environment changes single settings of a stage and keeps the others
+    # an environment changes single settings of a step and keeps the others
     "merge_strategy": {"parameters": "soft"},
     "config_patterns": {
         "mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"],

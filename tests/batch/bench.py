@@ -1,4 +1,4 @@
-"""A stage whose work other processes do."""
+"""A step whose work other processes do."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.parameters import Parameters
-from mpod_pipeline.batch import BatchParameters, Stage, run_stage
+from mpod_pipeline.batch import BatchParameters, BatchStep, run_step
 from mpod_pipeline.datasets import History, ProductPartitions
 from tests.batch.worker_toy import open_work
 
-STAGE = Stage("copy", artifacts=("copies",), code_version=1)
+STEP = BatchStep("copy", artifacts=("copies",), code_version=1)
 
 
 class Bench:
@@ -47,8 +47,8 @@ class Bench:
                 **settings,
             }
         )
-        return run_stage(
-            STAGE,
+        return run_step(
+            STEP,
             partial(open_work, self.diary),
             inputs={"original": self.originals.load()},
             parameters=Parameters(),

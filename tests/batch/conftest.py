@@ -1,4 +1,4 @@
-"""A toy project of two stages that cost nothing, run in this process by the real hooks, settings and
+"""A toy project of two steps that cost nothing, run in this process by the real hooks, settings and
 datasets.
 """
 
@@ -68,7 +68,7 @@ class Toy:
             (self.photos / f"{product}.jpg").write_text(text)
 
     def run(self, nodes: list[str] | None = None, env: str | None = None, **params: Any) -> list[tuple[str, str]]:
-        """Run; the (stage, text) of all work that was done."""
+        """Run; the (step, text) of all work that was done."""
         self._module.done.clear()
         self._module.opened.clear()
         run_toy(**self.arguments, nodes=nodes, env=env, **params)
@@ -76,7 +76,7 @@ class Toy:
 
     @property
     def done(self) -> list[tuple[str, str]]:
-        """The (stage, text) of all work of the last run, even if that was stopped."""
+        """The (step, text) of all work of the last run, even if that was stopped."""
         return list(self._module.done)
 
     @property
@@ -90,17 +90,17 @@ class Toy:
 
     @property
     def counts(self) -> dict[str, dict[str, float]]:
-        return HOOKS[0].summary.stages
+        return HOOKS[0].summary.steps
 
     @property
     def history(self) -> History:
         return History(self.workspace / "records", {}, self.workspace / "checkpoints")
 
-    def record(self, stage: str, product: str) -> Record | None:
-        return read_record(self.history.records(stage), product)
+    def record(self, step: str, product: str) -> Record | None:
+        return read_record(self.history.records(step), product)
 
-    def state(self, stage: str, product: str) -> str:
-        record = self.record(stage, product)
+    def state(self, step: str, product: str) -> str:
+        record = self.record(step, product)
         return record.state if record else "none"
 
     def failures(self) -> list[list[str]]:

@@ -17,7 +17,7 @@ from tests.batch.conftest import Toy
 
 PHOTOS = {product: product for product in "abcdef"}
 BLOCK = 4096  # what a file takes at least
-#: Room for the files of some products' first stage, and then for some of the second stage's too.
+#: Room for the files of some products' first step, and then for some of the second step's too.
 SIZES = (7 * BLOCK, 22 * BLOCK)
 
 
@@ -66,8 +66,8 @@ def test_a_full_disk_stops_the_run_and_harms_nothing(toy: Toy, limit: Callable[[
         limit(size)
         with pytest.raises(DatasetError, match=r"No space left|[Qq]uota exceeded"):
             toy.run()
-        stages = [stage for stage, _ in toy.done]
-        assert stages[-1] == reached and stages.count(reached) < len(PHOTOS)
+        steps = [step for step, _ in toy.done]
+        assert steps[-1] == reached and steps.count(reached) < len(PHOTOS)
         done += toy.done
         for path in toy.workspace.rglob("[!.]*.json"):
             json.loads(path.read_text())

@@ -59,9 +59,9 @@ def artifacts(workspace: Path) -> dict[str, bytes]:
 
 
 def vouched_for(workspace: Path) -> set[tuple[str, str]]:
-    """(stage, product) of what is on record as made."""
+    """(step, product) of what is on record as made."""
     records = (Record.model_validate_json(path.read_bytes()) for path in workspace.glob("records/*/[!.]*.json"))
-    return {(record.stage, record.product) for record in records if record.state == "made"}
+    return {(record.step, record.product) for record in records if record.state == "made"}
 
 
 def test_a_product_that_kills_its_workers_fails_and_is_tried_again_by_the_next_run(toy: Toy) -> None:
@@ -106,10 +106,10 @@ def test_twenty_kills_lose_nothing_and_make_nothing_twice(
         before = vouched_for(toy.workspace)
         done = toy.run(batch=BATCH)
         products = {text: product for product, text in PHOTOS.items()}
-        again = {(stage, products[text]) for stage, text in done}
+        again = {(step, products[text]) for step, text in done}
         assert len(again) == len(done)
         assert before.isdisjoint(again)
-        assert before | again == {(stage, product) for stage in ("read", "shout") for product in PHOTOS}
+        assert before | again == {(step, product) for step in ("read", "shout") for product in PHOTOS}
         assert artifacts(toy.workspace) == wanted
         # What was being written is taken up again, except a killed run's own summary, which no other run writes.
         hidden = {path.parent.name for path in toy.workspace.rglob(".*.part.*")}

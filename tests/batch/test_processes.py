@@ -1,4 +1,4 @@
-"""Stages done by processes of this machine: the executor that is used by default."""
+"""Steps done by processes of this machine: the executor that is used by default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 from mpod_pipeline.batch import processes
 from mpod_pipeline.batch.isolation import BrokenWorkerError, Outcome, Task, attempt
 from mpod_pipeline.batch.processes import Processes, close_workers, worker_count
-from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.batch.progress import StepProgress
 from tests.batch.bench import Bench, ExecutorPromises
 from tests.batch.worker_toy import Unknown
 
@@ -46,14 +46,14 @@ def test_a_worker_that_dies_costs_its_product_a_second_try_in_the_same_run(bench
     assert bench.attempts() == Counter({"a": 1, "b": 1, text: 2})
 
 
-def test_processes_serve_one_stage_after_another_and_end_with_the_run(bench: Bench) -> None:
+def test_processes_serve_one_step_after_another_and_end_with_the_run(bench: Bench) -> None:
     before = children()
     bench.originals.save({"a": "a", "b": "b", "slow": "slow"})
     bench.run()
     workers = children() - before
     bench.run(force=True)
     assert children() - before == workers
-    assert len(list(bench.diary.glob("opened-*"))) <= 2 + 2  # once per worker and stage
+    assert len(list(bench.diary.glob("opened-*"))) <= 2 + 2  # once per worker and step
     close_workers()
     assert not {pid for pid in workers & children() if "resource_tracker" not in _command(pid)}
 
@@ -103,7 +103,7 @@ def test_a_stopped_run_leaves_nobody_at_work(bench: Bench) -> None:
 def test_work_that_a_process_cannot_take_in_is_told(bench: Bench) -> None:
     with (
         pytest.raises(ImportError, match="No module named 'mpod_pipeline'"),
-        Processes(1, cast(Any, Unknown()), StageProgress("copy", 1)) as workers,
+        Processes(1, cast(Any, Unknown()), StepProgress("copy", 1)) as workers,
     ):
         list(workers.submit(Task("mug", {}, 0)))
         list(workers.drain())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mpod_pipeline.batch.progress import POINTS, LossCurves, StageProgress, in_words
+from mpod_pipeline.batch.progress import POINTS, LossCurves, StepProgress, in_words
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +28,11 @@ def test_curves_are_kept_thin_and_end_at_the_last_step() -> None:
     assert curve[-1] == (steps, 1 / steps)
 
 
-def test_bars_name_stage_and_product_and_the_time_left(
+def test_bars_name_step_and_product_and_the_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with StageProgress("outline", 1) as progress:
+    with StepProgress("outline", 1) as progress:
         progress.report_for("mug")(1, 2, {"photo": 0.25, "prior": 0.5})
         time.sleep(0.6)  # a bar is drawn twice a second at most
         progress.report_for("mug")(2, 2, {"photo": 0.25, "prior": 0.5})
@@ -42,7 +42,7 @@ def test_bars_name_stage_and_product_and_the_time_left(
     assert "1/1" in bars
 
 
-def one_product_of_three_steps(progress: StageProgress) -> None:
+def one_product_of_three_steps(progress: StepProgress) -> None:
     report = progress.report_for("mug")
     for step in (1, 2, 3):
         report(step, 3, {"loss": 1.0})
@@ -52,19 +52,19 @@ def one_product_of_three_steps(progress: StageProgress) -> None:
 def test_a_log_gets_whole_lines_and_no_more_of_them_for_more_products(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with StageProgress("outline", 5000) as progress:
+    with StepProgress("outline", 5000) as progress:
         for _ in range(5000):
             one_product_of_three_steps(progress)
     assert not caplog.messages  # all within the first minute
     assert not capsys.readouterr().err
 
 
-def test_a_log_is_told_in_words_how_far_a_stage_is(
+def test_a_log_is_told_in_words_how_far_a_step_is(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 10_000, 100))
     monkeypatch.setattr("mpod_pipeline.batch.progress.time.monotonic", lambda: next(clock))
-    with StageProgress("outline", 2) as progress:
+    with StepProgress("outline", 2) as progress:
         one_product_of_three_steps(progress)
         one_product_of_three_steps(progress)
     assert caplog.messages == [
@@ -87,6 +87,6 @@ def test_a_duration_is_said_as_a_person_would(seconds: float, words: str) -> Non
 
 def test_a_quiet_log_gets_no_progress(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpod_pipeline.batch.progress.LOG_INTERVAL_S", 0.0)
-    with caplog.at_level(logging.WARNING, "mpod_pipeline"), StageProgress("outline", 1) as progress:
+    with caplog.at_level(logging.WARNING, "mpod_pipeline"), StepProgress("outline", 1) as progress:
         one_product_of_three_steps(progress)
     assert not caplog.messages

@@ -1,4 +1,4 @@
-"""Stages done by Ray's workers, on a real cluster of two nodes in this machine."""
+"""Steps done by Ray's workers, on a real cluster of two nodes in this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.isolation import Failure, Task
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
-from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.batch.progress import StepProgress
 from mpod_pipeline.datasets.photos import Photo
 from tests.batch.bench import Bench, ExecutorPromises
 from tests.batch.worker_toy import Unknown, open_work
@@ -54,7 +54,7 @@ class TestPromises(ExecutorPromises):
 
 
 def test_workers_that_never_start_end_the_run(cluster: Any, tmp_path: Path) -> None:
-    workers = RayWorkers(ExecutorParameters(kind="ray"), Resources(), cast(Any, Unknown()), StageProgress("copy", 1))
+    workers = RayWorkers(ExecutorParameters(kind="ray"), Resources(), cast(Any, Unknown()), StepProgress("copy", 1))
     with pytest.raises(SetupError, match=r"(?s)No Ray worker starts.*No module named 'mpod_pipeline'"), workers:
         list(workers.submit(Task("mug", {}, 0)))
         list(workers.drain())
@@ -69,7 +69,7 @@ def test_workers_work_in_the_runs_own_folder(bench: Bench, tmp_path: Path, monke
 
 def test_an_input_that_cannot_be_looked_at_is_its_products_failure(bench: Bench, tmp_path: Path) -> None:
     workers = RayWorkers(
-        ExecutorParameters(kind="ray"), Resources(), partial(open_work, bench.diary), StageProgress("copy", 1)
+        ExecutorParameters(kind="ray"), Resources(), partial(open_work, bench.diary), StepProgress("copy", 1)
     )
     photo = Photo(tmp_path / f"{'c' * 300}.jpg")
     with workers:

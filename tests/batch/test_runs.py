@@ -39,7 +39,19 @@ def test_what_is_done_is_not_done_again(toy: Toy) -> None:
     assert json.loads((toy.workspace / "shouts/mug.json").read_text())[0] == "MUG!"
 
 
-def test_models_are_opened_once_a_stage(toy: Toy) -> None:
+def test_a_record_of_before_is_read(toy: Toy) -> None:
+    """It names its step ``stage``."""
+    toy.write(mug="mug")
+    assert toy.run() == [("read", "mug"), ("shout", "mug")]
+    records = list((toy.workspace / "records").glob("*/*.json"))
+    assert len(records) == 2
+    for file in records:
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps({"stage": record.pop("step"), **record}))
+    assert toy.run() == []
+
+
+def test_models_are_opened_once_per_step(toy: Toy) -> None:
     toy.write(a="a", b="b", c="c")
     toy.run()
     assert toy.opened == ["read", "shout"]
@@ -55,7 +67,7 @@ def test_a_folder_that_lost_all_its_photos_stops_the_run_and_changes_nothing(toy
     assert (toy.state("read", "mug"), toy.state("shout", "mug")) == ("made", "made")
 
 
-def test_a_changed_parameter_redoes_the_stages_that_depend_on_it(toy: Toy) -> None:
+def test_a_changed_parameter_redoes_the_steps_that_depend_on_it(toy: Toy) -> None:
     toy.write(mug="mug")
     toy.run()
     assert toy.run(shout={"mark": "?"}) == [("shout", "mug")]
@@ -92,7 +104,7 @@ def test_a_damaged_artifact_is_made_again(toy: Toy, damage: str) -> None:
     assert json.loads(path.read_text()) == "mug"
 
 
-def test_a_damaged_artifact_is_the_later_stages_failure_until_it_is_made_again(toy: Toy) -> None:
+def test_a_damaged_artifact_is_the_later_steps_failure_until_it_is_made_again(toy: Toy) -> None:
     toy.write(mug="mug", shoe="shoe")
     toy.run()
     (toy.workspace / "texts/mug.json").write_text('"m')
@@ -189,7 +201,7 @@ def test_a_photo_that_cannot_be_read_is_its_products_failure(toy: Toy) -> None:
         assert toy.state("shout", "mug") == "made"
 
 
-def test_a_failed_stage_leaves_the_product_out_of_later_ones_until_it_is_well(toy: Toy) -> None:
+def test_a_failed_step_leaves_the_product_out_of_later_ones_until_it_is_well(toy: Toy) -> None:
     toy.write(mug="mug", shoe="shoe")
     toy.run()
     toy.write(mug="unusable")
@@ -226,7 +238,7 @@ def test_products_that_vanish_are_counted_and_told_when_they_go(
     assert toy.counts["read"]["gone"] == 2
     assert "read: no longer in the catalog: mug, shoe" in caplog.messages
     printed = capsys.readouterr().out.splitlines()
-    header, row = (re.split("  +", line) for line in printed if line[:6] in ("stage ", "read  "))
+    header, row = (re.split("  +", line) for line in printed if line[:6] in ("step  ", "read  "))
     assert row[header.index("gone")] == "2"
     caplog.clear()
     toy.run()
@@ -249,8 +261,8 @@ def test_a_file_name_that_is_not_utf8_is_its_products_failure_every_night(toy: T
     (toy.photos / os.fsdecode(b"caf\xe9.jpg")).write_text("cafe")
     for night in (1, 2):
         toy.run()
-        ((product, stage, _, message),) = toy.failures()
-        assert (product, stage) == ("caf\\xe9", "read") and "UTF-8" in message
+        ((product, step, _, message),) = toy.failures()
+        assert (product, step) == ("caf\\xe9", "read") and "UTF-8" in message
         (record,) = (Path(path) for path in (toy.workspace / "records/read").glob("unusable-*.json"))
         assert json.loads(record.read_text())["attempt"] == night
         assert [toy.state("shout", product) for product in ("mug", "zebra")] == ["made", "made"]
@@ -281,8 +293,8 @@ def test_a_folder_in_place_of_an_artifact_is_its_products_failure(toy: Toy) -> N
     (toy.workspace / "texts/mug.json").mkdir(parents=True)
     for _ in range(2):
         toy.run()
-        ((product, stage, _, message),) = toy.failures()
-        assert (product, stage) == ("mug", "read")
+        ((product, step, _, message),) = toy.failures()
+        assert (product, step) == ("mug", "read")
         assert message == f"{toy.workspace / 'texts/mug.json'} is no file; please move it away."
         assert toy.state("shout", "shoe") == "made"
     (toy.workspace / "texts/mug.json").rmdir()
@@ -357,9 +369,9 @@ def test_who_looks_on_sees_what_is_at_work(toy: Toy, monkeypatch: pytest.MonkeyP
     def look(*_: object) -> None:
         run = who_holds(toy.workspace / "records/.lock")
         assert run
-        seen.append([UnderWay(toy.workspace / "records", stage, run.run).read() for stage in ("read", "shout")])
+        seen.append([UnderWay(toy.workspace / "records", step, run.run).read() for step in ("read", "shout")])
 
-    monkeypatch.setattr("mpod_pipeline.batch.progress.StageProgress._show", look)  # at each of the two steps
+    monkeypatch.setattr("mpod_pipeline.batch.progress.StepProgress._show", look)  # at each of the two steps
     toy.write(mug="mug", shoe="shoe")
     toy.run()
     assert seen == [[set(), {product}] for product in ("mug", "mug", "shoe", "shoe")]
@@ -370,7 +382,7 @@ def test_photos_arrive_between_runs_whatever_their_ids(toy: Toy) -> None:
     arrivals = [{"m": "m1"}, {"a": "a1", "z": "z1"}, {"10": "x1", "9": "x2"}, {"Z": "Z1", "ä": "ä1"}]
     for photos in arrivals:
         toy.write(**photos)
-        expected = {(stage, text) for stage in ("read", "shout") for text in photos.values()}
+        expected = {(step, text) for step in ("read", "shout") for text in photos.values()}
         done = toy.run()
         assert set(done) == expected and len(done) == len(expected)
     assert toy.run() == []
@@ -522,7 +534,7 @@ def test_mlflow_follows_the_first_products_only(toy: Toy, mlflow_store: str, mon
     assert [product for product in "abcd" if f"loss/shout/{product}/volume" in metrics] == ["a", "b"]
 
 
-def test_resources_of_a_stage_that_does_not_exist_are_refused(toy: Toy) -> None:
+def test_resources_of_a_step_that_does_not_exist_are_refused(toy: Toy) -> None:
     toy.write(mug="mug")
     with pytest.raises(SetupError, match=r"batch\.resources names shuot"):
         toy.run(batch={"resources": {"shuot": {"num_gpus": 1}}})
@@ -551,7 +563,7 @@ def test_an_mlflow_store_that_breaks_during_the_run_costs_a_warning(
     assert caplog.text.count("MLflow's store cannot be written") == 1
 
 
-def test_the_summary_names_stages_and_failures(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_names_steps_and_failures(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     toy.write(bad="unusable", mug="mug")
     toy.run()
     printed = capsys.readouterr().out
@@ -567,17 +579,17 @@ def test_every_run_leaves_its_summary_as_json_and_in_mlflow(toy: Toy, mlflow_sto
         toy.run()
     first, second = (json.loads(path.read_text()) for path in sorted((toy.workspace / "runs").iterdir()))
     assert first["verdict"] == "finished"
-    assert first["stages"]["shout"]["made"] == 1
+    assert first["steps"]["shout"]["made"] == 1
     assert [failure["product"] for failure in first["failures"]] == ["bad"]
     assert (second["verdict"], second["stopped_by"]) == ("stopped", "TypeError: as asked")
-    assert list(second["stages"]) == ["read"]  # `shout` did not finish
+    assert list(second["steps"]) == ["read"]  # `shout` did not finish
     client = mlflow.MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("mpod_pipeline")
     assert experiment
     runs = client.search_runs([experiment.experiment_id], max_results=2)
     assert [run.data.tags["verdict"] for run in runs] == ["stopped", "finished"]
     logged = mlflow.artifacts.load_dict(f"{runs[1].info.artifact_uri}/summary.json")
-    assert logged["stages"] == first["stages"]
+    assert logged["steps"] == first["steps"]
 
 
 def test_where_the_end_cannot_be_written_the_error_that_stopped_the_run_is_told(

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from mpod_pipeline.base.parameters import Parameters
-from mpod_pipeline.batch import BatchParameters, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, BatchStep, Report, Work, run_step
 from mpod_pipeline.batch.parameters import ExecutorParameters
-from mpod_pipeline.datasets import History, ProductPartitions, StageRecords
+from mpod_pipeline.datasets import History, ProductPartitions, StepRecords
 from mpod_pipeline.hooks.batch import BatchHooks
 
-STAGE = Stage("copy", artifacts=("copies",), code_version=1)
+STEP = BatchStep("copy", artifacts=("copies",), code_version=1)
 BATCH = BatchParameters(
     seed=0,
     max_failed_fraction=1,
@@ -40,13 +40,13 @@ def run(folder: Path, products: int) -> Callable[[], None]:
     """A run over that many products, every result saved as Kedro saves it."""
     names = ("originals", "copies")
     data = {name: ProductPartitions(path=str(folder / name), format="json") for name in names}
-    records = StageRecords(path=str(folder), stage="copy")
+    records = StepRecords(path=str(folder), step="copy")
     data["originals"].save({f"product-{number}": number for number in range(products)})
     history = History(folder / "records", {"copies": data["copies"].load()}, folder / "checkpoints")
 
     def once() -> None:
-        chunks = run_stage(
-            STAGE,
+        chunks = run_step(
+            STEP,
             open_work,
             inputs={"original": data["originals"].load()},
             parameters=Parameters(),
@@ -93,7 +93,7 @@ def test_folders_are_not_listed_for_every_product(tmp_path: Path, monkeypatch: p
 
 def test_a_batch_keeps_no_records_of_its_successes() -> None:
     hooks = BatchHooks()
-    record = {"product": "a", "stage": "copy", "state": "made", "fingerprint": ""}
+    record = {"product": "a", "step": "copy", "state": "made", "fingerprint": ""}
 
     class Copy:
         name = "copy"

@@ -7,11 +7,11 @@ import pytest
 
 from mpod_pipeline.batch.lock import Holder, WorkspaceLock, who_holds
 from mpod_pipeline.batch.records import Record
-from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
+from mpod_pipeline.batch.status import CatalogStatus, StepView, product_statuses
 from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 
-STAGES = ("segment", "refine_detail")
+STEPS = ("segment", "refine_detail")
 
 
 class Books:
@@ -20,11 +20,11 @@ class Books:
     def __init__(self, folder: Path) -> None:
         self.photos = folder / "photos"
         self.photos.mkdir()
-        self._records = {stage: ProductPartitions(path=str(folder / stage), format="json") for stage in STAGES}
+        self._records = {step: ProductPartitions(path=str(folder / step), format="json") for step in STEPS}
 
-    def write(self, product: str, stage: str, state: str, **known: object) -> None:
-        record = Record(product=product, stage=stage, state=state, fingerprint="", **known)
-        self._records[stage].save({product: record.to_json()})
+    def write(self, product: str, step: str, state: str, **known: object) -> None:
+        record = Record(product=product, step=step, state=state, fingerprint="", **known)
+        self._records[step].save({product: record.to_json()})
 
     def status(
         self,
@@ -36,8 +36,8 @@ class Books:
         for photo in photos:
             (self.photos / f"{photo}.jpg").touch()
         views = {
-            stage: StageView(records.load(), (stale or {}).get(stage, set()), (at_work or {}).get(stage, set()))
-            for stage, records in self._records.items()
+            step: StepView(records.load(), (stale or {}).get(step, set()), (at_work or {}).get(step, set()))
+            for step, records in self._records.items()
         }
         checks = {"mug": lambda: {"cutout_confidence": 0.412, "flags": "check the cutout"}}
         products = list(product_statuses(PhotoFolder(path=str(self.photos)).load(), views, checks))
@@ -68,8 +68,8 @@ def test_each_product_has_its_state_time_and_error(books: Books) -> None:
 
 
 def test_what_a_run_would_make_again_is_stale(books: Books) -> None:
-    for stage in STAGES:
-        books.write("mug", stage, "made")
+    for step in STEPS:
+        books.write("mug", step, "made")
     books.write("shoe", "segment", "failed")
     status = books.status("mug", "shoe", stale={"refine_detail": {"mug"}, "segment": {"shoe"}})
     _, _, _, _, mug, _, total = status.lines()
@@ -110,8 +110,8 @@ def test_programs_get_it_as_json(books: Books) -> None:
         "remarks": ["Odd."],
     }
     assert (product["id"], product["product"], product["state"]) == ("mug", "mug", "unfinished")
-    assert product["stages"]["segment"] == at
-    assert product["stages"]["refine_detail"]["state"] == "-"
+    assert product["steps"]["segment"] == at
+    assert product["steps"]["refine_detail"]["state"] == "-"
 
 
 def test_an_unusable_id_is_shown_as_the_catalog_writes_it(books: Books) -> None:

@@ -6,14 +6,14 @@ from mpod_pipeline.batch.records import Record
 from mpod_pipeline.batch.summary import SHOWN, RunSummary, table_lines
 
 
-def failure(product: str, stage: str) -> Record:
-    return Record(product=product, stage=stage, state="failed", fingerprint="", message=f"{product} is odd.")
+def failure(product: str, step: str) -> Record:
+    return Record(product=product, step=step, state="failed", fingerprint="", message=f"{product} is odd.")
 
 
 def test_a_product_counts_as_failed_once() -> None:
     summary = RunSummary()
     counts = {"made": 3, "skipped": 0, "failed": 1, "left_out": 0, "gone": 0, "seconds": 8.0, "peak_bytes": 0}
-    summary.stages = {"segment": {"products": 4, **counts}, "evaluate": {"products": 3, **counts}}
+    summary.steps = {"segment": {"products": 4, **counts}, "evaluate": {"products": 3, **counts}}
     for record in [failure("mug", "segment"), failure("mug", "evaluate")]:
         summary.note(record)
     assert summary.failed_fraction == pytest.approx(0.25)
@@ -25,7 +25,7 @@ def test_nothing_run_is_nothing_failed() -> None:
 
 def test_the_table_says_who_failed_why() -> None:
     summary = RunSummary()
-    summary.stages = {
+    summary.steps = {
         "segment": {
             "products": 4,
             "made": 3,
@@ -39,18 +39,18 @@ def test_the_table_says_who_failed_why() -> None:
     }
     summary.note(failure("mug", "segment"))
     header, row, why = summary.as_text().splitlines()
-    assert header.startswith("stage") and header.endswith("s/product  GB/worker")
+    assert header.startswith("step") and header.endswith("s/product  GB/worker")
     assert row.split() == ["segment", "4", "3", "0", "1", "0", "0", "8.0", "2.0", "1.5"]
     assert why == "failed: mug in segment: mug is odd."
 
 
-def test_stages_without_work_have_no_row() -> None:
+def test_steps_without_work_have_no_row() -> None:
     none = dict.fromkeys(("made", "skipped", "failed", "left_out", "gone", "seconds", "peak_bytes"), 0)
-    summary = RunSummary(stages={"segment": {**none, "products": 1, "failed": 1}})
-    summary.stages |= {stage: {**none, "products": 1, "left_out": 1} for stage in ("learn_tokens", "evaluate")}
+    summary = RunSummary(steps={"segment": {**none, "products": 1, "failed": 1}})
+    summary.steps |= {step: {**none, "products": 1, "left_out": 1} for step in ("learn_tokens", "evaluate")}
     summary.note(failure("mug", "segment"))
-    assert [line.split()[0] for line in summary.as_text().splitlines()] == ["stage", "segment", "failed:"]
-    assert RunSummary(stages={"segment": {**none, "skipped": 9}}).as_text() == "No product had to be made."
+    assert [line.split()[0] for line in summary.as_text().splitlines()] == ["step", "segment", "failed:"]
+    assert RunSummary(steps={"segment": {**none, "skipped": 9}}).as_text() == "No product had to be made."
 
 
 def test_thousands_of_failures_do_not_flood_the_terminal_but_are_all_in_the_json() -> None:
@@ -74,7 +74,7 @@ def test_the_means_of_the_scores_stand_below_the_table_without_the_seconds() -> 
 
 def test_the_verdict() -> None:
     counts = {"products": 2, "made": 1, "skipped": 0, "failed": 1, "left_out": 0, "gone": 0, "seconds": 1.0}
-    summary = RunSummary(max_failed_fraction=0.5, stages={"segment": counts})
+    summary = RunSummary(max_failed_fraction=0.5, steps={"segment": counts})
     summary.note(failure("mug", "segment"))
     assert summary.verdict == "finished"
     summary.max_failed_fraction = 0.4

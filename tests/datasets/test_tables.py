@@ -51,8 +51,8 @@ def test_a_frame_without_columns_is_no_table_yet_but_one_without_rows_is(tmp_pat
     table = ProductTable(filepath=str(tmp_path / "scores.csv"))
     table.save(pd.DataFrame())
     assert not table.exists()
-    table.save(pd.DataFrame(columns=["product", "stage"]))
-    assert table.path.read_text() == "product,stage\n"
+    table.save(pd.DataFrame(columns=["product", "step"]))
+    assert table.path.read_text() == "product,step\n"
 
 
 def test_absent_weights_are_a_wrong_setting(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_artifacts_are_where_others_look_for_them(context: KedroContext, workspa
     assert catalog["failures"].path == workspace / "08_reporting/failures.csv"
 
 
-def test_the_history_knows_every_stages_artifacts(context: KedroContext) -> None:
+def test_the_history_knows_every_steps_artifacts(context: KedroContext) -> None:
     history = context.catalog.load("history")
     for node in (node for node in pipelines["catalog_to_3d"].nodes if node.name in NODES):
         artifacts = [name for name in node.outputs if not name.startswith(node.name)]
@@ -85,7 +85,7 @@ def test_the_history_knows_every_stages_artifacts(context: KedroContext) -> None
             assert history.artifacts[name].path("mug") == context.catalog.load(name).path("mug")
 
 
-def test_every_stages_settings_are_typed(context: KedroContext) -> None:
+def test_every_steps_settings_are_typed(context: KedroContext) -> None:
     for node in pipelines["catalog_to_3d"].nodes:
         for name in node.inputs:
             if name.startswith("params:"):
@@ -93,7 +93,7 @@ def test_every_stages_settings_are_typed(context: KedroContext) -> None:
 
 
 def test_the_graph_shows_what_a_person_looks_for(context: KedroContext) -> None:
-    """Of each stage, one dataset has all that is written down about it."""
+    """Of each step, one dataset has all that is written down about it."""
     data = [name for name in pipelines["catalog_to_3d"].datasets() if not name.startswith("params:")]
     for step in NODES:
         assert [name for name in data if name.startswith(step)] == [f"{step}_records"]
@@ -115,7 +115,7 @@ def test_every_preview_can_be_drawn_before_the_first_run(context: KedroContext) 
 def write(folder: Path, product: str, scores: dict[str, Any] | None, state: str = "made") -> None:
     records = folder / "records" / "evaluate"
     records.mkdir(parents=True, exist_ok=True)
-    record = Record(product=product, stage="evaluate", state=state, fingerprint="", seconds=2.0)
+    record = Record(product=product, step="evaluate", state=state, fingerprint="", seconds=2.0)
     (records / f"{product}.json").write_text(record.model_dump_json())
     if scores is not None:
         (folder / "evaluations").mkdir(exist_ok=True)

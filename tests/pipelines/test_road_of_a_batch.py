@@ -33,10 +33,10 @@ from mpod_pipeline.pipelines import steps
 
 ROOT = Path(__file__).parents[2]
 PRODUCTS = tuple("abcdefgh")
-STAGES = tuple(step.name for step in STEPS)
-#: Each stage with those that need what it makes.
+STEP_NAMES = tuple(step.name for step in STEPS)
+#: Each step with those that need what it makes.
 NEEDING = {
-    "segment": set(STAGES),
+    "segment": set(STEP_NAMES),
     "learn_tokens": {"learn_tokens", "refine_detail", "export_models", "evaluate"},
     "optimize_outline": {"optimize_outline", "export_masks", "refine_detail", "export_models", "evaluate"},
     "export_masks": {"export_masks", "refine_detail", "export_models", "evaluate"},
@@ -140,11 +140,11 @@ class Road:
     def _products(self) -> dict[tuple[str, int], str]:
         from mpod_pipeline.batch.fingerprints import seed_of
 
-        return {(stage, seed_of(0, stage, product)): product for stage in STAGES for product in PRODUCTS}
+        return {(step, seed_of(0, step, product)): product for step in STEP_NAMES for product in PRODUCTS}
 
     def run(self, **params: Any) -> list[tuple[str, str]]:
         self.worked.clear()
-        batch = {"executor": {"kind": "in_process"}}  # where the stages' work is replaced
+        batch = {"executor": {"kind": "in_process"}}  # where the steps' work is replaced
         given = {"photos": str(self.photos), "workspace": str(self.workspace), "batch": batch, **params}
         with KedroSession.create(ROOT, runtime_params=given) as session:
             session.run(pipeline_names=["catalog_to_3d"])
@@ -153,7 +153,7 @@ class Road:
     def records(self) -> dict[tuple[str, str], Record]:
         folder = self.workspace / "08_reporting/records"
         records = (Record.model_validate_json(path.read_bytes()) for path in folder.glob("*/[!.]*.json"))
-        return {(record.stage, record.product): record for record in records}
+        return {(record.step, record.product): record for record in records}
 
     def failures(self) -> list[list[str]]:
         return pd.read_csv(self.workspace / "08_reporting/failures.csv").to_numpy().tolist()
@@ -169,35 +169,35 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
     yield road
 
 
-def test_each_stage_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Road) -> None:
-    for stage, product in zip(STAGES, PRODUCTS, strict=False):
+def test_each_step_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Road) -> None:
+    for step, product in zip(STEP_NAMES, PRODUCTS, strict=False):
         shutil.rmtree(road.workspace, ignore_errors=True)
-        road.photograph(product, fails_in=stage)
+        road.photograph(product, fails_in=step)
         road.run()
-        others = {(s, p) for s in STAGES for p in PRODUCTS if p != product}
-        unhurt = others | {(s, product) for s in STAGES if s not in NEEDING[stage]}
+        others = {(s, p) for s in STEP_NAMES for p in PRODUCTS if p != product}
+        unhurt = others | {(s, product) for s in STEP_NAMES if s not in NEEDING[step]}
         assert {key for key, record in road.records().items() if record.state == "made"} == unhurt
-        assert set(road.records()) == unhurt | {(stage, product)}
-        record = road.records()[stage, product]
+        assert set(road.records()) == unhurt | {(step, product)}
+        record = road.records()[step, product]
         assert (record.state, record.error, record.attempt) == ("failed", "ProductError", 1)
-        assert road.failures() == [[product, stage, "ProductError", f"It fails in {stage}."]]
+        assert road.failures() == [[product, step, "ProductError", f"It fails in {step}."]]
 
         untouched = {key: record for key, record in road.records().items() if key[1] != product}
         road.photograph(product)
-        assert road.run() == [(s, product) for s in STAGES]
+        assert road.run() == [(s, product) for s in STEP_NAMES]
         assert road.failures() == []
         assert {key: record for key, record in road.records().items() if key[1] != product} == untouched
         assert all(record.state == "made" for record in road.records().values())
 
 
-def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> None:
+def test_a_row_of_the_table_redoes_the_steps_that_it_speaks_of(road: Road) -> None:
     road.run()
     said = {"photo_elevation_deg": "segment", "long_side_m": "export_models", "category": "learn_tokens"}
-    for column, stage in said.items():
+    for column, step in said.items():
         rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
         table = road.photos / "products.csv"
         table.write_text(f"id,photo,{column}\n{rows}")
-        redone = {(s, "c") for s in NEEDING[stage]}
+        redone = {(s, "c") for s in NEEDING[step]}
         assert set(road.run()) == redone
         with pytest.raises(SetupError, match=rf"c was made with settings of its own \({column} 0.5\)"):
             table.unlink()  # or another folder of photos
@@ -210,7 +210,7 @@ def test_a_row_of_the_table_redoes_the_stages_that_it_speaks_of(road: Road) -> N
 def test_a_photo_of_another_side_redoes_its_product(road: Road) -> None:
     """When it comes, is changed, is renamed to another side, and goes."""
     road.run()
-    everything = {(s, "c") for s in STAGES}
+    everything = {(s, "c") for s in STEP_NAMES}
     back, left = road.photos / "c.back.jpg", road.photos / "c.left.jpg"
     back.write_text("the back")
     assert set(road.run()) == everything
@@ -225,7 +225,7 @@ def test_a_photo_of_another_side_redoes_its_product(road: Road) -> None:
     assert road.run() == []
 
 
-def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> None:
+def test_a_changed_setting_redoes_its_step_and_what_needs_it(road: Road) -> None:
     changes: list[tuple[str, str, Any]] = [
         ("segment", "segmentation", {"size": 96}),
         ("learn_tokens", "textual_inversion", {"steps": 7}),
@@ -237,9 +237,9 @@ def test_a_changed_setting_redoes_its_stage_and_what_needs_it(road: Road) -> Non
     ]
     road.run()
     params: dict[str, Any] = {}
-    for stage, section, change in changes:
+    for step, section, change in changes:
         before, params[section] = road.records(), change
-        redone = {(s, product) for s in NEEDING[stage] for product in PRODUCTS}
+        redone = {(s, product) for s in NEEDING[step] for product in PRODUCTS}
         worked = road.run(**params)
         assert set(worked) == redone and len(worked) == len(redone)
         assert {key for key, record in road.records().items() if record != before[key]} == redone
@@ -259,10 +259,7 @@ def status_of(road: Road, **params: Any) -> CatalogStatus:
 
 def stale_in(status: CatalogStatus) -> set[tuple[str, str]]:
     return {
-        (stage, product.id)
-        for product in status.products
-        for stage, at in product.stages.items()
-        if at.state == "stale"
+        (step, product.id) for product in status.products for step, at in product.steps.items() if at.state == "stale"
     }
 
 

@@ -16,7 +16,7 @@ from kedro.validation.type_extractor import TypeExtractor
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.batch.parameters import BatchParameters, ExecutorParameters
 from mpod_pipeline.batch.records import read_record
-from mpod_pipeline.datasets import HistoryDataset, ProductPartitions, StageRecords, connect_history
+from mpod_pipeline.datasets import HistoryDataset, ProductPartitions, StepRecords, connect_history
 from mpod_pipeline.method import steps
 from mpod_pipeline.method.steps import Given, Step
 from mpod_pipeline.pipelines.steps import step_pipeline
@@ -60,7 +60,7 @@ def catalog_in(folder: Path, settings: WeighingSettings) -> DataCatalog:
         {
             "meshes": ProductPartitions(path=str(folder / "meshes"), format="glb"),
             "weights": ProductPartitions(path=str(folder / "weights"), format="json"),
-            "weigh_records": StageRecords(path=str(folder), stage="weigh"),
+            "weigh_records": StepRecords(path=str(folder), step="weigh"),
             "history": HistoryDataset(path=str(folder / "records"), checkpoints=str(folder / "checkpoints")),
             "params:weighing": MemoryDataset(settings, copy_mode="assign"),
             "params:batch": MemoryDataset(BATCH, copy_mode="assign"),

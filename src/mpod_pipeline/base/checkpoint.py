@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that holds the state of one product's work in one stage; it may be sent to another process.
+    """A file that holds the state of one product's work in one step; it may be sent to another process.
 
     fingerprint: what the work depends on; a state of other work is not gone on from. every_seconds: how much work a
     kill may cost, to which the work itself adds its last few steps.

@@ -1,4 +1,4 @@
-"""What the catalog says of a single product in place of a stage's parameters."""
+"""What the catalog says of a single product in place of a step's parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ P = TypeVar("P", bound=Parameters)
 
 
 def known_to(parameters: Parameters, settings: Mapping[str, str]) -> dict[str, float | str]:
-    """Those of a product's settings that the stage has parameters for; numbers as such, however they are written."""
+    """Those of a product's settings that the step has parameters for; numbers as such, however they are written."""
     fields = type(parameters).model_fields
     return {
         name: text if fields[name].annotation is str else _number(text)

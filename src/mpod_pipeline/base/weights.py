@@ -18,7 +18,8 @@ class Weights:
 
     sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
     vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time. adapters: files of
-    what its U-Net has learnt besides.
+    what its U-Net has learnt besides. opened: what was loaded from here, for who asks several times; None: nothing is
+    kept.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class Weights:
     vae_slicing: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict)
     adapters: tuple[Path, ...] = ()
+    opened: dict[Any, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def places(self) -> list[Path]:
@@ -43,4 +45,10 @@ class Weights:
 
     def open(self, load: Callable[..., Prior], **options: Any) -> Prior:
         """The prior, by one of the loaders in `priors.loading`. Raises SetupError naming what is missing."""
-        return load(self.path, device=self.device, vae_slicing=self.vae_slicing, adapters=self.adapters, **options)
+        opened = {} if self.opened is None else self.opened
+        key = (load, *sorted(options.items()))
+        if key not in opened:
+            how = {"device": self.device, "vae_slicing": self.vae_slicing, "adapters": self.adapters}
+            opened[key] = load(self.path, **how, **options)
+        prior: Prior = opened[key]
+        return prior

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
-class Stage:
+class BatchStep:
     """A step, as far as the batch has to know it.
 
     artifacts: what it makes, by name in the catalog. code_version: to be raised when a change of the code changes what
@@ -48,6 +48,6 @@ class History(Protocol):
     @property
     def run_id(self) -> str: ...
 
-    def records(self, stage: str) -> Any: ...
+    def records(self, step: str) -> Any: ...
 
     def knows(self, product: str) -> bool: ...

@@ -14,7 +14,7 @@ from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.own_parameters import known_to, with_own
 from mpod_pipeline.base.parameters import Parameters
-from mpod_pipeline.batch.declared import History, Stage
+from mpod_pipeline.batch.declared import BatchStep, History
 from mpod_pipeline.batch.existing import Existing
 from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, seed_of
 from mpod_pipeline.batch.isolation import Task
@@ -41,7 +41,7 @@ class Todo:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a step's results depend on beside its inputs and its code. Fields as in `stage.run_stage`."""
+    """All that a step's results depend on beside its inputs and its code. Fields as in `step.run_step`."""
 
     parameters: Parameters
     weights: Sequence[Path] = ()
@@ -54,24 +54,24 @@ class Settings:
 
 
 class Due:
-    """What one step has to do in one run. inputs: as in `stage.run_stage`."""
+    """What one step has to do in one run. inputs: as in `step.run_step`."""
 
     def __init__(
         self,
-        stage: Stage,
+        step: BatchStep,
         inputs: Mapping[str, Any],
         settings: Settings,
         batch: BatchParameters,
         history: History,
         existing: Existing,
     ) -> None:
-        self._stage = stage
+        self._step = step
         self._inputs = inputs
         self._settings = settings
         self._batch = batch
         self._history = history
         self._existing = existing
-        self._records = history.records(stage.name)
+        self._records = history.records(step.name)
 
     def products(self) -> list[str]:
         """The products this run is about. Raises SetupError if one is asked for that nobody knows."""
@@ -101,7 +101,7 @@ class Due:
             return Settled(left_out=False, record=back)
         draft = Record(
             product=self._settings.written_as(product),
-            stage=self._stage.name,
+            step=self._step.name,
             state="failed",
             fingerprint=current,
             inputs=identities,
@@ -129,29 +129,29 @@ class Due:
                 "product": partial(str, settings.written_as(product)),
                 "fingerprint": partial(str, current),
             },
-            seed=seed_of(self._batch.seed, self._stage.name, product),
+            seed=seed_of(self._batch.seed, self._step.name, product),
             checkpoint=None if every is None else Checkpoint(file, current, every),
             fingerprint=current,
         )
 
     def _why_left_out(self, product: str) -> str:
         for name, files in self._inputs.items():
-            if maker := self._stage.made_by.get(name):
+            if maker := self._step.made_by.get(name):
                 record = read_record(self._history.records(maker), product)
                 if record and record.state != "made":
                     return f"{maker}: {record.state}"
-            if product not in files and name not in self._stage.optional:
+            if product not in files and name not in self._step.optional:
                 return f"there is no {name}"
         return ""
 
     def _fingerprint(self, product: str, identities: Mapping[str, FileIdentity | None]) -> str:
         return fingerprint(
             {
-                "code": self._stage.code_version,
+                "code": self._step.code_version,
                 "inputs": {name: identity.sha256 if identity else None for name, identity in identities.items()},
                 "parameters": {**self._parameters, **self._settings.own(product)},
                 "weights": self._weights,
-                "seed": seed_of(self._batch.seed, self._stage.name, product),
+                "seed": seed_of(self._batch.seed, self._step.name, product),
             }
         )
 

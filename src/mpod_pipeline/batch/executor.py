@@ -1,4 +1,4 @@
-"""Where a stage's tasks are done."""
+"""Where a step's tasks are done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mpod_pipeline.batch.isolation import Outcome, Task, Work, attempt
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
-from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.batch.progress import StepProgress
 
 
 class Executor(Protocol):
@@ -38,7 +38,7 @@ class InProcess:
     task comes.
     """
 
-    def __init__(self, open_work: Callable[[], Work], progress: StageProgress) -> None:
+    def __init__(self, open_work: Callable[[], Work], progress: StepProgress) -> None:
         self._open_work = open_work
         self._progress = progress
         self._work: Work | None = None
@@ -62,7 +62,7 @@ def make_executor(
     chosen: ExecutorParameters,
     resources: Resources,
     open_work: Callable[[], Work],
-    progress: StageProgress,
+    progress: StepProgress,
     products: int,
 ) -> Executor:
     """The executor that the parameters choose, for so many products. Raises SetupError if it cannot be had."""

@@ -10,16 +10,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mpod_pipeline.base.atomic import whole_file
-from mpod_pipeline.batch.declared import History, Stage
+from mpod_pipeline.batch.declared import BatchStep, History
 from mpod_pipeline.batch.fingerprints import FileIdentity, identify, identify_files
 from mpod_pipeline.batch.records import Record
 
 
 class Existing:
-    """The files of one step's products. inputs: as in `stage.run_stage`."""
+    """The files of one step's products. inputs: as in `step.run_step`."""
 
-    def __init__(self, stage: Stage, inputs: Mapping[str, Any], history: History) -> None:
-        self._stage = stage
+    def __init__(self, step: BatchStep, inputs: Mapping[str, Any], history: History) -> None:
+        self._step = step
         self._inputs = inputs
         self._history = history
 
@@ -36,11 +36,11 @@ class Existing:
 
     def outputs(self, product: str) -> dict[str, FileIdentity | None]:
         """Each artifact's identity by name; None for one that is not on disk."""
-        return {name: _identify_output(self._place(name, product)) for name in self._stage.artifacts}
+        return {name: _identify_output(self._place(name, product)) for name in self._step.artifacts}
 
     def whole(self, product: str, record: Record) -> bool:
         """Whether the artifacts are those that the record vouches for."""
-        if set(record.outputs) != set(self._stage.artifacts):
+        if set(record.outputs) != set(self._step.artifacts):
             return False
         for name, known in record.outputs.items():
             identity = _identify_output(self._place(name, product), known)
@@ -50,12 +50,12 @@ class Existing:
 
     def in_the_way(self, product: str) -> str:
         """A sentence on what lies where an artifact of the product is to be written; empty if nothing does."""
-        places = (self._place(name, product) for name in self._stage.artifacts)
+        places = (self._place(name, product) for name in self._step.artifacts)
         return next((f"{place} is no file; please move it away." for place in places if _is_no_file(place)), "")
 
     def checkpoint_file(self, product: str) -> Path:
         """Where a product's unfinished work keeps its state."""
-        return self._history.checkpoints / self._stage.name / f"{product}.pt"
+        return self._history.checkpoints / self._step.name / f"{product}.pt"
 
     def forget_checkpoint(self, product: str) -> None:
         """Remove what an attempt left to go on from: it has come to its end, or is not to be made any more."""

@@ -61,7 +61,7 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def seed_of(seed: int, stage: str, product: str) -> int:
-    """The product's own seed in a stage: the same in every run, and independent of the other products."""
-    digest = hashlib.sha256(f"{seed}/{stage}/{product}".encode()).digest()
+def seed_of(seed: int, step: str, product: str) -> int:
+    """The product's own seed in a step: the same in every run, and independent of the other products."""
+    digest = hashlib.sha256(f"{seed}/{step}/{product}".encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFF_FFFF

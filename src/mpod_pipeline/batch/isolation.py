@@ -1,4 +1,4 @@
-"""One product's attempt at one stage, and where its trouble ends."""
+"""One product's attempt at one step, and where its trouble ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BrokenWorkerError(SetupError):
 
 
 class Work(Protocol):
-    """What a stage does for one product: its inputs by name (None for an optional one that is absent), a
+    """What a step does for one product: its inputs by name (None for an optional one that is absent), a
     seed, the report of progress, and where long work keeps its state if that is asked for; gives the artifacts
     by name. Opened once a worker, so that it may hold models.
     """
@@ -38,7 +38,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """One product's turn in a stage. inputs: how to read each; None for an optional one that is absent. fingerprint:
+    """One product's turn in a step. inputs: how to read each; None for an optional one that is absent. fingerprint:
     of all that its result depends on.
     """
 

@@ -24,7 +24,7 @@ class ExecutorParameters(Parameters):
 
 
 class Resources(Parameters):
-    """What one Ray worker of a stage takes of its machine. Parts of a GPU are shared."""
+    """What one Ray worker of a step takes of its machine. Parts of a GPU are shared."""
 
     num_cpus: float = Field(default=1.0, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
@@ -37,9 +37,9 @@ class Resources(Parameters):
 
 
 class BatchParameters(Parameters):
-    """How a batch is run, whatever the stage."""
+    """How a batch is run, whatever the step."""
 
-    #: Every product and stage draws its own seed from this one, the stage's name and the product's id.
+    #: Every product and step draws its own seed from this one, the step's name and the product's id.
     seed: int = Field(ge=0)
     #: The run as a whole fails (after finishing what it can) if more than this fraction of its products
     #: failed.
@@ -52,11 +52,11 @@ class BatchParameters(Parameters):
     #: None: it starts anew.
     checkpoint_every_seconds: float | None = Field(ge=0)
     executor: ExecutorParameters = ExecutorParameters()
-    #: By stage; without an entry, one CPU.
+    #: By step; without an entry, one CPU.
     resources: dict[str, Resources] = Field(default_factory=dict)
 
-    def resources_of(self, stage: str) -> Resources:
-        return self.resources.get(stage, Resources())
+    def resources_of(self, step: str) -> Resources:
+        return self.resources.get(step, Resources())
 
     @field_validator("products", mode="before")
     @classmethod

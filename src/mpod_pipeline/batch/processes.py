@@ -26,7 +26,7 @@ import psutil
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.isolation import DEATHS, BrokenWorkerError, Outcome, Task, Work, attempt, worker_died
-from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.batch.progress import StepProgress
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Processes:
     the executor, see `close_workers`.
     """
 
-    def __init__(self, limit: int, open_work: Callable[[], Work], progress: StageProgress) -> None:
+    def __init__(self, limit: int, open_work: Callable[[], Work], progress: StepProgress) -> None:
         self._limit = limit
         self._threads = max(1, cores() // limit)
         self._open_work = pickle.dumps(open_work)
@@ -173,7 +173,7 @@ class _Worker:
         self._steps.close()
 
 
-#: Workers without work, for the next stage: to start one and to import PyTorch takes seconds.
+#: Workers without work, for the next step: to start one and to import PyTorch takes seconds.
 _resting: list[_Worker] = []
 
 
@@ -248,7 +248,7 @@ def _end_with_the_run() -> None:
 def _do(open_work: bytes, task: Task) -> bytes:
     """The task's outcome, pickled: otherwise PyTorch would leave tensors in shared memory, to be fetched later."""
     if _process.opened is None or _process.opened[0] != open_work:
-        _process.opened = None  # the last stage's models go before new ones come
+        _process.opened = None  # the last step's models go before new ones come
         _process.opened = (open_work, pickle.loads(open_work)())
     try:
         return pickle.dumps(attempt(_process.opened[1], task, _report))

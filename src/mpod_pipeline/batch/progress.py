@@ -1,4 +1,4 @@
-"""How far a stage is, with the time left, and the loss curves."""
+"""How far a step is, with the time left, and the loss curves."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class LossCurves:
                 self.curves.setdefault(name, []).append((step, float(value)))
 
 
-class StageProgress:
-    """One stage's progress, while it is entered: bars on a terminal, else a line a minute in the log, and nothing where
+class StepProgress:
+    """One step's progress, while it is entered: bars on a terminal, else a line a minute in the log, and nothing where
     the log leaves INFO out.
     """
 
-    def __init__(self, stage: str, products: int) -> None:
+    def __init__(self, step: str, products: int) -> None:
         told = products > 0 and logger.isEnabledFor(logging.INFO)
         self._display: _Display = _Nothing()
         if told:
-            self._display = (_Bars if sys.stderr.isatty() else _Lines)(stage, products)
+            self._display = (_Bars if sys.stderr.isatty() else _Lines)(step, products)
 
     def report_for(self, product: str) -> Report:
         """What shows the product's steps, as they are told or now and then."""
@@ -62,7 +62,7 @@ class StageProgress:
     def done(self, product: str) -> None:
         self._display.done(product)
 
-    def __enter__(self) -> StageProgress:
+    def __enter__(self) -> StepProgress:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -91,9 +91,9 @@ class _Nothing:
 class _Bars:
     """A bar of the products, and one of the steps of each product at work; the log's lines go above them."""
 
-    def __init__(self, stage: str, products: int) -> None:
-        self._stage = stage
-        self._products = _bar(stage, products, "product", leave=True)
+    def __init__(self, step: str, products: int) -> None:
+        self._name = step
+        self._products = _bar(step, products, "product", leave=True)
         self._steps: dict[str, tqdm] = {}
         self._log = ExitStack()
         self._log.enter_context(logging_redirect_tqdm())
@@ -101,7 +101,7 @@ class _Bars:
     def step(self, product: str, step: int, total: int, losses: dict[str, float]) -> None:
         bar = self._steps.get(product)
         if bar is None:
-            bar = self._steps[product] = _bar(f"{self._stage} {product}", total, "step", leave=False)
+            bar = self._steps[product] = _bar(f"{self._name} {product}", total, "step", leave=False)
         # one number: of all losses nothing would be left of the bar
         bar.set_postfix({"loss": f"{sum(losses.values()):.3g}"} if losses else {}, refresh=False)
         bar.update(step - bar.n)
@@ -124,8 +124,8 @@ def _bar(title: str, total: int, unit: str, leave: bool) -> tqdm:
 class _Lines:
     """Sentences in the log. The part of a product that is done counts for the time left."""
 
-    def __init__(self, stage: str, products: int) -> None:
-        self._stage, self._total, self._finished = stage, products, 0
+    def __init__(self, step: str, products: int) -> None:
+        self._name, self._total, self._finished = step, products, 0
         self._parts: dict[str, tuple[int, int]] = {}
         self._began = self._told = time.monotonic()
 
@@ -139,7 +139,7 @@ class _Lines:
         self._tell_now_and_then()
 
     def close(self) -> None:
-        pass  # how the stage ended, the run says
+        pass  # how the step ended, the run says
 
     def _tell_now_and_then(self) -> None:
         now = time.monotonic()
@@ -149,7 +149,7 @@ class _Lines:
         done = self._finished + sum(step / total for step, total in self._parts.values())
         left = f"{in_words((now - self._began) * (self._total - done) / done)} left" if done else "time left unknown"
         at_work = "".join(f"; {product}: step {n} of {total}" for product, (n, total) in self._parts.items())
-        logger.info("%s: %d of %d products, %s%s", self._stage, self._finished, self._total, left, at_work)
+        logger.info("%s: %d of %d products, %s%s", self._name, self._finished, self._total, left, at_work)
 
 
 def in_words(seconds: float) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.isolation import DEATHS, BrokenWorkerError, Outcome, Task, Work, attempt, worker_died
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
-from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.batch.progress import StepProgress
 
 try:
     import ray
@@ -90,7 +90,7 @@ class RayWorkers:
     """
 
     def __init__(
-        self, chosen: ExecutorParameters, resources: Resources, open_work: Callable[[], Work], progress: StageProgress
+        self, chosen: ExecutorParameters, resources: Resources, open_work: Callable[[], Work], progress: StepProgress
     ) -> None:
         _connect(chosen.address)
         self._limit = chosen.workers or _places(resources)

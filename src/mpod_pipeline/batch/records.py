@@ -1,4 +1,4 @@
-"""What is written down about each product and stage."""
+"""What is written down about each product and step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from mpod_pipeline.batch.fingerprints import FileIdentity
 
@@ -14,17 +14,18 @@ State = Literal["made", "failed", "left out"]
 
 
 class Record(BaseModel):
-    """One product at one stage.
+    """One product at one step.
 
     made: the artifacts are on disk as `outputs` says. failed: `error` and `message` say why. left out: an
-    earlier stage has nothing for it (any more); what was made before is still there and still vouched for
-    by `outputs`. own_parameters: what the catalog said of the product in place of the stage's.
+    earlier step has nothing for it (any more); what was made before is still there and still vouched for
+    by `outputs`. own_parameters: what the catalog said of the product in place of the step's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     product: str
-    stage: str
+    #: ``stage`` in records of before
+    step: str = Field(validation_alias=AliasChoices("step", "stage"))
     state: State
     fingerprint: str
     inputs: dict[str, FileIdentity | None] = {}

@@ -13,9 +13,9 @@ from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import table_lines
 from mpod_pipeline.cutout.photo_file import FRONT
 
-#: Of a product at a stage. stale: made, and a run would make it again, for its input or a setting has changed since.
-StageState = Literal["-", "at work", "made", "stale", "failed", "left out"]
-#: Of a product. complete: made at every stage. unfinished: a run has more to make.
+#: Of a product at a step. stale: made, and a run would make it again, for its input or a setting has changed since.
+StepState = Literal["-", "at work", "made", "stale", "failed", "left out"]
+#: Of a product. complete: made at every step. unfinished: a run has more to make.
 State = Literal["at work", "failed", "stale", "complete", "unfinished"]
 #: Those that are counted even where there is none.
 ALWAYS: tuple[State, ...] = ("complete", "failed", "unfinished")
@@ -23,8 +23,8 @@ SOMETIMES: tuple[State, ...] = ("stale", "at work")
 
 
 @dataclass(frozen=True)
-class StageView:
-    """What is known of one stage. records: what reads each, by product. stale, at_work: the products that are so."""
+class StepView:
+    """What is known of one step. records: what reads each, by product. stale, at_work: the products that are so."""
 
     records: Mapping[str, Any]
     stale: Collection[str] = frozenset()
@@ -32,10 +32,10 @@ class StageView:
 
 
 @dataclass(frozen=True)
-class AtStage:
-    """A product at a stage; what is told beside the state is of the last attempt."""
+class AtStep:
+    """A product at a step; what is told beside the state is of the last attempt."""
 
-    state: StageState
+    state: StepState
     seconds: float = 0.0
     message: str = ""
     finished: str = ""
@@ -53,7 +53,7 @@ class ProductStatus:
     state: State
     photos: list[str]
     cutout: str
-    stages: dict[str, AtStage]
+    steps: dict[str, AtStep]
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,20 @@ class CatalogStatus:
         }
 
     def lines(self, only_failed: bool = False) -> Iterator[str]:
-        """Where it looked; a row a product with its state and seconds at each stage, and its errors; then the sum."""
+        """Where it looked; a row a product with its state and seconds at each step, and its errors; then the sum."""
         yield f"photos:    {self.photos}"
         yield f"workspace: {self.workspace}"
         if self.run:
             yield f"at work:   {self.run}"
         yield from self.remarks
         yield ""
-        stages = list(self.products[0].stages) if self.products else []
-        rows = [("product", *(stage.replace("_", " ") for stage in stages), "cutout", "error")]
+        steps = list(self.products[0].steps) if self.products else []
+        rows = [("product", *(step.replace("_", " ") for step in steps), "cutout", "error")]
         several = any(len(product.photos) > 1 for product in self.products)
         for product in self._shown(only_failed):
-            errors = "; ".join(_error(stage, at) for stage, at in product.stages.items() if at.state == "failed")
+            errors = "; ".join(_error(step, at) for step, at in product.steps.items() if at.state == "failed")
             name = f"{product.product} ({', '.join(product.photos)})" if several else product.product
-            rows.append((name, *map(_cell, product.stages.values()), product.cutout, errors))
+            rows.append((name, *map(_cell, product.steps.values()), product.cutout, errors))
         yield from table_lines(rows, texts=(0, len(rows[0]) - 2, len(rows[0]) - 1))
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items())
         yield f"{number_of(len(self.products), 'product')}: {counts}"
@@ -109,13 +109,13 @@ class CatalogStatus:
 
 
 def product_statuses(
-    photos: Any, stages: Mapping[str, StageView], cutout_checks: Mapping[str, Callable[[], Any]]
+    photos: Any, steps: Mapping[str, StepView], cutout_checks: Mapping[str, Callable[[], Any]]
 ) -> Iterator[ProductStatus]:
     """Of every product of the catalog, in its order. photos: the catalog's, by product, which tell how it writes them.
-    stages: in their order. cutout_checks: what reads them, by product.
+    steps: in their order. cutout_checks: what reads them, by product.
     """
     for product in photos:
-        at = {stage: _at_stage(view, product) for stage, view in stages.items()}
+        at = {step: _at_step(view, product) for step, view in steps.items()}
         state = _state([each.state for each in at.values()])
         cutout = _cutout(product, cutout_checks)
         further = photos.further[product].photos if product in photos.further else ()
@@ -131,29 +131,29 @@ def _cutout(product: str, checks: Mapping[str, Callable[[], Any]]) -> str:
         return "-"
 
 
-def _at_stage(view: StageView, product: str) -> AtStage:
+def _at_step(view: StepView, product: str) -> AtStep:
     record: Record | None = read_record(view.records, product)
     if record is None:
-        return AtStage("at work" if product in view.at_work else "-")
-    state: StageState = record.state
+        return AtStep("at work" if product in view.at_work else "-")
+    state: StepState = record.state
     if product in view.at_work:
         state = "at work"
     elif state == "made" and product in view.stale:
         state = "stale"
-    return AtStage(state, record.seconds, record.message, record.finished, record.attempt)
+    return AtStep(state, record.seconds, record.message, record.finished, record.attempt)
 
 
-def _state(states: list[StageState]) -> State:
+def _state(states: list[StepState]) -> State:
     for state in ("at work", "failed", "stale"):
         if state in states:
             return state
     return "complete" if all(state == "made" for state in states) else "unfinished"
 
 
-def _cell(at: AtStage) -> str:
+def _cell(at: AtStep) -> str:
     return f"{at.state} {at.seconds:.1f} s" if at.state in ("made", "failed") else at.state
 
 
-def _error(stage: str, failure: AtStage) -> str:
+def _error(step: str, failure: AtStep) -> str:
     attempts = f", attempt {failure.attempt}" if failure.attempt > 1 else ""
-    return f"{stage}: {failure.message} ({failure.finished}{attempts})"
+    return f"{step}: {failure.message} ({failure.finished}{attempts})"

@@ -1,4 +1,4 @@
-"""What a run did, for people and for machines: stages in a table, who failed why, how it ended."""
+"""What a run did, for people and for machines: steps in a table, who failed why, how it ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FailedProduct:
     """What a summary keeps of a failure's record."""
 
     product: str
-    stage: str
+    step: str
     error: str
     message: str
 
@@ -33,13 +33,13 @@ class FailedProduct:
 class RunSummary:
     """Gathered while a run goes on.
 
-    max_failed_fraction: see `BatchParameters`. stages: each finished stage's counts and seconds. mean_scores: of all
+    max_failed_fraction: see `BatchParameters`. steps: each finished step's counts and seconds. mean_scores: of all
     products whose evaluation stands, if the run evaluated. stopped_by: the error that ended the run early, as text.
     """
 
     run_id: str = ""
     max_failed_fraction: float = 1.0
-    stages: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    steps: dict[str, Mapping[str, float]] = field(default_factory=dict)
     failures: list[FailedProduct] = field(default_factory=list)
     mean_scores: Mapping[str, float] = field(default_factory=dict)
     started: str = field(default_factory=now)
@@ -47,13 +47,13 @@ class RunSummary:
 
     def note(self, record: Record) -> None:
         if record.state == "failed":
-            failure = FailedProduct(record.product, record.stage, record.error, record.message)
+            failure = FailedProduct(record.product, record.step, record.error, record.message)
             self.failures.append(failure)
 
     @property
     def failed_fraction(self) -> float:
-        """The part of this run's products that failed in some stage."""
-        products = max((counts["products"] for counts in self.stages.values()), default=0)
+        """The part of this run's products that failed in some step."""
+        products = max((counts["products"] for counts in self.steps.values()), default=0)
         return len({failure.product for failure in self.failures}) / products if products else 0.0
 
     @property
@@ -75,25 +75,25 @@ class RunSummary:
             "verdict": self.verdict,
             "stopped_by": self.stopped_by,
             "failed_fraction": self.failed_fraction,
-            "stages": {stage: dict(counts) for stage, counts in self.stages.items()},
+            "steps": {step: dict(counts) for step, counts in self.steps.items()},
             "failures": [asdict(failure) for failure in self.failures],
             "mean_scores": dict(self.mean_scores),
         }
 
     def as_text(self) -> str:
-        """A table of the stages that had work or lost products; a line for each of the first failures; the mean
+        """A table of the steps that had work or lost products; a line for each of the first failures; the mean
         scores.
         """
-        rows = [("stage", *(name.replace("_", " ") for name in _COLUMNS), "s/product", "GB/worker")]
-        for stage, counts in self.stages.items():
+        rows = [("step", *(name.replace("_", " ") for name in _COLUMNS), "s/product", "GB/worker")]
+        for step, counts in self.steps.items():
             tried = counts["made"] + counts["failed"]
             each = f"{counts['seconds'] / tried:.1f}" if tried else "-"
             peak = f"{counts['peak_bytes'] / 1e9:.1f}" if tried else "-"
             if tried or counts["gone"]:
-                rows.append((stage, *(_number(counts[name]) for name in _COLUMNS), each, peak))
+                rows.append((step, *(_number(counts[name]) for name in _COLUMNS), each, peak))
         lines = list(table_lines(rows)) if len(rows) > 1 else ["No product had to be made."]
         for failure in self.failures[:SHOWN]:
-            lines.append(f"failed: {failure.product} in {failure.stage}: {failure.message}")
+            lines.append(f"failed: {failure.product} in {failure.step}: {failure.message}")
         if len(self.failures) > SHOWN:
             lines.append(f"failed: {len(self.failures) - SHOWN} more")
         means = {name: mean for name, mean in self.mean_scores.items() if not name.startswith("seconds_")}
@@ -114,7 +114,7 @@ def score_lines(means: Mapping[str, float]) -> Iterator[str]:
 
 
 def in_a_line(counts: Mapping[str, float]) -> str:
-    """A stage's counts, those that are not nought, and its time."""
+    """A step's counts, those that are not nought, and its time."""
     told = (f"{counts[name]} {name.replace('_', ' ')}" for name in _COLUMNS[1:-1] if counts[name])
     of = f"{counts['products']} product{'' if counts['products'] == 1 else 's'}"
     return ", ".join([of, *told, in_words(counts["seconds"])])

@@ -1,4 +1,4 @@
-"""Which products a stage has at work, written down for who looks on."""
+"""Which products a step has at work, written down for who looks on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class _UnderWay(BaseModel):
 
 
 class UnderWay:
-    """A small file beside the stage's records. A run that dies leaves it behind, so it says whose it is."""
+    """A small file beside the step's records. A run that dies leaves it behind, so it says whose it is."""
 
-    def __init__(self, records: Path, stage: str, run_id: str) -> None:
-        self._path = records / f".under_way.{stage}.json"
+    def __init__(self, records: Path, step: str, run_id: str) -> None:
+        self._path = records / f".under_way.{step}.json"
         self._run_id = run_id
 
     def show(self, products: Iterable[str]) -> None:

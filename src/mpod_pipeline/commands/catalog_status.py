@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.lock import who_holds
-from mpod_pipeline.batch.stage import looking
-from mpod_pipeline.batch.status import CatalogStatus, StageView, product_statuses
+from mpod_pipeline.batch.status import CatalogStatus, StepView, product_statuses
+from mpod_pipeline.batch.step import looking
 from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import History, Photos, connect_history
 from mpod_pipeline.datasets.loading import load_from
@@ -39,8 +39,8 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
         stale, untold = _stale(catalog, loader["parameters"])
         remarks += untold
     run = who_holds(history.folder / ".lock")
-    stages = {
-        step.name: StageView(
+    steps = {
+        step.name: StepView(
             history.records(step.name),
             stale.get(step.name, set()),
             UnderWay(history.folder, step.name, run.run).read() if run else set(),
@@ -50,16 +50,16 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
     return CatalogStatus(
         photos=str(Path(loader["catalog"]["photos"]["path"]).absolute()),
         workspace=str(workspace.absolute()),
-        products=list(product_statuses(photos, stages, history.artifacts["cutout_checks"])),
+        products=list(product_statuses(photos, steps, history.artifacts["cutout_checks"])),
         run=run,
-        gone=sum(product not in photos for product in stages[STEPS[0].name].records),
+        gone=sum(product not in photos for product in steps[STEPS[0].name].records),
         remarks=remarks,
     )
 
 
 def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str, set[str]], list[str]]:
-    """The products by stage that a run with these settings would make again; and a sentence on each stage of which that
-    cannot be told. The stages themselves decide, which takes their code, and PyTorch with it.
+    """The products by step that a run with these settings would make again; and a sentence on each step of which that
+    cannot be told. The steps themselves decide, which takes their code, and PyTorch with it.
     """
     from kedro.validation.type_extractor import TypeExtractor
 
@@ -71,7 +71,7 @@ def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str,
     stale: dict[str, set[str]] = {}
     untold: list[str] = []
     for node in (node for node in pipeline.nodes if node.name in STEP_BY_NAME):
-        names: Any = node._inputs  # by argument; `node.run` would log each stage as if it were run
+        names: Any = node._inputs  # by argument; `node.run` would log each step as if it were run
         try:
             inputs = {
                 argument: parameters[name] if name in parameters else load_from(catalog, name)

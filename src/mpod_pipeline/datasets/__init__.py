@@ -5,7 +5,7 @@ results.
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.datasets.decisions import DecisionsTable
 from mpod_pipeline.datasets.folder import FolderOfFiles
-from mpod_pipeline.datasets.history import History, HistoryDataset, StageRecords, connect_history
+from mpod_pipeline.datasets.history import History, HistoryDataset, StepRecords, connect_history
 from mpod_pipeline.datasets.models import ModelFile, ModelFolder, Models
 from mpod_pipeline.datasets.partitions import (
     MeshPartitions,
@@ -37,7 +37,7 @@ __all__ = [
     "ProductPartitions",
     "ProductSettings",
     "ProductTable",
-    "StageRecords",
+    "StepRecords",
     "Weights",
     "WeightsFolder",
     "WriteWeights",

@@ -28,33 +28,33 @@ class History:
     checkpoints: Path
     run_id: str = ""
 
-    def records(self, stage: str) -> Partitions:
-        """The stage's records, by product."""
-        return Partitions(self.folder / stage, CODECS["json"])
+    def records(self, step: str) -> Partitions:
+        """The step's records, by product."""
+        return Partitions(self.folder / step, CODECS["json"])
 
     def knows(self, product: str) -> bool:
-        """Whether any stage has a record of the product."""
-        stages = self.folder.iterdir() if self.folder.is_dir() else ()
-        return any(product in self.records(stage.name) for stage in stages)
+        """Whether any step has a record of the product."""
+        steps = self.folder.iterdir() if self.folder.is_dir() else ()
+        return any(product in self.records(step.name) for step in steps)
 
-    def tracebacks(self, stage: str) -> Partitions:
-        """The tracebacks of the stage's failures, by product."""
-        return Partitions(self.folder / stage, CODECS["traceback"])
+    def tracebacks(self, step: str) -> Partitions:
+        """The tracebacks of the step's failures, by product."""
+        return Partitions(self.folder / step, CODECS["traceback"])
 
 
-class StageRecords(AbstractDataset[dict[str, dict[str, Any]], Partitions]):
-    """What is written down about a stage and its products: one dataset, so that the graph shows the artifacts.
+class StepRecords(AbstractDataset[dict[str, dict[str, Any]], Partitions]):
+    """What is written down about a step and its products: one dataset, so that the graph shows the artifacts.
 
-    Saved as a mapping of its parts, each from product to value, the summary from the stage to its counts. Loaded as the
-    records. path: the folder of what all stages write down; beside ``records`` it has ``losses`` and ``summaries``.
+    Saved as a mapping of its parts, each from product to value, the summary from the step to its counts. Loaded as the
+    records. path: the folder of what all steps write down; beside ``records`` it has ``losses`` and ``summaries``.
     """
 
-    def __init__(self, *, path: str, stage: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(path) / "records" / stage
+    def __init__(self, *, path: str, step: str, metadata: dict[str, Any] | None = None) -> None:
+        self.path = Path(path) / "records" / step
         self.metadata = metadata
         # The record comes after what it speaks of: a run may be killed in between.
         self._parts = {
-            "losses": ProductPartitions(path=f"{path}/losses/{stage}", format="json"),
+            "losses": ProductPartitions(path=f"{path}/losses/{step}", format="json"),
             "tracebacks": ProductPartitions(path=str(self.path), format="traceback"),
             "records": ProductPartitions(path=str(self.path), format="json"),
             "summary": ProductPartitions(path=f"{path}/summaries", format="json"),
@@ -92,7 +92,7 @@ class HistoryDataset(AbstractDataset[None, History]):
         return History(self.path, _Artifacts(self.catalog), self.checkpoints)
 
     def save(self, data: None) -> None:
-        raise NotImplementedError("the history is written by the stages' own outputs")
+        raise NotImplementedError("the history is written by the steps' own outputs")
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}

@@ -437,7 +437,7 @@ def _normal(path: Path) -> str:
 
 
 def _product_of(row: Row, folder: Path, finder: _SideFinder) -> _Named:
-    if problem := _problem_of(row):  # told at once, and not when a later stage comes to it
+    if problem := _problem_of(row):  # told at once, and not when a later step comes to it
         return _Named(row.id or f"(line {row.line})", row.photo, Unusable(problem))
     photo = _photo_of(folder, row.photo)
     if isinstance(photo, Unusable):

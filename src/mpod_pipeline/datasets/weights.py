@@ -1,4 +1,4 @@
-"""A folder of network weights: named in the catalog, opened by the stage that needs it."""
+"""A folder of network weights: named in the catalog, opened by the step that needs it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 # Before `tracking` imports MLflow, which warns at once. Which warnings are told, the log's settings say.
 logging.captureWarnings(True)
 
-FAILURE_COLUMNS = ("product", "stage", "error", "message")
+FAILURE_COLUMNS = ("product", "step", "error", "message")
 
 
 class TooManyFailuresError(Exception):
@@ -43,12 +43,12 @@ class TooManyFailuresError(Exception):
 
 
 def is_batch(pipeline: Pipeline) -> bool:
-    """Whether the pipeline has stages, which is known by their input `history`."""
+    """Whether the pipeline has steps, which is known by their input `history`."""
     return "history" in pipeline.inputs()
 
 
 class BatchHooks:
-    """Hooks round every pipeline that has stages."""
+    """Hooks round every pipeline that has steps."""
 
     def __init__(self) -> None:
         self.summary = RunSummary()
@@ -70,7 +70,7 @@ class BatchHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Lock the workspace, then open what the stages need, before any product is touched."""
+        """Lock the workspace, then open what the steps need, before any product is touched."""
         self._nodes = [node.name for node in pipeline.nodes]
         if "models" in pipeline.inputs():
             load_from(catalog, "models")
@@ -93,7 +93,7 @@ class BatchHooks:
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any], run_id: str) -> dict[str, Any] | None:
-        """Say which step begins, and let a stage know which run it is in."""
+        """Say which step begins, and let a step know which run it is in."""
         with stopped_run():
             stop_if_told()
         logger.info("Step %d of %d: %s", self._nodes.index(node.name) + 1, len(self._nodes), node.name)
@@ -109,9 +109,9 @@ class BatchHooks:
             return
         for record in data["records"].values():
             self.summary.note(Record.model_validate(record))
-        for stage, counts in data["summary"].items():
-            self.summary.stages[stage] = counts
-            logger.info("%s: %s", stage, in_a_line(counts))
+        for step, counts in data["summary"].items():
+            self.summary.steps[step] = counts
+            logger.info("%s: %s", step, in_a_line(counts))
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:

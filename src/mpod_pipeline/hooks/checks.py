@@ -56,10 +56,10 @@ def check_environment(conf_source: Path, env: str | None) -> None:
 
 
 def check_runner(name: str | None, is_async: bool) -> None:
-    """Does the runner exist, and can it run stages, which hand over each product as it is made?"""
+    """Does the runner exist, and can it run steps, which hand over each product as it is made?"""
     if is_async:
         raise SetupError(
-            "Stages save each product as it is made, and --async cannot do that: leave it out. "
+            "Steps save each product as it is made, and --async cannot do that: leave it out. "
             "Products are made side by side already (batch.executor in docs/batches.md)."
         )
     try:
@@ -213,11 +213,11 @@ def _types(annotation: Any) -> Iterator[type]:
         yield from _types(inner)
 
 
-def check_batch(pipeline: Pipeline, catalog: CatalogProtocol, stages: Collection[str]) -> None:
-    """Are there photos, the products that are asked for, and the stages to which resources are given?"""
+def check_batch(pipeline: Pipeline, catalog: CatalogProtocol, steps: Collection[str]) -> None:
+    """Are there photos, the products that are asked for, and the steps to which resources are given?"""
     batch: BatchParameters = catalog.load("params:batch")
-    if unknown := set(batch.resources) - {*stages, *(node.name for node in pipeline.nodes)}:
-        raise SetupError(f"batch.resources names {', '.join(sorted(unknown))}, which is no stage.")
+    if unknown := set(batch.resources) - {*steps, *(node.name for node in pipeline.nodes)}:
+        raise SetupError(f"batch.resources names {', '.join(sorted(unknown))}, which is no step.")
     inputs = {
         name: load_from(catalog, name)
         for name in sorted(pipeline.inputs())
@@ -230,7 +230,7 @@ def check_batch(pipeline: Pipeline, catalog: CatalogProtocol, stages: Collection
             "(--params=workspace=FOLDER)? What comes before makes them: kedro run."
         )
     for product in sorted(batch.products or ()):
-        # what failed at an earlier stage is no input of this one, and yet no mistake of the user's
+        # what failed at an earlier step is no input of this one, and yet no mistake of the user's
         if not any(product in products for products in inputs.values()) and not history.knows(product):
             known = {each for products in inputs.values() for each in products}
             raise SetupError(f"The catalog has no product {product!r}{did_you_mean(product, known)}")

@@ -58,10 +58,13 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 
 def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[], object]]:
     look_only = _works_elsewhere(pipeline, catalog)
-    for node in pipeline.nodes:
-        step = EVERY_STEP_BY_NAME.get(node.name)
-        if step and _is_chosen(step, catalog):
-            yield partial(_check_step, step, catalog, look_only)
+    named = (EVERY_STEP_BY_NAME.get(node.name) for node in pipeline.nodes)
+    steps = [step for step in named if step and _is_chosen(step, catalog)]
+    for prior in dict.fromkeys(step.prior for step in steps):  # each is loaded once, and a GPU may not hold two
+        opened: dict[Any, Any] = {}
+        for step in steps:
+            if step.prior == prior:
+                yield partial(_check_step, step, catalog, look_only, opened)
 
 
 def _is_chosen(step: Step, catalog: CatalogProtocol) -> bool:
@@ -75,11 +78,13 @@ def _works_elsewhere(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
     return batch.executor.kind == "ray"
 
 
-def _check_step(step: Step, catalog: CatalogProtocol, look_only: bool) -> None:
+def _check_step(step: Step, catalog: CatalogProtocol, look_only: bool, opened: dict[Any, Any]) -> None:
     settings: Parameters = catalog.load(f"params:{step.section}")
     weights: Weights | None = load_from(catalog, step.prior) if step.prior else None
     if weights:
-        weights.verify()
+        if not opened:
+            weights.verify()
+        weights = replace(weights, opened=opened)
     if look_only:
         step.load(on_cpu(settings), replace(weights, device="cpu") if weights else None)
         return

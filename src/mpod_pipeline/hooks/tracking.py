@@ -190,16 +190,16 @@ class TrackingHooks:
             self._followed.add(product)
         return product in self._followed
 
-    def _log_records(self, stage: str, data: dict[str, Any]) -> None:
+    def _log_records(self, of: str, data: dict[str, Any]) -> None:
         self._log(
-            (f"loss/{stage}/{product}/{name}", value, step)
+            (f"loss/{of}/{product}/{name}", value, step)
             for product, curves in data["losses"].items()
             if self._follows(product)
             for name, curve in curves.items()
             for step, value in _thinned(curve)
         )
         if data["summary"]:
-            self._log((f"{stage}/{name}", value, 0) for name, value in data["summary"][stage].items())
+            self._log((f"{of}/{name}", value, 0) for name, value in data["summary"][of].items())
             self._flush()
 
     def _log_scores(self, name: str, table: pd.DataFrame) -> None:

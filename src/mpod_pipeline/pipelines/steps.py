@@ -13,13 +13,13 @@ from kedro.pipeline import Node, Pipeline, node
 
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.weights import Weights
-from mpod_pipeline.batch import BatchParameters, Checkpoint, History, Report, Stage, Work, part_of_outputs, run_stage
+from mpod_pipeline.batch import BatchParameters, BatchStep, Checkpoint, History, Report, Work, part_of_outputs, run_step
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets.products_csv import SETTINGS
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.method.steps import STEPS, Given, Step
-from mpod_pipeline.pipelines.wiring import EVERY_STAGE_READS, stage_node
+from mpod_pipeline.pipelines.wiring import EVERY_STEP_READS, batch_node
 from mpod_pipeline.publish.settings import PublishParameters
 from mpod_pipeline.publish.steps import MAKER_OF, TargetStep
 
@@ -35,7 +35,7 @@ def step_pipeline(step: Step) -> Pipeline:
 
 
 def step_node(step: Step) -> Node:
-    """The node of a step: its inputs, settings and weights, and what `stage_node` adds."""
+    """The node of a step: its inputs, settings and weights, and what `batch_node` adds."""
     inputs = {
         **step.needs,
         **({"weights": step.prior} if step.prior else {}),
@@ -43,7 +43,7 @@ def step_node(step: Step) -> Node:
         **({"product_settings": "product_settings"} if _may_differ_per_product(step) else {}),
         **({"publish": "params:publish"} if isinstance(step, TargetStep) else {}),
     }
-    return stage_node(node_function(step, inputs), stage_of(step), inputs)
+    return batch_node(node_function(step, inputs), batch_step(step), inputs)
 
 
 def _may_differ_per_product(step: Step) -> bool:
@@ -55,13 +55,13 @@ def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterat
 
     def run(**given: Any) -> Iterator[dict[str, Any]]:
         if isinstance(step, TargetStep) and step.target not in given["publish"].targets:
-            yield part_of_outputs(stage_of(step))
+            yield part_of_outputs(batch_step(step))
             return
         needs = {name: given[name] for name in step.needs}
         products = next(iter(needs.values()))
         weights: Weights | None = given.get("weights")
-        yield from run_stage(
-            stage_of(step),
+        yield from run_step(
+            batch_step(step),
             partial(open_step, step, given["parameters"], weights),
             inputs=needs,
             parameters=given["parameters"],
@@ -73,7 +73,7 @@ def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterat
         )
 
     types: dict[str, Any] = {"parameters": step.settings, "batch": BatchParameters, "publish": PublishParameters}
-    annotations = {name: types.get(name, Any) for name in (*inputs, *EVERY_STAGE_READS)}
+    annotations = {name: types.get(name, Any) for name in (*inputs, *EVERY_STEP_READS)}
     run.__name__ = run.__qualname__ = step.name
     run.__doc__ = step.purpose
     run.__annotations__ = {**annotations, "return": Iterator[dict[str, Any]]}
@@ -84,10 +84,10 @@ def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterat
     return run
 
 
-def stage_of(step: Step) -> Stage:
+def batch_step(step: Step) -> BatchStep:
     """The step as the batch sees it."""
     makers = {name: MAKER_OF[need].name for name, need in step.needs.items() if need in MAKER_OF}
-    return Stage(step.name, step.makes, step.code_version, made_by=makers, optional=step.optional)
+    return BatchStep(step.name, step.makes, step.code_version, made_by=makers, optional=step.optional)
 
 
 def open_step(step: Step, settings: Parameters, weights: Weights | None) -> Work:

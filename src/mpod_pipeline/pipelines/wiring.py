@@ -1,4 +1,4 @@
-"""What the nodes of all stages have in common."""
+"""What the nodes of all steps have in common."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 from kedro.pipeline import Node, node
 
-from mpod_pipeline.batch import Stage
+from mpod_pipeline.batch import BatchStep
 
 #: By argument.
-EVERY_STAGE_READS = {"batch": "params:batch", "history": "history"}
+EVERY_STEP_READS = {"batch": "params:batch", "history": "history"}
 
 
-def stage_node(function: Callable[..., Any], stage: Stage, inputs: dict[str, str], **outputs: str) -> Node:
-    """The node of a stage: its own inputs, and what every stage reads (`batch`, `history`) and writes.
+def batch_node(function: Callable[..., Any], step: BatchStep, inputs: dict[str, str], **outputs: str) -> Node:
+    """The node of a step: its own inputs, and what every step reads (`batch`, `history`) and writes.
 
-    Artifacts have the same name in the stage and in the catalog; what is written down about a stage begins
-    with the stage's name there. ``outputs``: those beyond `Stage.outputs`.
+    Artifacts have the same name in the step and in the catalog; what is written down about a step begins
+    with the step's name there. ``outputs``: those beyond `BatchStep.outputs`.
     """
-    written_down = [name for name in stage.outputs if name not in stage.artifacts]
+    written_down = [name for name in step.outputs if name not in step.artifacts]
     return node(
         function,
-        inputs={**inputs, **EVERY_STAGE_READS},
+        inputs={**inputs, **EVERY_STEP_READS},
         outputs={
-            **{name: name for name in stage.artifacts},
-            **{name: f"{stage.name}_{name}" for name in written_down},
+            **{name: name for name in step.artifacts},
+            **{name: f"{step.name}_{name}" for name in written_down},
             **outputs,
         },
-        name=stage.name,
-        tags=[stage.name],
+        name=step.name,
+        tags=[step.name],
     )

@@ -1,1 +1,1 @@
-"""A road of two stages that cost nothing, run by the real hooks, settings and datasets."""
+"""A road of two steps that cost nothing, run by the real hooks, settings and datasets."""

@@ -16,14 +16,14 @@ from kedro.pipeline import Pipeline
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import Parameters
-from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, BatchStep, Checkpoint, Report, Work, run_step
 from mpod_pipeline.datasets import History, Partitions, Photos
-from mpod_pipeline.pipelines.wiring import stage_node
+from mpod_pipeline.pipelines.wiring import batch_node
 
-READ = Stage("read", artifacts=("texts",), code_version=1)
-SHOUT = Stage("shout", artifacts=("shouts",), code_version=1, made_by={"text": "read"})
+READ = BatchStep("read", artifacts=("texts",), code_version=1)
+SHOUT = BatchStep("shout", artifacts=("shouts",), code_version=1, made_by={"text": "read"})
 
-#: (stage, product) of every piece of work done, and how often a stage's models were opened; tests empty it.
+#: (step, product) of every piece of work done, and how often a step's models were opened; tests empty it.
 done: list[tuple[str, str]] = []
 opened: list[str] = []
 
@@ -34,7 +34,7 @@ class ShoutParameters(Parameters):
 
 
 def read(photos: Photos, batch: BatchParameters, history: History) -> Iterator[dict[str, Any]]:
-    yield from run_stage(
+    yield from run_step(
         READ,
         _reader,
         inputs={"photo": photos},
@@ -61,7 +61,7 @@ def _reader() -> Work:
 def shout(
     texts: Partitions, parameters: ShoutParameters, batch: BatchParameters, history: History
 ) -> Iterator[dict[str, Any]]:
-    yield from run_stage(
+    yield from run_step(
         SHOUT,
         partial(_shouter, parameters),
         inputs={"text": texts},
@@ -96,8 +96,8 @@ def _shouter(parameters: ShoutParameters) -> Work:
 def register_pipelines() -> dict[str, Pipeline]:
     road = Pipeline(
         [
-            stage_node(read, READ, {"photos": "photos"}),
-            stage_node(shout, SHOUT, {"texts": "texts", "parameters": "params:shout"}),
+            batch_node(read, READ, {"photos": "photos"}),
+            batch_node(shout, SHOUT, {"texts": "texts", "parameters": "params:shout"}),
         ]
     )
     return {"__default__": road, "road": road}

@@ -100,7 +100,7 @@ def _entry(
         category=own.get("category", ""),
         model=mesh.sha256 if mesh else "",
         flags=flags,
-        failed=f"{failed.stage}: {failed.message}" if failed else "",
+        failed=f"{failed.step}: {failed.message}" if failed else "",
         doubt=doubt({**scores, "flags": flags}) if scores else None,
         scores={name: round(float(value), 4) for name, value in scores.items() if isinstance(value, int | float)},
         published=reasons.get(product),
@@ -109,7 +109,7 @@ def _entry(
 
 
 def _in_short(record: Record) -> tuple[Any, ...]:
-    return record.stage, record.state, round(record.seconds, 1), record.attempt, record.finished, record.run_id
+    return record.step, record.state, round(record.seconds, 1), record.attempt, record.finished, record.run_id
 
 
 def _known_to(history: History) -> set[str]:

@@ -1,4 +1,4 @@
-"""A stage over the whole catalog."""
+"""A step over the whole catalog."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.stopping import stop_if_told, stopped_run
 from mpod_pipeline.base.text import some
 from mpod_pipeline.batch import recorded
-from mpod_pipeline.batch.declared import History, Stage
+from mpod_pipeline.batch.declared import BatchStep, History
 from mpod_pipeline.batch.due import Due, Settings, Settled, Todo
 from mpod_pipeline.batch.executor import Executor, make_executor
 from mpod_pipeline.batch.existing import Existing
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.parameters import BatchParameters
-from mpod_pipeline.batch.progress import StageProgress
+from mpod_pipeline.batch.progress import StepProgress
 from mpod_pipeline.batch.under_way import UnderWay
 
 logger = logging.getLogger(__name__)
 
-#: The parts of a stage's output ``records``: by product loss curves, tracebacks and records (see `Record`); and at the
-#: end, by stage, the counts and seconds.
+#: The parts of a step's output ``records``: by product loss curves, tracebacks and records (see `Record`); and at the
+#: end, by step, the counts and seconds.
 WRITTEN_DOWN = ("losses", "tracebacks", "records", "summary")
 
 
@@ -37,7 +37,7 @@ _SEEN: ContextVar[set[str] | None] = ContextVar("seen", default=None)
 
 @contextmanager
 def looking() -> Iterator[set[str]]:
-    """Within it, `run_stage` makes nothing and writes nothing down: what it would make is put into the set."""
+    """Within it, `run_step` makes nothing and writes nothing down: what it would make is put into the set."""
     seen: set[str] = set()
     before = _SEEN.set(seen)
     try:
@@ -46,14 +46,14 @@ def looking() -> Iterator[set[str]]:
         _SEEN.reset(before)
 
 
-def part_of_outputs(stage: Stage, **outputs: dict[str, Any]) -> dict[str, Any]:
-    """What a stage's node yields at a time: some of its outputs, and nothing for all others."""
-    artifacts = {name: outputs.get(name, {}) for name in stage.artifacts}
+def part_of_outputs(step: BatchStep, **outputs: dict[str, Any]) -> dict[str, Any]:
+    """What a step's node yields at a time: some of its outputs, and nothing for all others."""
+    artifacts = {name: outputs.get(name, {}) for name in step.artifacts}
     return {**artifacts, "records": {name: outputs.get(name, {}) for name in WRITTEN_DOWN}}
 
 
-def run_stage(
-    stage: Stage,
+def run_step(
+    step: BatchStep,
     open_work: Callable[[], Work],
     *,
     inputs: Mapping[str, Any],
@@ -64,7 +64,7 @@ def run_stage(
     written_as: Callable[[str], str] = str,
     product_settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Bring the stage up to date for every product of its first input, and yield each result as it finishes.
+    """Bring the step up to date for every product of its first input, and yield each result as it finishes.
 
     open_work: makes what does the work; called once a worker, and only if some product needs it.
     inputs: by the name under which the work gets them, mappings from a product to what reads its file
@@ -73,27 +73,27 @@ def run_stage(
     by the names of parameters that they take the place of; the work gets the product's own as its input
     ``parameters``.
 
-    Each yield has all of `Stage.outputs`, most of them empty. A result's artifacts are yielded before its
+    Each yield has all of `BatchStep.outputs`, most of them empty. A result's artifacts are yielded before its
     record: a run that dies in between leaves artifacts that nothing vouches for, and the next run makes
     them again. Raises what concerns the whole run (see `isolation.stops_the_run`), and StoppedError where it is
     told to stop; what was yielded before is safe on disk.
     """
 
-    chunk = partial(part_of_outputs, stage)
+    chunk = partial(part_of_outputs, step)
 
     # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
     yield chunk()
     started = time.perf_counter()
-    existing = Existing(stage, inputs, history)
+    existing = Existing(step, inputs, history)
     settings = Settings(parameters, weights, written_as, product_settings)
-    due = Due(stage, inputs, settings, batch, history, existing)
+    due = Due(step, inputs, settings, batch, history, existing)
     products = due.products()
     if (seen := _SEEN.get()) is not None:
         seen.update(product for product in products if due.would_make(product))
         return
     counts = {"products": len(products), "made": 0, "skipped": 0, "failed": 0, "left_out": 0, "gone": 0}
     under_way: dict[str, Todo] = {}
-    shown = UnderWay(history.folder, stage.name, history.run_id)
+    shown = UnderWay(history.folder, step.name, history.run_id)
     peak_bytes = 0
 
     def settle(outcome: Outcome) -> Iterator[dict[str, Any]]:
@@ -104,11 +104,11 @@ def run_stage(
         if isinstance(outcome.result, Failure):
             counts["failed"] += 1
             record = recorded.failed(todo.draft, outcome, outcome.result)
-            logger.warning("%s: %s failed. %s", stage.name, record.product, record.message)
+            logger.warning("%s: %s failed. %s", step.name, record.product, record.message)
             yield chunk(tracebacks={product: outcome.result.traceback}, records={product: record.to_json()})
         else:
             counts["made"] += 1
-            artifacts = {name: {product: outcome.result[name]} for name in stage.artifacts}
+            artifacts = {name: {product: outcome.result[name]} for name in step.artifacts}
             yield chunk(**artifacts, losses={product: outcome.curves} if outcome.curves else {})
             record = recorded.made(todo.draft, outcome, existing.outputs(product))
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
@@ -118,7 +118,7 @@ def run_stage(
         progress.done(product)
 
     with stopped_run(), ExitStack() as stack:
-        progress = stack.enter_context(StageProgress(stage.name, len(products)))
+        progress = stack.enter_context(StepProgress(step.name, len(products)))
         stack.callback(shown.show, ())
         executor: Executor | None = None
         for product in products:
@@ -136,7 +136,7 @@ def run_stage(
                 yield from settle(Outcome(product, 0.0, Failure(ProductError.__name__, reason, "")))
                 continue
             if executor is None:
-                resources = batch.resources_of(stage.name)
+                resources = batch.resources_of(step.name)
                 made = make_executor(batch.executor, resources, open_work, progress, len(products))
                 executor = stack.enter_context(made)
             shown.show(under_way)
@@ -146,13 +146,13 @@ def run_stage(
             for outcome in executor.drain():
                 yield from settle(outcome)
         went = []
-        for product, changed in recorded.gone(history.records(stage.name), *next(iter(inputs.items()))):
+        for product, changed in recorded.gone(history.records(step.name), *next(iter(inputs.items()))):
             counts["gone"] += 1
             if changed:
                 went.append(changed.product)
                 yield chunk(records={product: changed.to_json()})
                 existing.forget_checkpoint(product)
         if went:
-            logger.warning("%s: no longer in the catalog: %s", stage.name, some(went, len(went)))
+            logger.warning("%s: no longer in the catalog: %s", step.name, some(went, len(went)))
     seconds = round(time.perf_counter() - started, 3)
-    yield chunk(summary={stage.name: {**counts, "seconds": seconds, "peak_bytes": peak_bytes}})
+    yield chunk(summary={step.name: {**counts, "seconds": seconds, "peak_bytes": peak_bytes}})

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.base.parameters import Parameters
-from mpod_pipeline.batch import BatchParameters, Checkpoint, Report, Stage, Work, run_stage
+from mpod_pipeline.batch import BatchParameters, BatchStep, Checkpoint, Report, Work, run_step
 from mpod_pipeline.batch.parameters import ExecutorParameters
 from mpod_pipeline.datasets import History, ProductPartitions
 
 NOTHING = Parameters()
-STAGE = Stage("copy", artifacts=("copies",), code_version=1)
+STEP = BatchStep("copy", artifacts=("copies",), code_version=1)
 BATCH = BatchParameters(
     seed=0,
     max_failed_fraction=1,
@@ -29,7 +29,7 @@ BATCH = BatchParameters(
 
 
 class Bench:
-    """A stage that copies JSON files, saved by hand."""
+    """A step that copies JSON files, saved by hand."""
 
     def __init__(self, folder: Path) -> None:
         self.originals = ProductPartitions(path=str(folder / "originals"), format="json")
@@ -40,7 +40,7 @@ class Bench:
 
     def run(
         self,
-        stage: Stage = STAGE,
+        step: BatchStep = STEP,
         weights: list[Path] | None = None,
         parameters: Parameters = NOTHING,
         every: float | None = None,
@@ -65,8 +65,8 @@ class Bench:
         def open_work() -> Work:
             return work
 
-        return run_stage(
-            stage,
+        return run_step(
+            step,
             open_work,
             inputs={"original": self.originals.load()},
             parameters=parameters,
@@ -195,7 +195,7 @@ def test_a_product_that_is_gone_leaves_no_checkpoint(bench: Bench) -> None:
 def test_a_new_code_version_redoes(bench: Bench) -> None:
     bench.originals.save({"a": 1})
     bench.run_and_save()
-    assert bench.run_and_save(stage=Stage("copy", artifacts=("copies",), code_version=2)) == [1]
+    assert bench.run_and_save(step=BatchStep("copy", artifacts=("copies",), code_version=2)) == [1]
 
 
 def test_a_run_that_dies_between_artifact_and_record_is_made_up_for(bench: Bench) -> None:
@@ -232,12 +232,12 @@ def test_an_unreadable_input_is_the_products_failure(bench: Bench) -> None:
     assert bench.records.load()["a"]()["state"] == "failed"
 
 
-def test_a_chosen_product_that_failed_two_stages_before_does_not_stop_the_others(bench: Bench, tmp_path: Path) -> None:
-    """The stage between, that makes what this one looks at first, has no record of it."""
+def test_a_chosen_product_that_failed_two_steps_before_does_not_stop_the_others(bench: Bench, tmp_path: Path) -> None:
+    """The step between, that makes what this one looks at first, has no record of it."""
     bench.originals.save({"good": 1})
     first = ProductPartitions(path=str(tmp_path / "records/first"), format="json")
     first.save({"bad": {"state": "failed"}})
-    third = replace(STAGE, made_by={"original": "second"})
-    assert bench.run_and_save(stage=third, products=("bad", "good")) == [1]
+    third = replace(STEP, made_by={"original": "second"})
+    assert bench.run_and_save(step=third, products=("bad", "good")) == [1]
     with pytest.raises(SetupError, match="no product 'baad'"):
-        bench.run_and_save(stage=third, products=("baad", "good"))
+        bench.run_and_save(step=third, products=("baad", "good"))
