@@ -16,6 +16,11 @@ CUBE_FACES = torch.tensor(
 )
 
 
+def euler_number(mesh: Mesh) -> int:
+    """V - E + F over used vertices: 2 - 2 * genus for a closed surface."""
+    return torch.unique(mesh.faces).numel() - len(mesh.topology.edges) + len(mesh.faces)
+
+
 def box(x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Mesh:
     """A box of the given sides round the origin, two triangles a side, outward."""
     corners = torch.tensor([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)]) - 0.5

@@ -21,10 +21,17 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 def matte(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A mask's cutout [H, W, 4], straight alpha, from a photo [H, W, 3] and a mask [H, W] right to a few pixels.
+    """Cut a product out along a mask.
 
     Alpha is found in a band round the mask's border by closed-form matting (Levin, Lischinski and Weiss, 2008). Then
     what the backdrop added to the colours is taken off (multi-level foreground estimation, Germer et al., 2020).
+
+    Args:
+        photo: [H, W, 3] uint8, sRGB.
+        mask: [H, W] bool, right to a few pixels.
+
+    Returns:
+        The cutout [H, W, 4] uint8, straight alpha.
     """
     # Imported here: it takes a second, and the first time it compiles for some twelve.
     from mpod_pipeline.cutout.pymatting_ import estimate_alpha_cf, estimate_foreground_ml

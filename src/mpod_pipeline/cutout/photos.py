@@ -51,10 +51,17 @@ JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 def decode_photo(data: bytes) -> NDArray[np.uint8]:
-    """The photo in a file's bytes, [H, W, 3] in sRGB, or [H, W, 4] where some of it is transparent.
+    """Read a photo. EXIF rotation is applied, and an embedded profile is converted to sRGB.
 
-    EXIF rotation is applied, an embedded profile converted to sRGB, the long side `MAX_SIDE` pixels at most.
-    Raises ProductError for what is no usable still photo of a product.
+    Args:
+        data: The file's bytes: JPEG, PNG, WebP, HEIC and what else Pillow reads.
+
+    Returns:
+        [H, W, 3] uint8 in sRGB, or [H, W, 4] where some of it is transparent. The long side has `MAX_SIDE` pixels at
+        most.
+
+    Raises:
+        ProductError: It is no usable still photo of a product.
     """
     try:
         return _read(data)

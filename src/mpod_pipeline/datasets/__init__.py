@@ -1,4 +1,4 @@
-"""Kedro datasets for what Kedro has none for: one file a product, a folder of photos, weights, earlier
+"""Kedro datasets for what Kedro has none for: one file per product, a folder of photos, weights, earlier
 results.
 """
 

@@ -21,7 +21,17 @@ ESCAPED = "backslashreplace"
 
 
 class Codec(Protocol):
-    """``suffixes``: what the files end with; the first is written, all are read."""
+    """One format of one product's artifact. `CODECS` has them by the name that a catalog gives as ``format``.
+
+    ``suffixes``: what the files end with. The first is written, all are read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mug.json"
+        >>> CODECS["json"].write({"psnr": 23.6}, path)
+        >>> CODECS["json"].read(path)
+        {'psnr': 23.6}
+    """
 
     @property
     def suffixes(self) -> tuple[str, ...]: ...

@@ -89,10 +89,22 @@ class Partitions(Mapping[str, Partition]):
 
 
 class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
-    """Artifacts of one kind, one file a product. Saving adds or replaces the products it is given, each in
-    one step; None in place of an artifact removes the file.
+    """Artifacts of one kind, one file per product.
 
-    path: the folder. format: a name in `codecs.CODECS`. metadata: for Kedro-Viz.
+    Saving adds or replaces the products that it is given, each in one step. None in place of an artifact removes the
+    file.
+
+    Args:
+        path: The folder.
+        format: A name in `codecs.CODECS`.
+        metadata: For Kedro-Viz.
+
+    Example:
+        >>> import tempfile
+        >>> scores = ProductPartitions(path=tempfile.mkdtemp(), format="json")
+        >>> scores.save({"mug": {"psnr": 23.6}})
+        >>> {product: scores.load()[product]() for product in scores.load()}
+        {'mug': {'psnr': 23.6}}
     """
 
     def __init__(self, *, path: str, format: str, metadata: dict[str, Any] | None = None) -> None:

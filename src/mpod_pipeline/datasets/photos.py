@@ -124,12 +124,17 @@ class Photos(Mapping[str, Callable[[], bytes]]):
 class PhotoFolder(AbstractDataset[None, Photos]):
     """Photos to make products of.
 
-    With a ``products.csv`` (columns ``id`` and ``photo``, and those of `ProductNumbers`) its rows are the catalog,
-    and ``photo`` is a path within the folder. Without one, or without its column ``photo``, every photo in the folder
-    is a product and its name without the suffix is the id; but ``ID.back.jpg``, ``ID.left.jpg`` and ``ID.right.jpg``
-    show other sides of the product whose front is ``ID.jpg`` or ``ID.front.jpg``, and ``ID.mask.png`` is the mask of
-    the product ID. In place of the folder, ``path`` may be one photo. Raises SetupError if there is no photo at all, or
-    the table cannot be read as one; a bad row is that product's trouble.
+    With a ``products.csv`` (columns ``id`` and ``photo``, and those of `ProductNumbers`) its rows are the catalog, and
+    ``photo`` is a path within the folder. Without one, or without its column ``photo``, every photo in the folder is a
+    product, and its name without the suffix is the id. But ``ID.back.jpg``, ``ID.left.jpg`` and ``ID.right.jpg`` show
+    other sides of the product whose front is ``ID.jpg`` or ``ID.front.jpg``, and ``ID.mask.png`` is the mask of the
+    product ID.
+
+    Args:
+        path: The folder, or one photo.
+
+    Raises:
+        SetupError: There is no photo at all, or the table cannot be read as one. A bad row is that product's failure.
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:

@@ -23,7 +23,18 @@ def as_csv(table: pd.DataFrame) -> str:
 
 
 def mean_scores(table: pd.DataFrame) -> dict[str, float]:
-    """Of each column of numbers, the mean over the products that have one; of truths, their share."""
+    """The mean of each column of numbers, over the products that have one; of truths, their share.
+
+    Args:
+        table: One row per product.
+
+    Returns:
+        The means by the columns' names.
+
+    Example:
+        >>> mean_scores(pd.DataFrame({"product": ["mug", "shoe"], "psnr": [22.0, 24.0], "watertight": [True, False]}))
+        {'psnr': 23.0, 'watertight': 0.5}
+    """
     means = table.drop(columns="product").mean(numeric_only=True).dropna()
     return {str(score): float(mean) for score, mean in means.items()}
 

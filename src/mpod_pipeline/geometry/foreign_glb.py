@@ -17,10 +17,19 @@ LARGEST_SIDE = 1024
 
 
 def from_any_glb(data: bytes) -> TexturedMesh:
-    """The surface in a GLB, in the file's units with the axes of the world; a file of ours, in world units.
+    """Read the surface of any GLB.
 
-    The scene's moves and scales are applied; several textures become one; vertex colours and plain colours become a
-    texture. Raises ProductError for what trimesh cannot read, and for a file without triangles.
+    The scene's moves and scales are applied. Several textures become one. Vertex colours and plain colours become a
+    texture.
+
+    Args:
+        data: The file's bytes.
+
+    Returns:
+        The surface in the file's units, with the axes of the world; a file of ours, in world units.
+
+    Raises:
+        ProductError: trimesh cannot read it, or it has no triangles.
     """
     mesh = from_glb(data) if is_ours(data) else _read(data)
     # kernels do not look whether an index is one

@@ -141,13 +141,27 @@ def to_glb(
     name: str = "product",
     made_by: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The mesh as a GLB, its longest side so many metres, the centre of its base at the origin; by default, in world
-    units where it is.
+    """Write a mesh as a GLB that shops take.
 
-    name: of the product, and so of the file's node, mesh and material. made_by: what else the file says of itself, in
-    its ``asset.extras``.
+    Args:
+        mesh: In world units.
+        long_side_m: Metres of the longest side; the centre of the base is then the origin. None: world units, where the
+            mesh is.
+        name: Of the product, and so of the file's node, mesh and material.
+        made_by: What else the file says of itself, in its ``asset.extras``.
 
-    Raises ProductError if it is empty, or larger than shops accept.
+    Returns:
+        The file's bytes. The same mesh gives the same bytes.
+
+    Raises:
+        ProductError: The mesh is empty, or larger than shops accept.
+
+    Example:
+        >>> corners = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+        >>> triangle, grey = np.array([[0, 1, 2]]), np.full((4, 4, 3), 128, np.uint8)
+        >>> mesh = TexturedMesh(corners, triangle, corners[:, 1:], np.zeros((3, 3), np.float32), grey)
+        >>> from_glb(to_glb(mesh)).faces.tolist()
+        [[0, 1, 2]]
     """
     if len(mesh.faces) == 0:
         raise ProductError("The model has no surface.")
@@ -270,7 +284,17 @@ def is_ours(data: bytes) -> bool:
 
 
 def from_glb(data: bytes) -> TexturedMesh:
-    """Read a GLB of ours back, in world units. Raises ProductError for one that is not a single textured mesh."""
+    """Read a GLB of ours back.
+
+    Args:
+        data: The file's bytes.
+
+    Returns:
+        The mesh, in world units.
+
+    Raises:
+        ProductError: It is not a single textured mesh.
+    """
     try:
         document = gltf.GLTF2.load_from_bytes(data)
         (mesh,) = document.meshes

@@ -17,7 +17,12 @@ SHOWN = 256
 
 
 class GlbFile(bytes):
-    """The bytes of a GLB: at a prompt one line, in a notebook a picture of it from four sides."""
+    """The bytes of a GLB: at a prompt one line, in a notebook a picture of it from four sides.
+
+    Example:
+        >>> GlbFile(b"no model")
+        <0.00 MB: The file is not a GLB that can be read (incorrect header on GLB file).>
+    """
 
     def __repr__(self) -> str:
         size = f"{len(self) / 1e6:.2f} MB"

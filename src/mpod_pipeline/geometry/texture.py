@@ -52,9 +52,18 @@ def fill_gaps(image: NDArray[np.float32], covered: NDArray[np.bool_]) -> NDArray
 
 
 def bake(mesh: Mesh, colour: Callable[[Tensor], Tensor], size: int) -> TexturedMesh:
-    """Unwrap a mesh and paint its texture from a colour field.
+    """Unwrap a mesh, and paint its texture from a colour field.
 
-    colour: points [N, 3] on the surface -> colours [N, 3] in [0, 1], sRGB. size: texels a side, at most 2048.
+    Args:
+        mesh: In world units.
+        colour: From points [N, 3] on the surface to colours [N, 3] in [0, 1], sRGB.
+        size: Texels a side, at most 2048.
+
+    Returns:
+        The mesh with UVs and its texture [size, size, 3].
+
+    Raises:
+        ProductError: The mesh has no faces.
     """
     origin, faces, uvs = unwrap(mesh, size)
     vertices = mesh.vertices.detach().cpu().float().numpy()[origin]
@@ -76,8 +85,15 @@ def draw(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures of a textured mesh without lighting, as an average of 2 × 2 samples a pixel.
 
-    Returns colours on the background [B, H, W, 3] in [0, 1], opacity [B, H, W], and unit world normals [B,
-    H, W, 3] (0 outside).
+    Args:
+        mesh: In world units.
+        cameras: B of them.
+        resolution: Pixels a side: H = W.
+        background: The grey behind it, in [0, 1].
+
+    Returns:
+        Colours on the background [B, H, W, 3] in [0, 1], opacity [B, H, W], and unit world normals [B, H, W, 3] (0
+        outside).
     """
     attributes = torch.from_numpy(np.concatenate([mesh.uvs, mesh.normals], axis=1))
     raster = rasterize(

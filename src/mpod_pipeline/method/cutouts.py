@@ -49,7 +49,16 @@ class Cutouts:
 
     @classmethod
     def of(cls, picture: NDArray[np.uint8], elevation_deg: float) -> Cutouts:
-        """Of one photo [S, S, 4], whose camera stood so high."""
+        """The cutouts of a product with one photo.
+
+        Args:
+            picture: The cutout, [S, S, 4] uint8, straight alpha.
+            elevation_deg: How high above the product its camera stood, degrees.
+
+        Example:
+            >>> Cutouts.of(np.zeros((8, 8, 4), np.uint8), 10.0).front.name
+            'front'
+        """
         return cls((Cutout(picture, elevation_deg),))
 
     @property
@@ -77,7 +86,20 @@ class Reference:
 
 
 def reference_view(cutout: NDArray[np.uint8], resolution: int) -> Reference:
-    """A cutout [S, S, 4] (straight alpha) on white at ``resolution``; resampled premultiplied, so without halos."""
+    """The photo's view at one resolution, on white. It is resampled premultiplied, so it has no halos.
+
+    Args:
+        cutout: [S, S, 4] uint8, straight alpha.
+        resolution: R, pixels a side.
+
+    Returns:
+        The picture [3, R, R] and the mask [R, R], in [0, 1].
+
+    Example:
+        >>> solid = np.full((8, 8, 4), 255, np.uint8)
+        >>> reference_view(solid, 4).mask.shape
+        torch.Size([4, 4])
+    """
     rgba = torch.from_numpy(cutout.astype(np.float32) / 255).permute(2, 0, 1)[None]
     premultiplied = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)
     small = resize(premultiplied, resolution)[0].clamp(0, 1)

@@ -71,9 +71,17 @@ def opacity_of(field: OutlineField, cameras: Cameras, resolution: int, step_size
 
 
 def export_masks(field: OutlineField, parameters: MaskParameters) -> OutlineMasks:
-    """Accumulate opacity along each ray without colour (Eq. 3, 4) and threshold it (Eq. 5).
+    """Accumulate opacity along each ray without colour (Eq. 3, 4), and threshold it (Eq. 5).
 
-    Raises ProductError where some view shows nothing.
+    Args:
+        field: The outline.
+        parameters: From where it is looked at, and at which resolution.
+
+    Returns:
+        Opacity and mask of each view.
+
+    Raises:
+        ProductError: Some view shows nothing.
     """
     cameras = mask_cameras(parameters)
     seen = opacity_of(field, cameras, parameters.resolution, parameters.step_size)

@@ -14,9 +14,16 @@ PROPORTION_TOLERANCE = 1.15
 
 
 def stretch_to(extents: NDArray[np.floating], size: SizeParameters) -> NDArray[np.floating]:
-    """What a model's axes are to be multiplied by, [3], to have the proportions that are told. extents: its own, [3].
+    """What a model's axes are to be multiplied by, to have the proportions that are told.
 
     An axis of which nothing is told goes with the mean of the others.
+
+    Args:
+        extents: The model's own, [3].
+        size: What the shop tells of width, height and depth.
+
+    Returns:
+        The factors, [3].
     """
     factors = [told / extent if told else None for told, extent in zip(size.told_cm, extents, strict=True)]
     known = [factor for factor in factors if factor]

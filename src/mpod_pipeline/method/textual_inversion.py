@@ -88,9 +88,21 @@ def learn_token(
     report: Report,
     checkpoint: Checkpoint | None = None,
 ) -> Tensor:
-    """The embedding [D] (float32) of ``<e>`` for a product, from all of its photos.
+    """Learn what ``<e>`` means for a product, from all of its photos (textual inversion).
 
-    Raises ProductError where the optimisation diverges.
+    Args:
+        cutouts: The product's photos, cut out.
+        prior: The Stable Diffusion whose word it becomes. Its weights stay as they are.
+        parameters: Steps, batch, noise levels and learning rate.
+        seed: Equal seeds give equal words on one machine.
+        report: Called after each step.
+        checkpoint: Where the state is kept, for a killed run to go on from.
+
+    Returns:
+        The embedding of ``<e>``, [D] float32.
+
+    Raises:
+        ProductError: The optimisation diverges.
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)

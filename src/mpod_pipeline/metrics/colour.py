@@ -13,7 +13,18 @@ _WHITE = (0.95047, 1.0, 1.08883)
 
 
 def srgb_to_lab(colours: Tensor) -> Tensor:
-    """sRGB [..., 3] in [0, 1] as CIE L*a*b* (D65), [..., 3]."""
+    """Turn sRGB into CIE L*a*b* (D65).
+
+    Args:
+        colours: [..., 3] in [0, 1].
+
+    Returns:
+        [..., 3] float64: L* in [0, 100], a* towards red, b* towards yellow.
+
+    Example:
+        >>> srgb_to_lab(torch.zeros(3)).abs().max().item() < 1e-6
+        True
+    """
     colours = colours.double()
     linear = torch.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     xyz = linear @ colours.new_tensor(_TO_XYZ).T / colours.new_tensor(_WHITE)
@@ -23,10 +34,22 @@ def srgb_to_lab(colours: Tensor) -> Tensor:
 
 
 def ciede2000(one: Tensor, other: Tensor) -> Tensor:
-    """The difference of L*a*b* colours, both [..., 3]: [...]. About 1 is just seen, side by side.
+    """How different colours look. About 1 is just seen, side by side.
 
     Source: Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes, supplementary test
-    data, and mathematical observations" (2005); the numbers in the comments are its equations.
+    data, and mathematical observations" (2005). The numbers in the comments are its equations.
+
+    Args:
+        one: L*a*b* colours [..., 3], as `srgb_to_lab` gives them.
+        other: As many.
+
+    Returns:
+        The differences, [...].
+
+    Example:
+        >>> black, white = srgb_to_lab(torch.zeros(3)), srgb_to_lab(torch.ones(3))
+        >>> round(ciede2000(black, white).item())
+        100
     """
     (l1, a1, b1), (l2, a2, b2) = one.double().unbind(-1), other.double().unbind(-1)
     chroma = (torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2

@@ -10,11 +10,23 @@ EPSILON = 1e-5
 
 
 def contextual_similarity(features: Tensor, target_features: Tensor, *, bandwidth: float = 0.5) -> Tensor:
-    """CX(X, Y), a scalar in (0, 1]: 1 where every feature of the target has a rendered one of its own.
+    """CX(X, Y) of Mechrez et al. (2018), Eq. 2-4.
 
-    features: X, of the rendered view, [C, H, W]; target_features: Y, of the photo, [C, H', W'].
-    The order of the arguments matters: both are centred by the mean of Y, the distances of each x_i are
-    measured against its nearest y, and the final mean runs over the y_j (eqs. 2-4 of the paper).
+    The order of the arguments matters: both are centred by the mean of Y, the distances of each x_i are measured
+    against its nearest y, and the final mean runs over the y_j.
+
+    Args:
+        features: X, of the rendered view, [C, H, W].
+        target_features: Y, of the photo, [C, H', W'].
+        bandwidth: h of the paper. A larger one tells features apart less sharply.
+
+    Returns:
+        A scalar in (0, 1]: 1 where every feature of the target has a rendered one of its own.
+
+    Example:
+        >>> features = torch.eye(4).reshape(4, 2, 2)
+        >>> contextual_similarity(features, features).item() > 0.99
+        True
     """
     x, y = features.flatten(1), target_features.flatten(1)  # [C, N], [C, M]
     centre = y.mean(dim=1, keepdim=True)
@@ -27,5 +39,14 @@ def contextual_similarity(features: Tensor, target_features: Tensor, *, bandwidt
 
 
 def contextual_distance(features: Tensor, target_features: Tensor, *, bandwidth: float = 0.5) -> Tensor:
-    """-log CX(X, Y), a scalar, lower is better; arguments as in `contextual_similarity`. Not symmetric."""
+    """-log CX(X, Y). Not symmetric.
+
+    Args:
+        features: As in `contextual_similarity`.
+        target_features: As there.
+        bandwidth: As there.
+
+    Returns:
+        A scalar; less is better.
+    """
     return -torch.log(contextual_similarity(features, target_features, bandwidth=bandwidth) + EPSILON)

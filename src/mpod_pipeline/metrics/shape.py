@@ -59,7 +59,15 @@ class Box:
 
 
 def volume_iou(made: Mesh, true: Mesh) -> float:
-    """Intersection over union of the volumes of two bodies, on a grid of voxels; 0 where neither has any."""
+    """Intersection over union of the volumes of two bodies, on a grid of `VOXELS` along the longest side.
+
+    Args:
+        made: The body to be scored.
+        true: The true one, in the same place and scale.
+
+    Returns:
+        In [0, 1]; 0 where neither has a volume.
+    """
     box = Box.round(made, true)
     pitch = float(box.size.max()) / VOXELS
     ticks = [
@@ -122,8 +130,16 @@ def _axes(forward: NDArray[np.floating]) -> Array:
 
 
 def opening_depth(body: Mesh) -> float:
-    """How deep a body is hollow from above, as a share of its height: the depth of the water that it holds, filled to
-    the lowest point of its rim, but for the deepest PUDDLE of its ground plan. 0 for a solid body.
+    """How deep a body is hollow from above: the depth of the water that it holds, filled to the lowest point of its
+    rim.
+
+    The deepest `PUDDLE` of its ground plan does not count.
+
+    Args:
+        body: Upright, +z up.
+
+    Returns:
+        A share of its height; 0 for a solid body.
     """
     box = Box.round(body)
     height, water = _water(body, box)
@@ -134,10 +150,17 @@ def opening_depth(body: Mesh) -> float:
 
 
 def cavity_depth(made: Mesh, true: Mesh) -> float | None:
-    """How deep a body is hollow where the true one is, as a share of the true depth; none where that is not hollow.
+    """How deep a body is hollow where the true one is.
 
-    Water is poured into both: the sum over the columns of the lesser depth of the two, by the sum of the true depths.
-    Water that runs out of the made one, through a gap in its wall, counts for nothing.
+    Water is poured into both. The sum over the columns of the lesser depth of the two is divided by the sum of the true
+    depths. Water that runs out of the made one, through a gap in its wall, counts for nothing.
+
+    Args:
+        made: The body to be scored.
+        true: The true one, in the same place and scale; upright, +z up.
+
+    Returns:
+        A share of the true depth, in [0, 1]; None where the true one is not hollow.
     """
     if opening_depth(true) <= HOLLOW:
         return None
@@ -167,8 +190,14 @@ def _water(body: Mesh, box: Box) -> tuple[Array, Array]:
 
 
 def depth_error(made: Mesh, true: Mesh) -> float:
-    """Mean absolute difference of the depths that cameras from above see where both bodies are, in world units; not a
-    number where they share no pixel.
+    """Mean absolute difference of the depths that cameras from above see, where both bodies are.
+
+    Args:
+        made: The body to be scored.
+        true: The true one, in the same place and scale.
+
+    Returns:
+        World units; not a number where they share no pixel.
     """
     azimuths = torch.arange(AZIMUTHS).float() * 360 / AZIMUTHS
     cameras = Cameras.at(azimuths.repeat(len(ABOVE_DEG)), torch.tensor(ABOVE_DEG).repeat_interleave(AZIMUTHS))

@@ -58,12 +58,27 @@ def load_novel_view_prior(
     vae_slicing: bool = False,
     adapters: Sequence[Path] = (),
 ) -> NovelViewPrior:
-    """A Zero-1-to-3 folder (layout of ``ashawkey/zero123-xl-diffusers``), which may have a depth network beside, in
-    ``depth``. Raises SetupError naming what is missing.
+    """Load a Zero-1-to-3 from a folder in the layout of ``ashawkey/zero123-xl-diffusers``.
 
-    absolute_elevation: the weights are Stable-Zero123 (``ashawkey/stable-zero123-diffusers``), whose configs are those
-    of Zero-1-to-3 to the letter, and whose pose vector is another. vae_slicing: encode picture by picture, which takes
-    less memory and more time (see `encode_pictures`). adapters: files of what its U-Net has learnt besides.
+    The folder may have a depth network beside, in ``depth``.
+
+    Args:
+        folder: The weights. Nothing is downloaded.
+        device: Where it is to be, as PyTorch names it.
+        precision: "auto": half precision where the hardware is fast at it.
+        absolute_elevation: The weights are Stable-Zero123 (``ashawkey/stable-zero123-diffusers``). Its configs are
+            those of Zero-1-to-3 to the letter, and its pose vector is another.
+        vae_slicing: Encode picture by picture, which takes less memory and more time (see `encode_pictures`).
+        adapters: Files of what its U-Net has learnt besides.
+
+    Returns:
+        The frozen prior.
+
+    Raises:
+        SetupError: Something is missing; it says what.
+
+    Example:
+        >>> prior = load_novel_view_prior("data/06_models/priors/novel_view")  # doctest: +SKIP
     """
     folder = Path(folder)
     _check_parts(folder, ("vae", "image_encoder", "unet", "scheduler", "feature_extractor", "clip_camera_projection"))
@@ -93,10 +108,23 @@ def load_text_to_image_prior(
     vae_slicing: bool = False,
     adapters: Sequence[Path] = (),
 ) -> TextToImagePrior:
-    """A Stable Diffusion pipeline folder (1.x, 2.x). Raises SetupError naming what is missing.
+    """Load a Stable Diffusion (1.x, 2.x) from a pipeline's folder.
 
-    vae_slicing: encode picture by picture, which takes less memory and more time (see `encode_pictures`). adapters:
-    files of what its U-Net has learnt besides.
+    Args:
+        folder: The weights. Nothing is downloaded.
+        device: Where it is to be, as PyTorch names it.
+        precision: "auto": half precision where the hardware is fast at it.
+        vae_slicing: Encode picture by picture, which takes less memory and more time (see `encode_pictures`).
+        adapters: Files of what its U-Net has learnt besides.
+
+    Returns:
+        The frozen prior.
+
+    Raises:
+        SetupError: Something is missing; it says what.
+
+    Example:
+        >>> prior = load_text_to_image_prior("data/06_models/priors/text_to_image")  # doctest: +SKIP
     """
     folder = Path(folder)
     _check_parts(folder, ("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
@@ -135,9 +163,17 @@ def _placed(prior: P, device: str) -> P:
 
 
 def load_mask_controlnet(folder: str | Path, prior: TextToImagePrior) -> ControlNetModel:
-    """A ControlNet's folder (config.json and weights) for a prior, on its device and in its precision.
+    """Load a ControlNet for a prior, on its device and in its precision.
 
-    Raises SetupError where it is missing or was made for another family of Stable Diffusion.
+    Args:
+        folder: ``config.json`` and weights.
+        prior: What it controls.
+
+    Returns:
+        The frozen network.
+
+    Raises:
+        SetupError: It is missing, or was made for another family of Stable Diffusion.
     """
     folder = Path(folder)
     if not folder.is_dir():

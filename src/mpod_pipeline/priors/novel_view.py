@@ -143,7 +143,20 @@ class NovelViewPrior(nn.Module):
         guidance_scale: float = 3.0,
         seed: int = 0,
     ) -> Tensor:
-        """Pictures [N, 3, H, W] in [0, 1] of the product in ``photo`` [3, H, W] from poses [N], by DDIM."""
+        """Pictures of the product from elsewhere, by DDIM.
+
+        Args:
+            photo: [3, H, W] in [0, 1], on white.
+            azimuth_deg: [N], degrees from the photo's.
+            elevation_deg: [N], degrees above the horizon.
+            photo_elevation_deg: How high the photo's camera stood, degrees.
+            steps: Of DDIM.
+            guidance_scale: 1 asks the network once, more asks it twice.
+            seed: Equal seeds give equal pictures.
+
+        Returns:
+            [N, 3, H, W] in [0, 1], at the prior's own size.
+        """
         azimuth = torch.as_tensor(azimuth_deg, dtype=torch.float32).reshape(-1)
         elevation = torch.as_tensor(elevation_deg, dtype=torch.float32).reshape(-1)
         azimuth, elevation = torch.broadcast_tensors(azimuth, elevation)

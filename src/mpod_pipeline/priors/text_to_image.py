@@ -82,10 +82,17 @@ class TextToImagePrior(nn.Module):
         return self.text_encoder.get_input_embeddings().weight[ids[0]].detach().clone()
 
     def encode_prompt(self, text: str, token: Tensor | None = None) -> Prompt:
-        """Encode ``text``; each ``<e>`` in it stands for ``token`` [D]. Gradients flow to the token.
+        """Encode a text in which ``<e>`` may stand. Gradients flow to the token.
 
-        The token is put into the sequence of embeddings, not into the vocabulary, so that nothing of the prior
-        changes from one product to the next.
+        The token is put into the sequence of embeddings, not into the vocabulary. So nothing of the prior changes from
+        one product to the next.
+
+        Args:
+            text: The prompt.
+            token: What each ``<e>`` in it stands for, [D].
+
+        Returns:
+            The context [1, L, D], and which of its columns belong to the token.
         """
         ids, is_token = self._ids(text)
         if PLACEHOLDER not in text:
@@ -166,7 +173,18 @@ class TextToImagePrior(nn.Module):
     def sample(
         self, prompts: Sequence[Prompt], unconditional: Prompt, *, steps: int, guidance_scale: float, seed: int
     ) -> Tensor:
-        """Pictures [N, 3, H, W] in [0, 1], one of each prompt, by DDIM."""
+        """Pictures of prompts, by DDIM.
+
+        Args:
+            prompts: N of them, as `encode_prompt` gives them.
+            unconditional: The encoded empty prompt.
+            steps: Of DDIM.
+            guidance_scale: How firmly the prompt is heard; 1 is without guidance.
+            seed: Equal seeds give equal pictures.
+
+        Returns:
+            [N, 3, H, W] in [0, 1], at the prior's own size.
+        """
         side = int(self.unet.config.sample_size)
         shape = (len(prompts), int(self.unet.config.in_channels), side, side)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)

@@ -1,1 +1,7 @@
-"""What shops take, made of the exported models: each target's files, checks, feeds, and a page to approve them on."""
+"""What shops take, made of the exported models.
+
+Each target (`web`, `shopify`, `google`, `amazon`, `ar_ios`, `banner`) has a step in `steps` that makes its file:
+`variants` keeps it within the target's limits, `usdz` is for iPhones, and `checks` is the gate that the file has to
+pass. `feeds` tell shops where files are. `site` is the page on which people look at models, `decisions` is what they
+say, and `doubt` guesses which models they would reject. Nothing here knows Kedro.
+"""

@@ -200,7 +200,14 @@ CHECKS: tuple[Callable[[Examined], str], ...] = (
 
 
 def what_is_wrong(file: Examined) -> list[str]:
-    """A sentence for each check that the file does not pass."""
+    """Examine a target's file.
+
+    Args:
+        file: What it holds, and what the target takes.
+
+    Returns:
+        A sentence for each check that the file does not pass; empty if it passes all.
+    """
     return [told for check in CHECKS if (told := check(file))]
 
 

@@ -18,8 +18,15 @@ ON_THE_PAGE = ("web", "ar_ios")
 
 
 def feeds(rows: Iterable[Row], base_url: str, texts: Mapping[str, Mapping[str, str]]) -> dict[str, bytes]:
-    """The feeds' files by name. rows: of what is published. base_url: where the folder of it lies. texts: of each
-    product, what the catalog's table says, such as its title.
+    """The files that tell shops where the models are.
+
+    Args:
+        rows: Of what is published.
+        base_url: Where the folder of it lies on the web.
+        texts: What the catalog's table says of each product, such as its title.
+
+    Returns:
+        The files' contents by name.
     """
     published = [row for row in rows if row.published]
     files = {"google.tsv": google_table(published, base_url)}
@@ -44,7 +51,17 @@ def google_table(published: Iterable[Row], base_url: str) -> bytes:
 
 
 def json_ld(product: str, rows: Iterable[Row], base_url: str, title: str) -> dict[str, Any]:
-    """What a product's web page says of its model, as schema.org's ``3DModel``."""
+    """What a product's web page says of its model, as schema.org's ``3DModel``.
+
+    Args:
+        product: Its id.
+        rows: Its published files.
+        base_url: Where they lie on the web.
+        title: As people call the product.
+
+    Returns:
+        What goes into the page as JSON-LD.
+    """
     encodings = [
         {
             "@type": "MediaObject",

@@ -17,7 +17,6 @@ from mpod_pipeline.publish.decisions import Decisions
 
 #: What is copied as it is.
 STATIC = ("index.html", "page.css", "page.js", "model-viewer-umd.min.js", "NOTICE.txt")
-PAGE = "index.html"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,17 @@ CHANNELS = {"occlusion": "r", "roughness": "g", "metallic": "b"}
 
 
 def to_usdz(glb: bytes) -> bytes:
-    """A GLB's only mesh and material. Raises ProductError for a file that is none such."""
+    """Turn a GLB into a USDZ package for iPhones.
+
+    Args:
+        glb: The file's bytes, with one mesh and one material.
+
+    Returns:
+        The package's bytes.
+
+    Raises:
+        ProductError: It has not one mesh and one material.
+    """
     from pxr import UsdUtils
 
     contents, document = contents_of_glb(glb), Document.unpacked(glb)

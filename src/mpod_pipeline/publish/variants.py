@@ -27,10 +27,18 @@ WEBP_QUALITY = 85
 
 
 def within(data: bytes, triangles: int, texture_size: int) -> bytes:
-    """The GLB with at most so many triangles, and textures of at most so many texels a side; the same bytes where it
-    is within the limits.
+    """The GLB within limits.
 
-    Raises ProductError for a file that is no GLB of ours.
+    Args:
+        data: A GLB of ours.
+        triangles: At most so many.
+        texture_size: Texels a side of its textures, at most.
+
+    Returns:
+        The file's bytes; the same ones if it is within the limits.
+
+    Raises:
+        ProductError: It is no GLB of ours.
     """
     mesh = from_glb(data)
     if len(mesh.faces) > triangles:
@@ -85,8 +93,15 @@ def _said(data: bytes) -> dict[str, Any]:
 
 
 def for_browsers(data: bytes) -> bytes:
-    """The GLB with its geometry packed by Draco and its textures as WebP: some five times smaller. Who reads it needs
-    Draco's decoder, which the viewers of shops have.
+    """The GLB with its geometry packed by Draco and its textures as WebP: some five times smaller.
+
+    Who reads it needs Draco's decoder, which the viewers of shops have.
+
+    Args:
+        data: A GLB's bytes.
+
+    Returns:
+        The smaller file's bytes.
     """
     document = Document.unpacked(data)
     for view, picture in _pictures(document):

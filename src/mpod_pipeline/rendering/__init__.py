@@ -1,0 +1,1 @@
+"""Cameras, and what they see: of a field (`volume`) and of a mesh (`rasterize`), by one of the backends."""

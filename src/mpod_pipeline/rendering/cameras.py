@@ -51,7 +51,22 @@ class Cameras:
         distance: float = DISTANCE,
         fov_deg: float = FOV_DEG,
     ) -> Cameras:
-        """Cameras from numbers, lists or tensors; the two are broadcast against each other."""
+        """Cameras from numbers, lists or tensors. Angles are broadcast against each other.
+
+        Args:
+            azimuth_deg: Degrees round the product. 0 is the photo's, and 90 is a quarter to its right.
+            elevation_deg: Degrees above the horizon.
+            distance: From the origin, world units.
+            fov_deg: The full angle of view, degrees.
+
+        Returns:
+            B cameras that look at the origin.
+
+        Example:
+            >>> cameras = Cameras.at([0, 90, 180, 270], 15)
+            >>> len(cameras.azimuth_deg), cameras.elevation_deg.tolist()
+            (4, [15.0, 15.0, 15.0, 15.0])
+        """
         azimuth = torch.atleast_1d(torch.as_tensor(azimuth_deg, dtype=torch.float32))
         elevation = torch.atleast_1d(torch.as_tensor(elevation_deg, dtype=torch.float32))
         azimuth, elevation = torch.broadcast_tensors(azimuth, elevation)

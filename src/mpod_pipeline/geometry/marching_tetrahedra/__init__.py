@@ -17,10 +17,27 @@ __all__ = ["marching_tetrahedra"]
 def marching_tetrahedra(vertices: Tensor, tetrahedra: Tensor, sdf: Tensor, backend: Backend = "numba") -> Mesh:
     """Triangulate the zero level of a field that is linear in every tetrahedron.
 
-    vertices: [V, 3]. tetrahedra: [T, 4], positively oriented. sdf: [V], positive inside; 0 counts as outside.
-    Returns a mesh with outward faces, without faces where the field has one sign. It is differentiable in
-    vertices and sdf, through the crossings' positions on the edges. It is closed wherever it does not meet
-    the grid's hull. Raises SetupError where the backend's package or device is absent.
+    The mesh is differentiable in ``vertices`` and ``sdf``, through the crossings' positions on the edges. It is closed
+    wherever it does not meet the grid's hull.
+
+    Args:
+        vertices: [V, 3], world units.
+        tetrahedra: [T, 4] int64, positively oriented.
+        sdf: [V], positive inside; 0 counts as outside.
+        backend: Whose kernel does it.
+
+    Returns:
+        A mesh with outward faces; without faces where the field has one sign.
+
+    Raises:
+        SetupError: The backend's package or device is absent.
+
+    Example:
+        >>> import torch
+        >>> corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+        >>> inside = torch.tensor([1.0, -1, -1, -1])
+        >>> len(marching_tetrahedra(corners, torch.tensor([[0, 1, 2, 3]]), inside, "torch").faces)
+        1
     """
     if backend == "cuda_packages":
         from mpod_pipeline.geometry.marching_tetrahedra import kaolin_

@@ -21,11 +21,23 @@ def rasterize(
 ) -> Raster:
     """Rasterise one mesh from every camera.
 
-    vertices: [V, 3] in world coordinates. faces: [F, 3] vertex indices, of either orientation (nothing is
-    culled). attributes: [V, C]. resolution: height and width of the frame in pixels. Faces with a vertex
-    nearer than 0.01 in front of a camera, or behind it, are dropped from that camera's picture, not
-    clipped. The edges of a surface in front of another one are sharp and carry no gradient; those against
-    the background do. Raises SetupError where the backend's package or device is absent.
+    The edges of a surface in front of another one are sharp and carry no gradient; those against the background do.
+    Faces with a vertex nearer than 0.01 in front of a camera, or behind it, are dropped from that camera's picture, not
+    clipped.
+
+    Args:
+        vertices: [V, 3], world coordinates.
+        faces: [F, 3] vertex indices, of either orientation; nothing is culled.
+        attributes: [V, C], what is interpolated, such as colours.
+        cameras: B of them.
+        resolution: Height and width of the frame, pixels.
+        backend: Whose kernel does it.
+
+    Returns:
+        Attributes [B, H, W, C] and opacity [B, H, W], among others; see `Raster`.
+
+    Raises:
+        SetupError: The backend's package or device is absent.
     """
     if backend == "cuda_packages":
         from mpod_pipeline.rendering.rasterize import kaolin_
