@@ -51,7 +51,7 @@ def wavy_ball(resolution: int, backend: Backend, device: str) -> DMTet:
 
 
 def losses(mesh: Mesh, raster: Raster) -> Tensor:
-    """Stage 2's, but for its prior's and colours."""
+    """Stage 2's, except its prior's and colours."""
     target = torch.zeros_like(raster.opacity)
     pictures = raster.attributes * raster.opacity[..., None]
     return mask_loss(raster.opacity, target) + pictures.square().mean() + _regularisers(mesh)

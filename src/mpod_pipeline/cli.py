@@ -130,7 +130,7 @@ def told_in_a_sentence() -> Iterator[None]:
         raise
     except KeyboardInterrupt as error:  # where no step was at work, whose books would have to be closed
         stop_heard()
-        with suppress(Exception):  # as in `tracking`: a store in trouble costs the record
+        with suppress(Exception):  # as in `tracking`: a store that fails costs the record
             if mlflow := sys.modules.get("mlflow"):  # without it, no run is open
                 mlflow.end_run("KILLED")
         raise Stopped("Told to stop.") from error
@@ -201,11 +201,11 @@ def check_options(project: Path, options: dict[str, Any]) -> None:
 
 
 def begins_at_the_photos(options: dict[str, Any]) -> bool:
-    """Whether a run surely needs photos: the whole road or its first step, and nothing chosen from it."""
+    """Whether a run surely needs photos: the whole pipeline or its first step, and nothing chosen from it."""
     chosen = ("node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "tags", "namespaces")
-    roads = {"__default__", DEFAULT, STEPS[0].name}
-    asked = set(options["pipelines"] or roads)
-    return bool(roads & asked) and not any(options[name] for name in chosen)
+    whole = {"__default__", DEFAULT, STEPS[0].name}
+    asked = set(options["pipelines"] or whole)
+    return bool(whole & asked) and not any(options[name] for name in chosen)
 
 
 def config_loader(

@@ -31,7 +31,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def told_what_cannot_be_written(path: Path) -> Iterator[None]:
-    """Let an OSError end the run in a sentence: what keeps one result from the disk is no single product's trouble."""
+    """Let an OSError end the run in a sentence: what keeps one result from the disk concerns all products."""
     try:
         yield
     except OSError as error:

@@ -14,7 +14,7 @@ P = TypeVar("P", bound=Parameters)
 
 
 def known_to(parameters: Parameters, settings: Mapping[str, str]) -> dict[str, float | str]:
-    """Those of a product's settings that the step has parameters for; numbers as such, however they are written."""
+    """The product's settings that the step has parameters for. Numbers are numbers, however they are written."""
     fields = type(parameters).model_fields
     return {
         name: text if fields[name].annotation is str else _number(text)

@@ -43,8 +43,9 @@ class Parameters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keep_defaults_beside_what_is_set(cls, values: Any) -> Any:
-        """A section's default belongs to where it stands: who sets one of its names keeps the others from there, and
-        not from the section's own class.
+        """Keep the other defaults of a section when one of its names is set.
+
+        They are the defaults of the field that holds the section, not those of the section's own class.
         """
         if not isinstance(values, dict):
             return values

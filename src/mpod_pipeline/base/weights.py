@@ -1,4 +1,4 @@
-"""Where a prior's weights are, and how they are to be loaded."""
+"""Where a prior's weights are, and how to load them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Prior = TypeVar("Prior")
 
 @dataclass(frozen=True)
 class Weights:
-    """A prior's folder, and the device to load it to. It is loaded once a worker, and only if some product needs it.
+    """A prior's folder, and the device to load it to. It is loaded once per worker, and only if some product needs it.
 
     sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
     vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time. adapters: files of

@@ -33,7 +33,8 @@ class History(Protocol):
     """What is on disk: a folder of records, each step's records by product, the artifacts by name, and a folder of
     checkpoints.
 
-    Records and artifacts are mappings from a product to what reads it. Artifacts know the ``path`` of a product.
+    Records and artifacts are mappings from a product to a function that reads it. Artifacts know the ``path`` of a
+    product.
     """
 
     @property

@@ -25,7 +25,7 @@ from mpod_pipeline.batch.records import Record, read_record
 
 @dataclass(frozen=True)
 class Settled:
-    """Nothing is to be made. record: to be written, where what was known no longer holds."""
+    """Nothing has to be made. record: what has to be written, if the last record no longer holds."""
 
     left_out: bool
     record: Record | None = None
@@ -33,7 +33,7 @@ class Settled:
 
 @dataclass(frozen=True)
 class Todo:
-    """A task, and its record as far as it can be filled in beforehand."""
+    """Work for a product. draft: its record, as far as it is known before the work."""
 
     task: Task
     draft: Record

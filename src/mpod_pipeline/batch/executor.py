@@ -14,8 +14,8 @@ from mpod_pipeline.batch.progress import StepProgress
 class Executor(Protocol):
     """Takes tasks one by one and hands outcomes back as they come, in whatever order.
 
-    A product's own trouble is an outcome; what concerns the whole run is raised. A context, at whose end nothing
-    is at work any more.
+    A product's failure is an outcome. What concerns the whole run is raised. It is a context: at its end nothing is at
+    work any more.
     """
 
     def submit(self, task: Task) -> Iterator[Outcome]:

@@ -1,4 +1,4 @@
-"""One product's attempt at one step, and where its trouble ends."""
+"""One product's attempt at one step. Its failure ends here."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ class BrokenWorkerError(SetupError):
 
 
 class Work(Protocol):
-    """What a step does for one product: its inputs by name (None for an optional one that is absent), a
-    seed, the report of progress, and where long work keeps its state if that is asked for; gives the artifacts
-    by name. Opened once a worker, so that it may hold models.
+    """What a step does for one product.
+
+    It gets the inputs by name (None for an optional one that is absent), a seed, a report of progress, and a checkpoint
+    if long work is to keep its state. It gives the artifacts by name. It is opened once per worker, so it may hold
+    models.
     """
 
     def __call__(
@@ -106,8 +108,10 @@ def worker_died(trace: str = "") -> Failure:
 
 
 def attempt(work: Work, task: Task, report: Report) -> Outcome:
-    """Do the task. A product's own trouble is an outcome; a bug, a wrong setting or a full disk is raised, and
-    BrokenWorkerError where the process is good for nothing more.
+    """Do the task. A product's failure is an outcome.
+
+    Raises what concerns the whole run: a bug, a wrong setting, a full disk. Raises BrokenWorkerError where the process
+    can do no more work.
     """
     started = time.perf_counter()
     result: dict[str, Any] | Failure

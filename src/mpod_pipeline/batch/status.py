@@ -86,7 +86,7 @@ class CatalogStatus:
         }
 
     def lines(self, only_failed: bool = False) -> Iterator[str]:
-        """Where it looked; a row a product with its state and seconds at each step, and its errors; then the sum."""
+        """Where it looked; per product its state and seconds at each step, and its errors; then the sum."""
         yield f"photos:    {self.photos}"
         yield f"workspace: {self.workspace}"
         if self.run:

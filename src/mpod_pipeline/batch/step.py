@@ -1,4 +1,4 @@
-"""A step over the whole catalog."""
+"""One step for all products of the catalog."""
 
 from __future__ import annotations
 
@@ -66,22 +66,31 @@ def run_step(
 ) -> Iterator[dict[str, Any]]:
     """Bring the step up to date for every product of its first input, and yield each result as it finishes.
 
-    open_work: makes what does the work; called once a worker, and only if some product needs it.
-    inputs: by the name under which the work gets them, mappings from a product to what reads its file
-    (which lies at its ``path``). The first one says which products there are. weights: folders of the
-    networks in use. written_as: the catalog's own spelling of a product's id. product_settings: of single products,
-    by the names of parameters that they take the place of; the work gets the product's own as its input
-    ``parameters``.
+    Args:
+        step: What it makes, from what.
+        open_work: Opens the work, such as its models. It is called once per worker, and only if some product needs it.
+        inputs: By the name under which the work gets them: mappings from a product to a function that reads its file,
+            which lies at its ``path``. The first input says which products there are.
+        parameters: The step's settings.
+        batch: How the batch is run.
+        history: What earlier runs left.
+        weights: Folders of the networks in use.
+        written_as: The catalog's own spelling of a product's id.
+        product_settings: Settings of single products, by the names of the parameters that they replace. The work gets
+            the product's own as its input ``parameters``.
 
-    Each yield has all of `BatchStep.outputs`, most of them empty. A result's artifacts are yielded before its
-    record: a run that dies in between leaves artifacts that nothing vouches for, and the next run makes
-    them again. Raises what concerns the whole run (see `isolation.stops_the_run`), and StoppedError where it is
-    told to stop; what was yielded before is safe on disk.
+    Yields:
+        All of `BatchStep.outputs`, most of them empty. A result's artifacts are yielded before its record. A run that
+        dies in between leaves artifacts without a record, and the next run makes them again.
+
+    Raises:
+        StoppedError: The run is told to stop. What was yielded before is safe on disk.
+        Exception: What concerns the whole run, see `isolation.stops_the_run`.
     """
 
     chunk = partial(part_of_outputs, step)
 
-    # Kedro looks at the first yield before it saves anything: let it be one that costs nothing.
+    # Kedro looks at the first yield before it saves anything, so the first one costs nothing.
     yield chunk()
     started = time.perf_counter()
     existing = Existing(step, inputs, history)
@@ -112,7 +121,7 @@ def run_step(
             yield chunk(**artifacts, losses={product: outcome.curves} if outcome.curves else {})
             record = recorded.made(todo.draft, outcome, existing.outputs(product))
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
-        # Its end is on record. What ended runs may have been killed from outside, and goes on where it was.
+        # Its end is recorded. A worker may have been killed from outside: then the product goes on where it was.
         if not (isinstance(outcome.result, Failure) and outcome.result.kind == WORKER_DIED):
             existing.forget_checkpoint(product)
         progress.done(product)

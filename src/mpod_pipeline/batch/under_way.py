@@ -1,4 +1,4 @@
-"""Which products a step has at work, written down for who looks on."""
+"""Which products a step has at work, written down for people who watch."""
 
 from __future__ import annotations
 

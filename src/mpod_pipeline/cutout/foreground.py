@@ -107,8 +107,10 @@ def _find_in_picture(picture: NDArray[np.uint8], network: SaliencyNetwork) -> Fo
 
 
 def look(photo: NDArray[np.uint8], network: SaliencyNetwork, room: float) -> FloatArray:
-    """What the network answers [H, W] on a photo [H, W, 3] in a square: with its sides drawn out, or, where there is to
-    be so much room round it, on a page of its border's colour, at which a product ends that the photo cuts off.
+    """What the network answers [H, W] on a photo [H, W, 3] in a square.
+
+    Without room the photo's sides are drawn out to fill the square. With room the photo lies on a page of its border's
+    colour, so a product that the photo cuts off ends there.
     """
     height, width = photo.shape[:2]
     side = round(max(height, width) * (1 + 2 * room))
@@ -120,10 +122,10 @@ def look(photo: NDArray[np.uint8], network: SaliencyNetwork, room: float) -> Flo
 
 
 def is_the_whole(roomy: Mask, close: Mask, departure: FloatArray) -> bool:
-    """Whether the look with room is to be believed: a product that the photo's border cuts off is found as a whole
-    only with room round it. A whole photo that is found is none, nor is the page between a table's legs a part.
+    """Whether to believe the look with room rather than the close one.
 
-    departure: see `departure_from_page`.
+    Only with room, a product that the photo's border cuts off is found as a whole. But a whole photo is no product, and
+    the page between a table's legs is no part of it. departure: see `departure_from_page`.
     """
     touched = _border(roomy).mean()
     everything = touched > FILLED or roomy.mean() > 0.9
@@ -134,8 +136,10 @@ def is_the_whole(roomy: Mask, close: Mask, departure: FloatArray) -> bool:
 
 
 def _look_nearer(picture: NDArray[np.uint8], likely: FloatArray, network: SaliencyNetwork) -> FloatArray:
-    """The answer [H, W] for a product that is small in its picture: what the network says of its surroundings alone,
-    unless that is another thing.
+    """The answer [H, W] for a product that is small in its picture.
+
+    The network looks again at the product's surroundings alone. Its first answer stays if the second shows another
+    thing.
     """
     mask = middle_pieces(likely > 0.5)
     if not mask.any():
@@ -182,8 +186,9 @@ def without_holes(mask: Mask, departure: FloatArray) -> Mask:
 
 
 def departure_from_page(photo: NDArray[np.uint8], mask: Mask) -> FloatArray:
-    """How far a photo's colours are from those of the page on which a mask's product lies, Lab units, [h, w] with 640
-    pixels at most; not a number where there is no plain page.
+    """How far a photo's colours are from the page's, in Lab units: [h, w], 640 pixels a side at most.
+
+    The page is what lies round the mask's product. Not a number where there is no plain page.
     """
     lab = _to_lab(photo, long_side=640)
     outside = ~ndimage.binary_dilation(_reduced(mask, lab.shape[:2]), iterations=6)

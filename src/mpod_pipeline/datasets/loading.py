@@ -1,4 +1,4 @@
-"""Loading from the catalog, with what a dataset itself says of trouble."""
+"""Loading from the catalog, with what a dataset itself says of an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder with one file a product."""
+"""A folder with one file per product."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
 
 
 class PicturePartitions(ProductPartitions):
-    """Pictures, one PNG a product, with a preview in Kedro-Viz."""
+    """Pictures, one PNG per product, with a preview in Kedro-Viz."""
 
     def __init__(self, *, path: str, format: str = "png", metadata: dict[str, Any] | None = None) -> None:
         super().__init__(path=path, format=format, metadata=metadata)
@@ -150,7 +150,7 @@ class PicturePartitions(ProductPartitions):
 
 
 class MeshPartitions(ProductPartitions):
-    """GLBs, one a product, with a preview in Kedro-Viz."""
+    """GLBs, one per product, with a preview in Kedro-Viz."""
 
     def __init__(self, *, path: str, format: str = "glb", metadata: dict[str, Any] | None = None) -> None:
         super().__init__(path=path, format=format, metadata=metadata)

@@ -226,7 +226,7 @@ def _as_distances(raw: Tensor, grid: TetrahedralGrid) -> Tensor:
     measured = np.isfinite(distance)
     at = nearest[measured]
     to_plane = np.abs(((points[at] - vertices[measured]) * normals[at]).sum(axis=1))
-    # the plane of the nearest vertex tells the distance, but for points off an edge or a corner
+    # the plane of the nearest vertex tells the distance, except for points off an edge or a corner
     flat = (distance[measured] < grid.cell) | (to_plane > 0.7 * distance[measured])
     distance[measured] = np.where(flat, to_plane, distance[measured])
     magnitude = torch.from_numpy(np.clip(distance, 0.02 * grid.cell, band)).float()

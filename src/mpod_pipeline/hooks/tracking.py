@@ -69,7 +69,7 @@ _STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 def _unless_lost(hook: Callable[..., None]) -> Callable[..., None]:
-    """From the first trouble with the store on, a warning and nothing more; the run goes on."""
+    """When the store first fails, warn once; the run goes on without it."""
 
     @functools.wraps(hook)
     def tolerant(self: TrackingHooks, *arguments: Any, **named: Any) -> None:

@@ -2,7 +2,7 @@
 
 The batch of step k depends on the seed and k alone, its noise also on the kind of device where it is drawn; and a
 checkpoint holds weights, moving averages and the optimiser. So a run that was killed goes on where an undisturbed one
-would have been: exactly on a CPU, but for rounding on a GPU, whose kernels add in varying order.
+would have been: exactly on a CPU, up to rounding on a GPU, whose kernels add in varying order.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Product:
 
     @cached_property
     def corner_normals(self) -> Array:
-        """Unit normals [F, 3, 3] per face corner: smooth, but for creases."""
+        """Unit normals [F, 3, 3] per face corner: smooth, except at creases."""
         a, b, c = (self.vertices[self.faces[:, k]] for k in range(3))
         area_normals = np.cross(b - a, c - a)
         vertex_normals = np.zeros_like(self.vertices)

@@ -1,1 +1,1 @@
-"""A road of two steps that cost nothing, run by the real hooks, settings and datasets."""
+"""A pipeline of two steps that cost nothing, run by the real hooks, settings and datasets."""

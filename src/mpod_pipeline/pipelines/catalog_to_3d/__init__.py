@@ -1,4 +1,4 @@
-"""The whole road: photos to scored 3D models."""
+"""The whole pipeline: photos to scored 3D models."""
 
 from mpod_pipeline.pipelines.catalog_to_3d.pipeline import create_pipeline
 

@@ -233,7 +233,7 @@ def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, 
 def score_words(
     text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.uint8]]]:
-    """A row a product, and a mean: what the word draws that was learnt from its photo. The share of the samples in
+    """One row per product, and a mean: what the word draws that was learnt from its photo. The share of the samples in
     which the classifier of `score_captions` recognises the family, their similarity to the photo beside that of the
     other products' samples, and their colour's error. And photos and samples as one picture.
     """
@@ -281,7 +281,7 @@ def colour_error(samples: Tensor, photo: Reference) -> float:
 def score_road(
     novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> Iterator[dict[str, Any]]:
-    """The whole road from photo to mesh, for products of a split, one of each family in turn; with a mean. One that
+    """The whole method from photo to mesh, for products of a split, one of each family in turn; with a mean. One that
     does not arrive is left out. Raises SetupError if none does.
     """
     p = parameters.road
