@@ -9,8 +9,10 @@ from itertools import islice
 
 
 def readable(text: str) -> str:
-    """The text with an escape for each character that cannot be printed: what a terminal would obey, and the bytes of
-    a file name that is not UTF-8, which Python keeps as surrogates.
+    """The text with an escape for each character that cannot be printed.
+
+    These are characters that a terminal would obey, and the bytes of a file name that is not UTF-8, which Python keeps
+    as surrogates.
     """
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 

@@ -121,8 +121,9 @@ def in_a_line(counts: Mapping[str, float]) -> str:
 
 
 def table_lines(rows: Sequence[tuple[str, ...]], texts: Iterable[int] = (0,)) -> Iterator[str]:
-    """The rows with their columns aligned as a terminal shows them, where some letters are two columns wide: those
-    numbered in ``texts`` to the left, the others to the right.
+    """The rows with their columns aligned as a terminal shows them, where some letters are two columns wide.
+
+    Columns that are numbered in ``texts`` are aligned to the left, the others to the right.
     """
     left = set(texts)
     rows = [tuple(map(readable, row)) for row in rows]

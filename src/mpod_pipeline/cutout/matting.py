@@ -43,8 +43,10 @@ def matte(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8
 
 
 def _deep(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What of a part [H, W] lies behind the band round its border, and the middle of what is thinner than the band: a
-    cord would vanish, and a gap between slats close, if nothing of it were sure.
+    """The part [H, W] without the band along its border.
+
+    Where the part is thinner than the band, its middle stays. If nothing there were sure, a cord would vanish and a gap
+    between slats would close.
     """
     depth = ndimage.distance_transform_edt(part)
     deep: NDArray[np.bool_] = part & ((depth > BAND) | (depth == ndimage.maximum_filter(depth, 3)))

@@ -31,11 +31,11 @@ def at_full_opacity(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sure_to_cut_out(photo: NDArray[np.uint8], network: SaliencyNetwork) -> float:
-    """How sure it is, in [0, 1], that a photo's alpha cuts the product out, and not the photo as a card with rounded
-    corners; 0 where it does not.
+    """How sure it is, in [0, 1], that a photo's alpha cuts the product out; 0 where it does not.
 
-    Where little is transparent, as round a box that was cropped tight, the network tells: laid on plain pages, a
-    product is found as a whole, and a photo is not. On a page of its own colour a product may be found there as well.
+    Alpha may also cut the whole photo out, as a card with rounded corners. Where little is transparent, as round a box
+    that was cropped tight, the network tells the two apart: on plain pages it finds a product as a whole, and not a
+    photo. On a page of its own colour it may also find a product.
     """
     if not has_alpha(photo):
         return 0.0

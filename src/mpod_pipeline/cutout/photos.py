@@ -249,8 +249,18 @@ def _as_array(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def decode_mask(data: bytes, photo: NDArray[np.uint8], photo_file: bytes) -> NDArray[np.bool_]:
-    """The product's mask [H, W] in the bytes of a picture of it (white on black), for a decoded photo [H, W, 3 or 4]
-    and the file that it came from. Raises ProductError unless it is as large as the photo and shows something.
+    """Read a mask of a product, drawn white on black.
+
+    Args:
+        data: The bytes of the mask's file.
+        photo: The decoded photo, [H, W, 3 or 4].
+        photo_file: The bytes of the file that the photo came from.
+
+    Returns:
+        [H, W] bool.
+
+    Raises:
+        ProductError: It is not as large as the photo, or shows nothing.
     """
     try:
         mask = decode_photo(data)

@@ -394,8 +394,10 @@ def _problem_of_rows(rows: Sequence[Row]) -> str:
 
 
 class _SideFinder:
-    """Finds the photos of a product's other sides: those that its row names, and else those that lie beside the front's
-    and are named after it, unless they are products of their own.
+    """Finds the photos of a product's other sides.
+
+    They are those that its row names. Without these, they are the photos that lie beside the front's and are named
+    after it, unless they are products of their own.
     """
 
     def __init__(self, folder: Path, fronts: Iterable[str] = ()) -> None:

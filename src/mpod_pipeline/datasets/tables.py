@@ -42,8 +42,8 @@ def mean_scores(table: pd.DataFrame) -> dict[str, float]:
 class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A CSV file, replaced in one step, whatever texts are in it.
 
-    A frame without columns is no table yet and is not written: a node that yields product by product has
-    its table only at the end, and Kedro wants something for every output each time.
+    A frame without columns is no table yet and is not written. A node that yields product by product has its table only
+    at the end, and Kedro wants something for every output each time.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

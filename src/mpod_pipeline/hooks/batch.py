@@ -129,8 +129,8 @@ class BatchHooks:
         self.summary.stopped_by = f"{type(error).__name__}: {error}"
         try:
             self._close(catalog)
-        except (DatasetError, OSError) as error:
-            logger.warning("The run's end could not be written down. (%s)", error)
+        except (DatasetError, OSError) as second:
+            logger.warning("The run's end could not be written down. (%s)", second)
 
     def _close(self, catalog: CatalogProtocol) -> bool:
         """Write the failures, print the summary, let go of the lock; False if this was no batch."""

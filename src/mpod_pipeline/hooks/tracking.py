@@ -324,8 +324,9 @@ def _require_writable(file: Path) -> None:
 
 
 def follow_the_store(uri: str, experiment: ExperimentOptions) -> None:
-    """Let an experiment whose store is a file keep its files beside that, wherever the project was moved: MLflow writes
-    down an absolute path when the experiment is made. The runs of before follow, where their files did.
+    """Let an experiment whose store is a file keep its files beside the store, wherever the project was moved.
+
+    MLflow writes down an absolute path when the experiment is made. Earlier runs follow if their files did.
     """
     found, wanted = experiment._experiment, experiment.create_experiment_kwargs.artifact_location
     if not uri.startswith(SQLITE) or wanted is None or found.artifact_location == wanted:

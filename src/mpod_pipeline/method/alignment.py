@@ -37,8 +37,10 @@ Silhouettes = Callable[[Cameras], Tensor]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a photo was taken, and what brings its cutout into that camera's frame: it is made ``scale`` times as large
-    about the frame's centre, and moved by shares of the frame's half, x right and y up.
+    """Where a photo was taken, and how its cutout gets into that camera's frame.
+
+    The cutout is made ``scale`` times as large about the frame's centre. Then it is moved by shares of the frame's
+    half, x right and y up.
     """
 
     azimuth_deg: float
@@ -51,12 +53,12 @@ class Placement:
 def scale_beside_front(
     front: tuple[float, float], other: tuple[float, float], azimuth_deg: float, elevations_deg: tuple[float, float]
 ) -> float:
-    """How many times as large another photo's product is to be, to be as large as in the front's frame.
+    """The factor by which another photo's product becomes as large as in the front's frame.
+
+    From behind the product is as wide as from the front. From the side it is as high. A camera above it sees its height
+    H, and its extent D away from the camera, as H cos e + D sin e. The width in one view is that extent in the other.
 
     front, other: heights and widths of the two silhouettes. elevations_deg: of the two cameras.
-
-    From behind the product is as wide as from the front. From the side it is as high: a camera above it sees its height
-    H, and its extent D away from the camera, as H cos e + D sin e; of either view the other's width is that extent.
     """
     (height, width), (other_height, other_width) = front, other
     if abs(cos(radians(azimuth_deg))) > 0.9:

@@ -103,9 +103,11 @@ def find_cavities(
 def seen_through(
     points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras, p: CavityParameters
 ) -> tuple[Tensor, Tensor]:
-    """Which points [N, 3] are empty, though no silhouette of views [B, R, R] says so, and at which within the
-    silhouettes enough views see something, [N] bool each. Empty are those that lie by the margin in front of what at
-    least so many views see, and such a share of those that see as far.
+    """Which points [N, 3] are empty though they lie within all silhouettes of the views [B, R, R]; and at which of
+    those points enough views see something. [N] bool each.
+
+    A point is empty if it lies by the margin in front of what enough views see there, and of a large enough share of
+    the views that see as far.
     """
     seen = cameras.project(points)  # [B, N, 3]
     size = depth.shape[-1]
@@ -120,8 +122,9 @@ def seen_through(
 
 
 def without_dents(empty: Tensor) -> Tensor:
-    """What of the cells [C, C, C] bool is at least THICK cells thick along every axis, and in one piece of at least so
-    many: thin layers before a surface and crumbs are errors of its depth.
+    """The cells [C, C, C] bool without thin layers and crumbs, which are errors of the views' depths.
+
+    What stays is at least THICK cells thick along every axis, and in one piece of enough cells.
     """
     thick = ndimage.binary_opening(empty.numpy(), np.ones((THICK,) * 3))
     pieces, _ = ndimage.label(thick)
@@ -137,8 +140,9 @@ def base_of(depth: Tensor, there: Tensor, cameras: Cameras) -> float:
 
 
 def deepened(empty: Tensor, stops: Tensor) -> Tensor:
-    """The empty cells [C, C, C] bool and, as a hole whose floor no view sees goes on, those below them as far as
-    the first that stops it.
+    """The empty cells [C, C, C] bool, and the cells below them as far as the first that stops the hole.
+
+    A hole goes on where no view sees its floor.
     """
     empty = empty.clone()
     for z in range(empty.shape[2] - 2, -1, -1):
@@ -147,10 +151,11 @@ def deepened(empty: Tensor, stops: Tensor) -> Tensor:
 
 
 def emptiness(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
-    """The logarithm of 1 + density at points in some of the cells with these middles [N, 3], N > 0: its mean over those
-    that are not empty yet, a scalar.
+    """How full the cells are that should be empty: a scalar, to be made small.
 
-    So a lid that is left over a cavity weighs as much as all that was in it.
+    It is the mean of the logarithm of 1 + density, at points in some of the cells with these middles [N, 3], N > 0. The
+    mean is over the points that are not empty yet. So a lid that is left over a cavity weighs as much as all that was
+    in it.
     """
     density = _density_in(field, cells, generator)
     left = density.detach() > EMPTY
@@ -158,10 +163,11 @@ def emptiness(field: OutlineField, cells: Tensor, generator: torch.Generator) ->
 
 
 def transparency(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
-    """By how much the same logarithm falls short of a SOLID wall's, in some of the cells with these middles [N, 3], N >
-    0: its mean over those that do, a scalar.
+    """How far the cells that should be walls fall short of a SOLID one: a scalar, to be made small.
 
-    Behind a hole in a wall a view sees the opposite wall, which may look as well.
+    It is the mean shortfall of the logarithm of 1 + density, at points in some of the cells with these middles [N, 3],
+    N > 0, over the points that fall short. Behind a hole in a wall a view sees the opposite wall, which may look as
+    well.
     """
     short = (1 + SOLID) / (1 + _density_in(field, cells, generator))
     left = short.detach() > 1

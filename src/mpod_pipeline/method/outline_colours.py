@@ -1,8 +1,8 @@
 """The colours with which stage 1's field is seen: where stage 2's texture starts, and what it is held to.
 
 A ray sees a field's colours mixed over the fog in front of a body and its first layers. At the one depth where the mesh
-lies the field may hold any colour at all, often a pale one: nothing ever made it right there by itself. And a texture
-that only the photo pulls at drifts where the photo does not see, as all of it shares a network.
+lies the field may hold any colour, often a pale one, because nothing ever made it right there by itself. And a texture
+that only the photo pulls at drifts where the photo does not see, because all of it shares a network.
 """
 
 from __future__ import annotations

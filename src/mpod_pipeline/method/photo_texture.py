@@ -89,8 +89,9 @@ def facing_cosine(points: Tensor, normals: Tensor, camera: Cameras) -> Tensor:
 
 
 def _sureness(depth: NDArray[np.float32], cutout: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How sure it is that a pixel shows the surface behind it, [S, S] in [0, 1]: not at outlines, nor where the depths
-    [S, S] (0 outside) jump.
+    """How sure it is that a pixel shows the surface behind it, [S, S] in [0, 1].
+
+    It is not sure at outlines, nor where the depths [S, S] (0 outside) jump.
     """
     jump = ndimage.maximum_filter(depth, 3) - ndimage.minimum_filter(depth, 3) > 2 * SAME_DEPTH
     unsure = jump | (depth == 0) | (cutout[..., 3] < 250)

@@ -1,8 +1,8 @@
 """Shape that views from the side do not tell: how full a body is, and how deep it goes in from above.
 
-A body is any mesh: parts may overlap, and holes need not be closed. So nothing is asked of its topology. It is looked
-at along parallel rays, and faces are seen from their outer side alone, as glTF has it: who looks through a hole at the
-back of a face sees nothing.
+A body is any mesh. Parts may overlap, and holes need not be closed, so nothing is asked of its topology. It is looked
+at along parallel rays. Faces are seen from their outer side alone, as glTF has it: a look through a hole at the back of
+a face sees nothing.
 """
 
 from __future__ import annotations
@@ -170,7 +170,8 @@ def cavity_depth(made: Mesh, true: Mesh) -> float | None:
 
 
 def _water(body: Mesh, box: Box) -> tuple[Array, Array]:
-    """Of the columns over a box's ground plan: how high the body is, seen from above, and how deep water stands on it,
+    """How high a body is over each column of a box's ground plan, seen from above, and how deep water stands on it.
+
     [COLUMNS + 2, COLUMNS + 2] each.
     """
     half = box.size[:2].max() / 2 * (COLUMNS + 2) / COLUMNS

@@ -104,9 +104,9 @@ def make_camera_projection(p: ArchitectureParameters) -> CLIPCameraProjection:
 def make_scheduler() -> DDIMScheduler:
     """Stable Diffusion's noise, predicting v: well behaved at high noise, where a novel view's structure is decided.
 
-    Rescaled so that its last timestep is noise alone, where sampling starts (S. Lin et al., Common Diffusion Noise
-    Schedules and Sample Steps are Flawed, WACV 2024): else a network reads there, from a trace of the picture, how
-    much of it is white, and is misled by pure noise.
+    It is rescaled so that its last timestep is noise alone, where sampling starts (S. Lin et al., Common Diffusion
+    Noise Schedules and Sample Steps are Flawed, WACV 2024). Otherwise a trace of the picture stays there. A network
+    reads in it how much is white, and pure noise misleads it.
     """
     return DDIMScheduler(
         beta_start=0.00085,

@@ -105,8 +105,14 @@ class TextToImagePrior(nn.Module):
         return Prompt(context, is_token, after)
 
     def encode_prompts(self, texts: Sequence[str], tokens: Tensor) -> Tensor:
-        """Contexts [N, L, D] of N texts at once, ``<e>`` in each standing for a token of its own [N, D], or for the
-        one of all [1, D]. Gradients flow to the tokens.
+        """Encode N texts at once. Gradients flow to the tokens.
+
+        Args:
+            texts: The prompts, in which ``<e>`` may stand.
+            tokens: What ``<e>`` stands for: in each text its own [N, D], or one for all [1, D].
+
+        Returns:
+            The contexts [N, L, D].
         """
         if tokens.shape[1:] != (self.token_dim,):
             raise SetupError(

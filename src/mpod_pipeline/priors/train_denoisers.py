@@ -168,9 +168,10 @@ def denoising_errors(
     seed: int = 0,
 ) -> Iterator[tuple[int, float]]:
     """(timestep, mean squared error of the prediction) of a denoiser, on some views of each product other than the
-    photo: the same views and noise at each timestep and for each denoiser.
+    photo.
 
-    ``condition_of(products, views)`` gives what the denoiser is told of them.
+    Views and noise are the same at each timestep and for each denoiser. ``condition_of(products, views)`` gives what
+    the denoiser is told of them.
     """
     schedule = NoiseSchedule.of(make_scheduler())
     device = device_of(unet)

@@ -1,9 +1,10 @@
 """Work shared out to plain threads.
 
-Kernels without the GIL on these threads, rather than Numba's own parallel loops: OpenMP's threads wait by
-spinning, which beside PyTorch's threads or other work costs more than the kernels do, and they do not survive
-a fork. PyTorch's threads spin too, for some milliseconds after any operation that woke them (one on more than 32,768
-numbers, a product of matrices), and hold up a kernel that follows: around kernels, small work is numpy's.
+Kernels run without the GIL on these threads, and not in Numba's own parallel loops. OpenMP's threads wait by spinning,
+which costs more than the kernels do when PyTorch's threads or other work run beside, and they do not survive a fork.
+
+PyTorch's threads spin too, for some milliseconds after any operation that woke them: one on more than 32,768 numbers, a
+product of matrices. They hold up a kernel that follows. So small work round kernels is NumPy's.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ os.register_at_fork(after_in_child=thread_pool.cache_clear)
 
 
 def for_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The results of ``work(item)``, in the items' order, on as many threads as PyTorch has, the caller's among them.
+    """The results of ``work(item)``, in the items' order, on as many threads as PyTorch has. The caller's is among
+    them.
 
-    A thread takes the next item when it is through with its last: to wake one costs a kernel's time, and the caller
-    need not wait for it. Returns, or raises an item's error, when no thread works any more.
+    A thread takes the next item when it is through with its last. To wake a thread costs a kernel's time, and the
+    caller does not wait for it. Returns, or raises an item's error, when no thread works any more.
     """
     threads = torch.get_num_threads()
     if threads == 1 or len(items) < 2:

@@ -233,9 +233,11 @@ def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, 
 def score_words(
     text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.uint8]]]:
-    """One row per product, and a mean: what the word draws that was learnt from its photo. The share of the samples in
-    which the classifier of `score_captions` recognises the family, their similarity to the photo beside that of the
-    other products' samples, and their colour's error. And photos and samples as one picture.
+    """What the word draws that was learnt from a product's photo: one row per product, and a mean; and photos and
+    samples as one picture.
+
+    A row has the share of the samples in which the classifier of `score_captions` recognises the family, their
+    similarity to the photo beside that of the other products' samples, and their colour's error.
     """
     p = parameters.words
     encoder, classify = family_classifier(parameters.captions.examples)
@@ -260,8 +262,9 @@ def score_words(
 
 
 def own_and_other_similarity(embeddings: Tensor) -> tuple[list[float], list[float]]:
-    """Of each of N products, whose photo is the first of [N, 1 + S, D]: the mean similarity to it of its own samples,
-    and of all others'.
+    """The mean similarity of each of N products' photo to its own samples, and to the samples of all others.
+
+    The photo is the first of each row of embeddings [N, 1 + S, D].
     """
     unit = torch.nn.functional.normalize(embeddings, dim=-1)
     mean = torch.einsum("nd,msd->nm", unit[:, 0], unit[:, 1:]) / (embeddings.shape[1] - 1)
@@ -270,8 +273,9 @@ def own_and_other_similarity(embeddings: Tensor) -> tuple[list[float], list[floa
 
 
 def colour_error(samples: Tensor, photo: Reference) -> float:
-    """How far the mean colour of what samples [N, 3, H, W] show is from the product's in its photo: the root of the
-    mean squared difference over red, green and blue.
+    """How far the mean colour of samples [N, 3, H, W] is from the product's in its photo.
+
+    It is the root of the mean squared difference over red, green and blue.
     """
     shown = samples.amin(dim=1, keepdim=True) < WHITE_PAPER
     mean = (samples * shown).sum(dim=(0, 2, 3)) / shown.sum().clamp_min(1)
