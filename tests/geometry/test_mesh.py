@@ -1,6 +1,6 @@
 """Measures of meshes against closed forms."""
 
-from math import pi, sqrt
+from math import sqrt
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ from mpod_pipeline.geometry.mesh import (
     sample_surface,
     select_faces,
     simplify,
-    smooth,
 )
 from tests.geometry.shapes import ball, box, euler_number, plane
 
@@ -111,16 +110,6 @@ def test_samples_lie_on_the_surface_and_spread_by_area() -> None:
     # two of 14 units of area; the deviation of a share p of 4000 is sqrt(p (1 - p) / 4000) = 0.0055
     assert caps == pytest.approx(2 / 14, abs=4 * 0.0055)
     assert points.mean(dim=0).abs().max() < 0.06
-
-
-def test_smoothing_flattens_noise_and_keeps_the_volume() -> None:
-    mesh = ball(0.7)
-    generator = torch.Generator().manual_seed(0)
-    noisy = Mesh(mesh.vertices + 0.01 * torch.randn(mesh.vertices.shape, generator=generator), mesh.faces)
-    smoothed = smooth(noisy, 10)
-    spread_before, spread_after = (m.vertices.norm(dim=-1).std() for m in (noisy, smoothed))
-    assert spread_after < 0.5 * spread_before
-    assert float(smoothed.volume()) == pytest.approx(4 / 3 * pi * 0.7**3, rel=0.02)
 
 
 def test_simplifying_keeps_to_the_limit_and_the_shape() -> None:

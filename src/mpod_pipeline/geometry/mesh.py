@@ -1,4 +1,4 @@
-"""Triangle meshes: their measures, their connected parts, smoothing, sampling and simplification.
+"""Triangle meshes: their measures, their connected parts, sampling and simplification.
 
 Faces are counter-clockwise seen from outside. Lengths are world units.
 """
@@ -200,17 +200,6 @@ def neighbour_means(vertices: Tensor, edges: Tensor) -> Tensor:
     count = torch.zeros(len(vertices), dtype=vertices.dtype, device=vertices.device)
     count = count.index_add(0, ends[:, 0], torch.ones_like(ends[:, 0], dtype=vertices.dtype))
     return torch.where(count[:, None] > 0, total / count.clamp_min(1)[:, None], vertices)
-
-
-def smooth(mesh: Mesh, rounds: int, inwards: float = 0.5, outwards: float = 0.53) -> Mesh:
-    """Taubin's smoothing: a step towards the neighbours' mean, then a slightly longer one back, so nothing
-    shrinks.
-    """
-    edges, vertices = mesh.topology.edges, mesh.vertices
-    for _ in range(rounds):
-        for step in (inwards, -outwards):
-            vertices = vertices + step * (neighbour_means(vertices, edges) - vertices)
-    return Mesh(vertices, mesh.faces)
 
 
 #: How hastily edges are collapsed, until few enough are left: haste pinches thin surfaces.
