@@ -62,8 +62,8 @@ def test_what_is_no_table_of_decisions_is_told(tmp_path: Path, text: str, said: 
         read_decisions(tmp_path / "decisions.csv")
 
 
-def row(decisions: list[Decision], approved_only: bool = False, **changed: Any) -> Row:
-    (found,) = rows_of("mug", {"google": {**REPORT, **changed}}, {}, Decisions(decisions), approved_only)
+def row(decisions: list[Decision], approved_only: bool = False, flags: str = "", **changed: Any) -> Row:
+    (found,) = rows_of("mug", {"google": {**REPORT, **changed}}, {}, Decisions(decisions), approved_only, flags)
     return found
 
 
@@ -87,6 +87,18 @@ def test_what_does_not_pass_is_not_published_whatever_was_decided() -> None:
     assert (held.passed, held.published, held.reason) == (False, False, "Too large. Too dark.")
     (failed,) = rows_of("mug", {}, {"web": "The model has no surface."}, Decisions(), False)
     assert (failed.target, failed.published, failed.reason) == ("web", False, "The model has no surface.")
+
+
+def test_what_may_be_of_glass_does_not_pass_until_somebody_has_looked_at_it() -> None:
+    flags = "check the cutout; transparent: check"
+    held = row([], flags=flags)
+    assert (held.passed, held.published, held.file) == (False, False, "")
+    assert held.reason.startswith("In its photo the product looks like glass or gauze")
+    looked_at = row([Decision("mug", "aa", "approved")], flags=flags)
+    assert (looked_at.passed, looked_at.published, looked_at.reason) == (True, True, "")
+    assert not row([Decision("mug", "of before", "approved")], flags=flags).passed
+    assert row([Decision("mug", "aa", "rejected", "glass")], flags=flags).reason == "Rejected: glass."
+    assert row([], flags="check the cutout").passed
 
 
 def test_feeds_name_what_is_published_and_nothing_else() -> None:

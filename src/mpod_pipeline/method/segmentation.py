@@ -19,6 +19,7 @@ from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, ma
 from mpod_pipeline.cutout.own_alpha import at_full_opacity, has_alpha, on_page, sure_to_cut_out, without_veils
 from mpod_pipeline.cutout.saliency import SaliencyNetwork, load_saliency_network
 from mpod_pipeline.cutout.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
+from mpod_pipeline.cutout.see_through import by_alpha, by_page
 from mpod_pipeline.method.alignment import scale_beside_front
 from mpod_pipeline.method.cutouts import Cutout, Cutouts, extent
 from mpod_pipeline.priors.elevation import ElevationNetwork, load_elevation_network
@@ -68,10 +69,13 @@ class SegmentationModels:
 
 @dataclass(frozen=True)
 class Segmented:
-    """picture: RGBA [S, S, 4], straight alpha. confidence: how sure it is to be the product, in [0, 1]."""
+    """picture: RGBA [S, S, 4], straight alpha. confidence: how sure it is to be the product, in [0, 1]. see_through:
+    how much of it looks like glass or gauze, in [0, 1].
+    """
 
     picture: NDArray[np.uint8]
     confidence: float
+    see_through: float
 
 
 def load_segmentation_models(parameters: SegmentationParameters) -> SegmentationModels:
@@ -102,12 +106,13 @@ def segment(
             "The photo's own transparency does not cut a product out; give a photo with a transparent background."
         )
     if mask is None and (sure := _sure_by_alpha(photo, parameters, models)):
-        return Segmented(cut_by_alpha(without_veils(photo, models.network), parameters), sure)
+        picture = cut_by_alpha(without_veils(photo, models.network), parameters)
+        return Segmented(picture, sure, by_alpha(picture))
     opaque = on_page(photo)
     found = find_product(opaque, parameters, models) if mask is None else Found(mask, 1.0)
     picture, close = _close_up(opaque, found.mask, SPARE * parameters.long_side * parameters.size)
     picture = frame(matte(picture, close), size=parameters.size, share=parameters.long_side)
-    return Segmented(picture, found.confidence)
+    return Segmented(picture, found.confidence, by_page(opaque, found.mask))
 
 
 def _sure_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters, models: SegmentationModels) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mpod_pipeline.cutout.flags import TRANSPARENT
 from mpod_pipeline.publish.decisions import Decision, Decisions
 
 
@@ -33,17 +34,21 @@ def rows_of(
     failures: Mapping[str, str],
     decisions: Decisions,
     approved_only: bool,
+    flags: str = "",
 ) -> Iterator[Row]:
-    """reports: by target, what its gate wrote down. failures: by target, why its file could not be made."""
+    """reports: by target, what its gate wrote down. failures: by target, why its file could not be made. flags: what
+    the method says of the product.
+    """
     for target, reason in failures.items():
         yield Row(product, target, passed=False, published=False, reason=reason)
     for target, report in reports.items():
         decision = decisions.of(product, report["model"])
-        wrong = [*report["wrong"], *_objections(decision, approved_only)]
+        wrong_with_it = [*report["wrong"], *_doubts(flags, decision)]
+        wrong = [*wrong_with_it, *_objections(decision, approved_only)]
         yield Row(
             product,
             target,
-            passed=not report["wrong"],
+            passed=not wrong_with_it,
             published=not wrong,
             reason=" ".join(wrong),
             decision=decision.decision if decision else "",
@@ -52,6 +57,13 @@ def rows_of(
             triangles=report["triangles"],
             file=f"{target}/{product}{report['suffix']}" if not wrong else "",
         )
+
+
+def _doubts(flags: str, decision: Decision | None) -> Iterable[str]:
+    """What no check of the file can tell, and a person who looks at the model can."""
+    if TRANSPARENT in flags.split("; ") and decision is None:
+        return ["In its photo the product looks like glass or gauze, and the model is solid: look at it on the page."]
+    return []
 
 
 def _objections(decision: Decision | None, approved_only: bool) -> Iterable[str]:

@@ -125,7 +125,7 @@ STEPS: tuple[Step, ...] = (
         optional=frozenset({"mask", "further_photos"}),
         makes=("cutouts", "cutout_checks"),
         shown=("cutouts",),
-        code_version=6,
+        code_version=7,
     ),
     Step(
         "learn_tokens",

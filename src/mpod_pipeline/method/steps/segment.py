@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.cutout.flags import CHECK, TRANSPARENT
 from mpod_pipeline.cutout.photo_file import PhotoFile
 from mpod_pipeline.cutout.photos import decode_mask, decode_photo
 from mpod_pipeline.method.cutouts import Cutout
@@ -24,15 +25,19 @@ from mpod_pipeline.method.steps import Given
 
 Settings = SegmentationParameters
 load = load_segmentation_models
-#: What is said of a product whose cutout somebody should look at.
-CHECK = "check the cutout"
+#: More than this share of a transparent product is seen through.
+SEE_THROUGH = 0.25
 
 
 def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
     p: SegmentationParameters = given.settings
     front = cut(PhotoFile(given["photo"], given["mask"]), models, p)
     photos = [Cutout(front.picture, elevation_of(front.picture, models, p))]
-    check = {"cutout_confidence": round(front.confidence, 3), "photo_elevation_deg": round(photos[0].elevation_deg, 1)}
+    check = {
+        "cutout_confidence": round(front.confidence, 3),
+        "see_through": round(front.see_through, 3),
+        "photo_elevation_deg": round(photos[0].elevation_deg, 1),
+    }
     flags = [CHECK] if front.confidence < p.check_below else []
     further: Sequence[PhotoFile] = given["further_photos"] or ()
     for photo in further:
@@ -45,6 +50,8 @@ def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
         check[f"cutout_confidence_{photo.name}"] = round(found.confidence, 3)
         if found.confidence < p.check_below:
             flags.append(f"{CHECK} of the photo {photo.name}")
+    if front.see_through > SEE_THROUGH:
+        flags.append(TRANSPARENT)
     return {"cutouts": framed_together(photos), "cutout_checks": {**check, "flags": "; ".join(flags)}}
 
 

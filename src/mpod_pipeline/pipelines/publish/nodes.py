@@ -29,6 +29,7 @@ def publish(
     product_settings: ProductTexts,
     meshes: Any,
     posters: Any,
+    evaluations: Any,
     parameters: PublishParameters,
     **of_targets: Any,
 ) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def publish(
                 reports[target] = of_targets[target][product]()
             elif record and record.state == "failed":
                 failures[target] = record.message
-        rows += rows_of(product, reports, failures, decisions, parameters.approved_only)
+        flags = str(evaluations[product]().get("flags", "")) if product in evaluations else ""
+        rows += rows_of(product, reports, failures, decisions, parameters.approved_only, flags)
     published = [row for row in rows if row.published]
     places: dict[str, Path] = {row.file: of_targets[f"{row.target}_files"][row.product].path for row in published}
     for product in {row.product for row in published}:

@@ -18,7 +18,13 @@ def create_pipeline() -> Pipeline:
             *(step_node(step) for step in STEPS),
             node(
                 publish,
-                {**checks, **made, **known, "meshes": "meshes", "posters": "posters", "parameters": "params:publish"},
+                {
+                    **checks,
+                    **made,
+                    **known,
+                    **{name: name for name in ("meshes", "posters", "evaluations")},
+                    "parameters": "params:publish",
+                },
                 {"table": "publish", "published": "published", "feeds": "feeds"},
                 name="publish",
             ),
