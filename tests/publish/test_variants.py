@@ -12,7 +12,7 @@ import pytest
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.glb import Material, TexturedMesh, from_glb, to_glb
-from mpod_pipeline.publish.contents import BASE_COLOUR, contents_of_glb
+from mpod_pipeline.publish.contents import BASE_COLOUR, NORMALS, contents_of_glb
 from mpod_pipeline.publish.document import DRACO, WEBP, Document
 from mpod_pipeline.publish.usdz import contents_of_usdz, to_usdz, what_arkit_would_say
 from mpod_pipeline.publish.variants import for_browsers, within
@@ -63,11 +63,14 @@ def test_files_for_browsers_are_small_and_whole(glb: bytes, mesh: TexturedMesh) 
 
 
 def test_khronos_finds_no_error(
-    glb: bytes, khronos_report: Callable[[Path], dict[str, Any]] | None, tmp_path: Path
+    glb: bytes, mesh: TexturedMesh, khronos_report: Callable[[Path], dict[str, Any]] | None, tmp_path: Path
 ) -> None:
     if khronos_report is None:
         pytest.skip("Khronos' validator needs node and npm, and the network once")
-    for name, data in {"small": within(glb, 300, 256), "packed": for_browsers(glb)}.items():
+    flat = np.zeros((512, 512, 3), np.uint8) + np.uint8([128, 128, 255])
+    bumpy = to_glb(replace(mesh, material=Material(normals=flat)), LONG_SIDE_M)
+    files = {"small": within(glb, 300, 256), "packed": for_browsers(glb), "bumpy": for_browsers(bumpy)}
+    for name, data in files.items():
         path = tmp_path / f"{name}.glb"
         path.write_bytes(data)
         issues = khronos_report(path)["issues"]
@@ -103,6 +106,31 @@ def test_every_target_keeps_the_whole_material(whole_material: bytes) -> None:
         BASE_COLOUR,
         "occlusion roughness metalness",
     ]
+
+
+def test_every_target_keeps_the_normal_map(mesh: TexturedMesh) -> None:
+    flat = np.zeros((512, 512, 3), np.uint8) + np.uint8([128, 128, 255])
+    bumpy = to_glb(replace(mesh, material=Material(normals=flat)), LONG_SIDE_M)
+    for made in (within(bumpy, 300, 512), within(bumpy, 100_000, 256), for_browsers(bumpy)):
+        assert [texture.role for texture in contents_of_glb(made).textures] == [BASE_COLOUR, NORMALS]
+    few = from_glb(within(bumpy, 300, 512)).material.normals
+    assert few is not None and few[..., 2].mean() > 240  # outwards, for the most part
+    usdz = to_usdz(bumpy)
+    assert what_arkit_would_say(usdz) == []
+    assert [texture.role for texture in contents_of_usdz(usdz).textures] == [BASE_COLOUR, NORMALS]
+
+
+def test_an_unlit_material_glows_in_usdz(mesh: TexturedMesh, tmp_path: Path) -> None:
+    from pxr import Usd, UsdShade
+
+    usdz = to_usdz(to_glb(replace(mesh, material=Material(unlit=True)), LONG_SIDE_M))
+    assert what_arkit_would_say(usdz) == []
+    (tmp_path / "unlit.usdz").write_bytes(usdz)
+    stage = Usd.Stage.Open(str(tmp_path / "unlit.usdz"))
+    surface = UsdShade.Shader(stage.GetPrimAtPath("/product/material/surface"))
+    assert surface.GetInput("emissiveColor").GetConnectedSource()[0].GetPath().name == "base_colour"
+    assert tuple(surface.GetInput("diffuseColor").Get()) == tuple(surface.GetInput("specularColor").Get()) == (0, 0, 0)
+    assert [texture.role for texture in contents_of_usdz(usdz).textures] == [BASE_COLOUR]
 
 
 def test_a_usdz_that_arkit_refuses_is_told(glb: bytes, tmp_path: Path) -> None:

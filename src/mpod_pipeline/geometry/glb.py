@@ -2,8 +2,8 @@
 
 A GLB of ours is one mesh with one material: +y up, front towards +z, metres, counter-clockwise triangles, a
 base-colour texture with its origin at the top left, single-sided. With baked occlusion, one more texture has that in
-red, roughness in green and metalness in blue (ORM). The origin is the centre of the product's base; how to come back to
-the world, `asset.extras` says. The same mesh gives the same bytes.
+red, roughness in green and metalness in blue (ORM); a third one may have normals. The origin is the centre of the
+product's base; how to come back to the world, `asset.extras` says. The same mesh gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from PIL import Image
 
 from mpod_pipeline import __version__
 from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.geometry.tangents import tangent_frames
 
 #: What shops accept (Shopify: the viewer and AR; Google Merchant: the file).
 MOST_TRIANGLES = 100_000
@@ -34,19 +35,21 @@ GENERATOR = "mpod_pipeline"
 JPEG_QUALITY = 92
 
 _NUMPY = {gltf.UNSIGNED_BYTE: "u1", gltf.UNSIGNED_SHORT: "<u2", gltf.UNSIGNED_INT: "<u4", gltf.FLOAT: "<f4"}
-_WIDTH = {gltf.SCALAR: 1, gltf.VEC2: 2, gltf.VEC3: 3}
+_WIDTH = {gltf.SCALAR: 1, gltf.VEC2: 2, gltf.VEC3: 3, gltf.VEC4: 4}
 
 
 @dataclass(frozen=True)
 class Material:
     """How a surface takes light. roughness, metalness: of all of it, in [0, 1]. occlusion: how much of its surroundings
-    each texel sees, [T, T] uint8, or None. unlit: whether viewers show the texture as it is.
+    each texel sees, [T, T] uint8, or None. unlit: whether viewers show the texture as it is. normals: a tangent-space
+    normal map, [T, T, 3] uint8, or None.
     """
 
     roughness: float = ROUGHNESS
     metalness: float = 0.0
     occlusion: NDArray[np.uint8] | None = None
     unlit: bool = False
+    normals: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,12 +182,17 @@ def to_glb(
         NORMAL=buffer.add_array(_world_to_gltf(_unit(mesh.normals)), gltf.VEC3, gltf.FLOAT, vertex),
         TEXCOORD_0=buffer.add_array(np.ascontiguousarray(mesh.uvs, np.float32), gltf.VEC2, gltf.FLOAT, vertex),
     )
+    if mesh.material.normals is not None:  # else each viewer has tangents of its own
+        frames = tangent_frames(positions, mesh.faces, mesh.uvs, _world_to_gltf(_unit(mesh.normals)))
+        attributes.TANGENT = buffer.add_array(frames, gltf.VEC4, gltf.FLOAT, vertex)
     # 65535 itself is reserved
     short = len(mesh.vertices) < 65535
     component = gltf.UNSIGNED_SHORT if short else gltf.UNSIGNED_INT
     faces = mesh.faces.reshape(-1).astype(_NUMPY[component])
     indices = buffer.add_array(faces, gltf.SCALAR, component, index)
     pictures = {"base_colour": mesh.texture, **_orm(mesh.material)}
+    if mesh.material.normals is not None:
+        pictures["normals"] = mesh.material.normals
     images = [
         gltf.Image(name=role, bufferView=buffer.add_bytes(_jpeg(picture)), mimeType="image/jpeg")
         for role, picture in pictures.items()
@@ -238,6 +246,7 @@ def _gltf_material(material: Material, name: str) -> gltf.Material:
             roughnessFactor=1.0 if packed else material.roughness,
         ),
         occlusionTexture=gltf.OcclusionTextureInfo(index=1) if packed else None,
+        normalTexture=gltf.NormalMaterialTexture(index=2 if packed else 1) if material.normals is not None else None,
         extensions={UNLIT: {}} if material.unlit else {},
         doubleSided=False,
         alphaCutoff=None,
@@ -247,12 +256,15 @@ def _gltf_material(material: Material, name: str) -> gltf.Material:
 def _read_material(document: gltf.GLTF2, blob: bytes, described: gltf.Material) -> Material:
     surface = described.pbrMetallicRoughness
     unlit = UNLIT in (described.extensions or {})
+    bumpy = described.normalTexture
+    normals = None if bumpy is None else _read_picture(document, blob, bumpy.index)
     if surface.metallicRoughnessTexture is None:
-        return Material(surface.roughnessFactor, surface.metallicFactor, unlit=unlit)
+        return Material(surface.roughnessFactor, surface.metallicFactor, None, unlit, normals)
     packed = _read_picture(document, blob, surface.metallicRoughnessTexture.index)
     roughness, metalness = (packed[..., 1:].mean(axis=(0, 1)) / 255).round(2).tolist()
     occlusion = packed[..., 0] if described.occlusionTexture is not None else None
-    return Material(roughness * surface.roughnessFactor, metalness * surface.metallicFactor, occlusion, unlit)
+    factors = roughness * surface.roughnessFactor, metalness * surface.metallicFactor
+    return Material(*factors, occlusion, unlit, normals)
 
 
 def _read_picture(document: gltf.GLTF2, blob: bytes, texture: int) -> NDArray[np.uint8]:
@@ -281,6 +293,15 @@ def is_ours(data: bytes) -> bool:
         return isinstance(generator, str) and generator.split()[:1] == [GENERATOR]
     except (struct.error, ValueError, KeyError, TypeError, RecursionError):
         return False
+
+
+def said_of_itself(data: bytes) -> dict[str, Any]:
+    """A GLB's ``asset.extras``. Raises ProductError for bytes that are none."""
+    try:
+        (length,) = struct.unpack_from("<I", data, 12)
+        return dict(json.loads(data[20 : 20 + length])["asset"].get("extras") or {})
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ProductError("The file is not a GLB.") from error
 
 
 def from_glb(data: bytes) -> TexturedMesh:

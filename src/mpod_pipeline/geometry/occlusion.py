@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpod_pipeline.geometry.glb import TexturedMesh
-from mpod_pipeline.geometry.texture import fill_gaps
+from mpod_pipeline.geometry.texture import fill_gaps, over_texels
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
 
 #: Directions from which the surface is looked at, and pixels a side of each look.
@@ -47,11 +47,8 @@ def ambient_occlusion(
 def occlusion_texture(mesh: TexturedMesh, size: int) -> NDArray[np.uint8]:
     """The mesh's ambient occlusion as its texture of ``size`` texels a side shows it: [T, T]."""
     open_to = ambient_occlusion(mesh.vertices, mesh.faces, mesh.normals)
-    flat = np.column_stack([mesh.uvs * [2, -2] + [-1, 1], np.ones(len(mesh.uvs))]).astype(np.float32)
-    face, barycentric, _ = rasterize_numpy(flat, mesh.faces, size, size)
-    covered = face >= 0
-    picture = np.ones((size, size), np.float32)
-    picture[covered] = (open_to[mesh.faces[face[covered]]] * barycentric[covered]).sum(axis=1)
+    picture, covered = over_texels(mesh, open_to[:, None], size)
+    picture = picture[..., 0]
     levels: NDArray[np.uint8] = (fill_gaps(picture, covered).clip(0, 1) * 255).round().astype(np.uint8)
     return levels
 

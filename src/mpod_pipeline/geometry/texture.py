@@ -51,6 +51,20 @@ def fill_gaps(image: NDArray[np.float32], covered: NDArray[np.bool_]) -> NDArray
     return filled
 
 
+def over_texels(
+    mesh: TexturedMesh, values: NDArray[np.floating], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Values of the mesh's vertices [V, C] at the texels of a texture of ``size`` texels a side, [T, T, C], 0 beside
+    its islands; and which texels lie on one, [T, T].
+    """
+    flat = np.column_stack([mesh.uvs * [2, -2] + [-1, 1], np.ones(len(mesh.uvs))]).astype(np.float32)
+    face, barycentric, _ = rasterize_numpy(flat, mesh.faces, size, size)
+    covered = face >= 0
+    picture = np.zeros((size, size, values.shape[1]), np.float32)
+    picture[covered] = np.einsum("ni,nic->nc", barycentric[covered], values[mesh.faces[face[covered]]])
+    return picture, covered
+
+
 def bake(mesh: Mesh, colour: Callable[[Tensor], Tensor], size: int) -> TexturedMesh:
     """Unwrap a mesh, and paint its texture from a colour field.
 

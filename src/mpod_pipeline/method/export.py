@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from mpod_pipeline.base.parameters import LongSideM, Share, SizeParameters
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.glb import LARGEST_TEXTURE, MOST_TRIANGLES, ROUGHNESS, Material, TexturedMesh
 from mpod_pipeline.geometry.mesh import Mesh, simplify
+from mpod_pipeline.geometry.normal_map import normal_map, normals_of_fine
 from mpod_pipeline.geometry.occlusion import occlusion_texture
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.cutouts import Cutouts
@@ -34,6 +36,12 @@ class ExportParameters(SizeParameters):
     roughness: Share | None = Field(None, description="0: a mirror, 1: chalk; null: as of its category")
     metalness: Share = Field(0.0, description="0: glaze, cloth, wood, plastic; 1: bare metal")
     occlusion_size: int = Field(512, ge=0, le=LARGEST_TEXTURE, description="texels of baked occlusion; 0: none")
+    normal_map_size: int = Field(
+        0, ge=0, le=LARGEST_TEXTURE, description="texels of a map of the normals before simplification; 0: none"
+    )
+    studio_light: Literal["keep", "remove"] = Field(
+        "keep", description="whether the photo's light stays in the colours, or is estimated and taken off"
+    )
     unlit: bool = Field(False, description="whether viewers show the photo's colours as they are, without light")
 
 
@@ -50,10 +58,17 @@ def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportPar
     backend: Backend = "numba" if texture.backend == "numba" else "torch"  # one picture is not worth a package
     colour = with_photos(texture.colour, mesh, photos, backend)
     made = bake(mesh, colour, p.texture_size)
+    bumpy = _normal_map(made, surface, p.normal_map_size) if p.normal_map_size else None
     baked = stretched(made, stretch_to(np.ptp(made.vertices, axis=0), p))
     roughness = roughness_of(p.category) if p.roughness is None else p.roughness
     occlusion = occlusion_texture(baked, p.occlusion_size) if p.occlusion_size else None
-    return replace(baked, material=Material(roughness, p.metalness, occlusion, p.unlit))
+    return replace(baked, material=Material(roughness, p.metalness, occlusion, p.unlit, bumpy))
+
+
+def _normal_map(made: TexturedMesh, surface: PaintedSurface, size: int) -> NDArray[np.uint8]:
+    fine = Mesh(surface.vertices, surface.faces)
+    vertices, normals = (each.detach().cpu().double().numpy() for each in (fine.vertices, fine.vertex_normals()))
+    return normal_map(made, normals_of_fine(vertices, normals), size)
 
 
 def stretched(mesh: TexturedMesh, factors: NDArray[np.floating]) -> TexturedMesh:

@@ -13,7 +13,7 @@ from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.publish.document import DRACO, WEBP, Document
 
 #: What a texture says of the surface.
-BASE_COLOUR = "base colour"
+BASE_COLOUR, NORMALS = "base colour", "normals"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _textures(document: Document) -> list[Texture]:
             BASE_COLOUR: surface.get("baseColorTexture"),
             "roughness and metalness": surface.get("metallicRoughnessTexture"),
             "occlusion": material.get("occlusionTexture"),
-            "normals": material.get("normalTexture"),
+            NORMALS: material.get("normalTexture"),
             "emission": material.get("emissiveTexture"),
         }
         for role, used in roles.items():

@@ -6,6 +6,7 @@ textures after it, uncompressed and aligned, as ARKit wants.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -16,11 +17,14 @@ from typing import Any
 import numpy as np
 
 from mpod_pipeline.base.errors import ProductError
-from mpod_pipeline.publish.contents import BASE_COLOUR, Contents, Texture, contents_of_glb
+from mpod_pipeline.geometry.glb import UNLIT
+from mpod_pipeline.publish.contents import BASE_COLOUR, NORMALS, Contents, Texture, contents_of_glb
 from mpod_pipeline.publish.document import Document
 
 #: What ARKit reads as a texture.
 SUFFIXES = {"JPEG": "jpg", "PNG": "png"}
+#: Of the files within a package, seconds: 1981, as a package knows no time before 1980.
+TIME = 347_155_200
 #: The shader's inputs of single channels of the texture with occlusion, roughness and metalness, as glTF packs them.
 CHANNELS = {"occlusion": "r", "roughness": "g", "metallic": "b"}
 
@@ -48,6 +52,8 @@ def to_usdz(glb: bytes) -> bytes:
             files[texture.role] = f"texture_{number}.{SUFFIXES[texture.format]}"
             (folder / files[texture.role]).write_bytes(texture.data)
         _write_layer(folder / "model.usdc", contents, document, files)
+        for path in folder.iterdir():  # the package has the files' times, and the same model shall give the same bytes
+            os.utime(path, (TIME, TIME))
         if not UsdUtils.CreateNewUsdzPackage(str(folder / "model.usdc"), str(folder / "model.usdz")):
             raise ProductError("The model could not be packed as USDZ.")
         return (folder / "model.usdz").read_bytes()
@@ -98,7 +104,14 @@ def _write_layer(path: Path, contents: Contents, document: Document, files: dict
         return shader
 
     described = document.json["materials"][0].get("pbrMetallicRoughness", {})
-    if BASE_COLOUR in files:
+    if BASE_COLOUR in files and UNLIT in document.json["materials"][0].get("extensions", {}):
+        # USD has no unlit material: black that glows in the texture's colours looks so
+        colour = texture("base_colour", BASE_COLOUR, "sRGB").CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
+        surface.CreateInput("emissiveColor", Sdf.ValueTypeNames.Color3f).ConnectToSource(colour)
+        for name in ("diffuseColor", "specularColor"):
+            surface.CreateInput(name, Sdf.ValueTypeNames.Color3f).Set(Gf.Vec3f(0, 0, 0))
+        surface.CreateInput("useSpecularWorkflow", Sdf.ValueTypeNames.Int).Set(1)
+    elif BASE_COLOUR in files:
         colour = texture("base_colour", BASE_COLOUR, "sRGB").CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
         surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f).ConnectToSource(colour)
     else:
@@ -113,6 +126,12 @@ def _write_layer(path: Path, contents: Contents, document: Document, files: dict
             surface.CreateInput(name, Sdf.ValueTypeNames.Float).ConnectToSource(output)
         elif name in factors:
             surface.CreateInput(name, Sdf.ValueTypeNames.Float).Set(float(factors[name]))
+    if NORMALS in files:
+        normals_map = texture("normals", NORMALS, "raw")
+        normals_map.CreateInput("scale", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(2, 2, 2, 1))
+        normals_map.CreateInput("bias", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(-1, -1, -1, 0))
+        bumpy = normals_map.CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
+        surface.CreateInput("normal", Sdf.ValueTypeNames.Normal3f).ConnectToSource(bumpy)
     UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
     stage.GetRootLayer().Save()
 

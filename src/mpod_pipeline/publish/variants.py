@@ -15,8 +15,11 @@ from torch import Tensor
 
 from mpod_pipeline.geometry.glb import JPEG_QUALITY, TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.mesh import Mesh, simplify
+from mpod_pipeline.geometry.normal_map import normal_map, normals_of_fine
 from mpod_pipeline.geometry.occlusion import occlusion_texture
+from mpod_pipeline.geometry.tangents import tangent_frames
 from mpod_pipeline.geometry.texture import bake
+from mpod_pipeline.method.studio_light import SAID
 from mpod_pipeline.publish.document import DRACO, WEBP, Document
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
 
@@ -77,6 +80,10 @@ def fewer_triangles(mesh: TexturedMesh, most: int, texture_size: int) -> Texture
     baked, material = bake(simplify(closed, most), colour, min(size, texture_size)), mesh.material
     if material.occlusion is not None:
         material = replace(material, occlusion=occlusion_texture(baked, min(len(material.occlusion), texture_size)))
+    if material.normals is not None:  # of the mesh that this one stands for
+        fine = normals_of_fine(mesh.vertices, mesh.normals)
+        bumpy = normal_map(baked, fine, min(len(material.normals), texture_size))
+        material = replace(material, normals=bumpy)
     return replace(baked, material=material)
 
 
@@ -88,7 +95,7 @@ def _long_side_m(data: bytes, mesh: TexturedMesh) -> float:
 def _said(data: bytes) -> dict[str, Any]:
     """What the file says of itself, as `to_glb` takes it."""
     extras = Document.unpacked(data).json["asset"].get("extras", {})
-    kept = {name: value for name, value in extras.items() if name in ("fingerprint", "settings")}
+    kept = {name: value for name, value in extras.items() if name in ("fingerprint", "settings", SAID)}
     return {"name": extras.get("id", "product"), "made_by": kept}
 
 
@@ -141,6 +148,10 @@ def _pack(document: Document, primitive: dict[str, Any]) -> None:
         accessor["count"] = len(array)
         if "min" in accessor:
             accessor["min"], accessor["max"] = array.min(axis=0).tolist(), array.max(axis=0).tolist()
+    if "TANGENT" in attributes:  # Draco has no name for it, so it stays beside, in Draco's order of vertices
+        frames = tangent_frames(unpacked.points, unpacked.faces.reshape(-1, 3), unpacked.tex_coord, unpacked.normals)
+        described = accessors[attributes["TANGENT"]]
+        described |= {"bufferView": document.add_view(frames.tobytes(), target=34962), "count": len(frames)}
     indices = accessors[primitive["indices"]]
     for name in ("bufferView", "byteOffset"):
         indices.pop(name, None)

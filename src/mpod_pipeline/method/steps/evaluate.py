@@ -7,9 +7,10 @@ from typing import Any
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.foreign_glb import from_any_glb
-from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
+from mpod_pipeline.geometry.glb import TexturedMesh
 from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, evaluate, load_encoders
 from mpod_pipeline.method.steps import Given
+from mpod_pipeline.method.studio_light import as_photographed
 
 Settings = EvaluationParameters
 load = load_encoders
@@ -19,7 +20,7 @@ def make(encoders: Encoders, given: Given) -> dict[str, Any]:
     truth, flags = read_truth(given["ground_truth"])
     checks = [given["cutout_check"], given["word_check"]]
     checked = {name: value for check in checks for name, value in check.items() if name != "flags"}
-    result = evaluate(given["photos"], given["field"], from_glb(given["mesh"]), truth, encoders, given.settings)
+    result = evaluate(given["photos"], given["field"], as_photographed(given["mesh"]), truth, encoders, given.settings)
     told = [*(check["flags"] for check in checks), *left_out(given), *result.flags, *flags]
     return {
         "evaluations": {**result.scores, **checked, "flags": "; ".join(filter(None, told))},

@@ -10,6 +10,7 @@ from mpod_pipeline.geometry.glb import to_glb
 from mpod_pipeline.method.export import ExportParameters, export_model
 from mpod_pipeline.method.size import long_side_m
 from mpod_pipeline.method.steps import Given
+from mpod_pipeline.method.studio_light import SAID, without_light
 
 Settings = ExportParameters
 
@@ -19,7 +20,11 @@ def load(settings: ExportParameters) -> None:
 
 
 def make(models: None, given: Given) -> dict[str, Any]:
-    mesh = export_model(given["detail"], given["photos"], given.settings)
-    size = long_side_m(np.ptp(mesh.vertices, axis=0), given.settings, given.settings.long_side_m)
-    made_by = {"fingerprint": given.fingerprint, "settings": given.settings.model_dump(mode="json")}
+    settings: ExportParameters = given.settings
+    mesh = export_model(given["detail"], given["photos"], settings)
+    made_by: dict[str, Any] = {"fingerprint": given.fingerprint, "settings": settings.model_dump(mode="json")}
+    if settings.studio_light == "remove":
+        mesh, light = without_light(mesh)
+        made_by[SAID] = light.to_json()
+    size = long_side_m(np.ptp(mesh.vertices, axis=0), settings, settings.long_side_m)
     return {"meshes": to_glb(mesh, size, name=given.product, made_by=made_by)}

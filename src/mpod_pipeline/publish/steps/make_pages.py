@@ -12,9 +12,10 @@ from PIL import Image
 from pydantic import PositiveInt
 
 from mpod_pipeline.base.parameters import Parameters
-from mpod_pipeline.geometry.glb import Frame, from_glb
+from mpod_pipeline.geometry.glb import Frame
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.steps import Given
+from mpod_pipeline.method.studio_light import as_photographed
 from mpod_pipeline.publish.contents import contents_of_glb
 from mpod_pipeline.publish.decisions import model_hash
 from mpod_pipeline.publish.document import Document
@@ -83,7 +84,7 @@ def photo_camera(glb: bytes, elevation_deg: float) -> dict[str, str]:
 
 def _poster(glb: bytes, camera: Cameras, size: int) -> NDArray[np.uint8]:
     """The model from the photo's view, on white, [P, P, 3]."""
-    picture = draw(from_glb(glb), camera, size)[0][0].numpy()
+    picture = draw(as_photographed(glb), camera, size)[0][0].numpy()
     levels: NDArray[np.uint8] = (picture.clip(0, 1) * 255).round().astype(np.uint8)
     return levels
 
