@@ -9,6 +9,7 @@ from kedro.utils import find_kedro_project
 
 from mpod_pipeline.base.folders import folder, optional_folder
 from mpod_pipeline.hooks.batch import BatchHooks
+from mpod_pipeline.hooks.stores import StoreHooks
 from mpod_pipeline.hooks.tracking import TrackingHooks
 
 
@@ -47,7 +48,7 @@ CONFIG_LOADER_ARGS = {
 }
 
 _batch = BatchHooks()
-HOOKS = (_batch, TrackingHooks(_batch))
+HOOKS = (_batch, TrackingHooks(_batch), StoreHooks())  # of those that come first, the last one is the very first
 
 DISABLE_HOOKS_FOR_PLUGINS = (
     # TrackingHooks is kedro-mlflow's hook, made to survive a store that cannot be written

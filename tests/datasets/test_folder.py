@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,10 @@ def test_others_may_stay_where_they_are_wanted(tmp_path: Path, others: bool) -> 
 def test_what_a_page_is_opened_by_is_its_path(tmp_path: Path) -> None:
     assert FolderOfFiles(folder=str(tmp_path), others=True, page="index.html").path == tmp_path / "index.html"
     assert FolderOfFiles(folder=str(tmp_path), others=True).path == tmp_path
+
+
+def test_kedro_viz_says_where_the_page_is(tmp_path: Path) -> None:
+    folder = FolderOfFiles(folder=str(tmp_path / "site"), others=True, page="index.html")
+    folder.save({"index.html": b"page", "products/mug.js": b"mug"})
+    said = json.loads(folder.preview())
+    assert said == {"open": (tmp_path / "site/index.html").as_uri(), "files": 2}

@@ -16,7 +16,7 @@ from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.glb import ROUGHNESS
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import DetailParameters
-from mpod_pipeline.method.export import ExportParameters, export_model, roughness_of
+from mpod_pipeline.method.export import ExportParameters, export_model, roughness_of, texture_size_for
 from tests.geometry.shapes import ball
 from tests.method.conftest import SMALL_FIELD
 
@@ -46,6 +46,15 @@ def test_triangles_and_texture_are_the_exports_to_say(surface: PaintedSurface, c
     few = export_model(surface, cutouts, p)
     assert len(few.faces) <= 300 < len(surface.faces)
     assert few.texture.shape == (128, 128, 3)
+
+
+def test_the_texture_is_as_large_as_the_photo_has_pixels_for(cutouts: Cutouts) -> None:
+    large = np.full((1280, 1280, 4), 255, np.uint8)
+    large[:128] = 0  # 1152 pixels are left
+    small = large.copy()
+    small[:400] = small[:, :400] = 0
+    assert [texture_size_for(Cutouts.of(picture, 0.0)) for picture in (large, small)] == [2048, 1024]
+    assert texture_size_for(cutouts) == 1024
 
 
 def test_the_material_is_the_categorys_or_the_exports_to_say(surface: PaintedSurface, cutouts: Cutouts) -> None:

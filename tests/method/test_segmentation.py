@@ -187,6 +187,15 @@ def test_cutouts_are_square_centred_and_of_the_right_size(size: int, share: floa
     assert (left + right) / 2 == pytest.approx(size / 2, abs=1)
 
 
+def test_a_cutout_is_as_large_as_its_photo_allows(models: SegmentationModels) -> None:
+    for pixels, size in ((900, 512), (1200, 1280)):
+        photo = np.zeros((1500, 1400, 4), np.uint8)
+        photo[100 : 100 + pixels, 400:900] = (90, 60, 30, 255)
+        cutout = segment(photo, SegmentationParameters(), models).picture
+        assert cutout.shape == (size, size, 4)
+        assert segment(photo, SegmentationParameters(size=256), models).picture.shape == (256, 256, 4)
+
+
 def test_edges_have_no_halo(models: SegmentationModels) -> None:
     # A dark red disc on white, blurred as a lens blurs: on black nothing pale may remain round it.
     colour = np.array([120.0, 20, 25])

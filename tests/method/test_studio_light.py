@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -104,16 +106,18 @@ def test_lit_again_the_view_comes_back(lit_ball: TexturedMesh) -> None:
     assert red[:, 0].std() < 0.35 * before[:, 0].std()
 
 
-def test_the_export_takes_it_off_where_it_is_told_to_and_says_so(cutouts: Cutouts) -> None:
+def test_the_export_takes_it_off_and_says_so(cutouts: Cutouts) -> None:
     shape = ball(0.6, 16)
     surface = PaintedSurface(shape.vertices.float(), shape.faces, OutlineField(SMALL_FIELD, seed=3))
 
-    def glb(studio_light: str) -> bytes:
-        settings = ExportParameters(texture_size=64, occlusion_size=0, studio_light=studio_light)
+    def glb(**said: Any) -> bytes:
+        settings = ExportParameters(texture_size=64, occlusion_size=0, **said)
         made: bytes = make(None, Given("ball", {"detail": surface, "photos": cutouts}, settings))["meshes"]
         return made
 
-    kept, removed = glb("keep"), glb("remove")
+    kept, removed = glb(studio_light="keep"), glb()
+    assert glb(studio_light="remove")[-1000:] == removed[-1000:]  # by default
+    assert "studio_light" not in said_of_itself(glb(unlit=True))  # then viewers add no light of their own
     assert (
         "studio_light" not in said_of_itself(kept) and len(said_of_itself(removed)["studio_light"]["coefficients"]) == 9
     )

@@ -23,6 +23,7 @@ from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.publish.decisions import Decision, Decisions, model_hash, read_decisions
+from mpod_pipeline.publish.notebook import ModelView
 from mpod_pipeline.publish.site import Entry, site_files
 from mpod_pipeline.publish.steps import make_pages
 from mpod_pipeline.rendering.cameras import Cameras
@@ -238,3 +239,15 @@ def test_a_thousand_products_open_in_two_seconds(
     record_property("seconds", seconds)
     print(f"1,000 products, by {by}: {seconds:.2f} s")
     assert seconds < 2
+
+
+def test_a_notebook_shows_the_model(browser: Any, glb: bytes, tmp_path: Path) -> None:
+    shown = ModelView(glb)._repr_html_()
+    (tmp_path / "cell.html").write_text(f"<!doctype html><body>{shown}</body>", encoding="utf-8")
+    browser.get((tmp_path / "cell.html").as_uri())
+    browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+    wait_for(browser, "document.getElementById('model')?.modelIsVisible")
+    drawn = drawn_canvas(browser)
+    browser.switch_to.default_content()
+    seen = drawn[drawn[..., 3] > 250]
+    assert len(seen) > 5000 and ((seen[:, 0] - seen[:, 1]) > 60).mean() > 0.2  # its front is red

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PureWindowsPath
 
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.stores import copy_of, is_address
 
 #: The settings that name folders.
 PLACES = ("photos", "workspace", "priors", "models")
@@ -16,7 +17,8 @@ def optional_folder(name: str, place: object) -> str | None:
 
 
 def folder(name: str, place: object) -> str:
-    """The resolver ``${folder:NAME,PLACE}``: a folder as the settings name it, with ``~`` for the home folder.
+    """The resolver ``${folder:NAME,PLACE}``: a folder as the settings name it, with ``~`` for the home folder. Photos
+    in a store have a copy on this machine, which a run fetches.
 
     Raises SetupError where it is no text, an address, a path of Windows, or a workspace with braces: Kedro's catalog
     sees a pattern in them.
@@ -24,6 +26,8 @@ def folder(name: str, place: object) -> str:
     how = f"set it by --params={name}=FOLDER, or in globals.yml"
     if not isinstance(place, str) or not place.strip():
         raise SetupError(f"The setting {name} is {place!r}, which names no folder: {how}, a number in quotes.")
+    if name == "photos" and is_address(place):
+        return str(copy_of(place))
     if "://" in place:
         raise SetupError(f"The setting {name} is {place}, an address, and addresses are not read: {how}.")
     if (windows := PureWindowsPath(place)).drive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
 
 from mpod_pipeline.base.atomic import told_what_cannot_be_written, whole_file
 
@@ -41,6 +43,11 @@ class FolderOfFiles(AbstractDataset[Mapping[str, Path | bytes], Path]):
                 self._remove_all_but(set(data))
             for name, content in data.items():
                 _bring(content, self.folder / name)
+
+    def preview(self) -> JSONPreview:
+        """Where it is, and how many files it has, for Kedro-Viz."""
+        count = sum(path.is_file() for path in self.folder.rglob("*"))
+        return JSONPreview(json.dumps({"open": self.path.absolute().as_uri(), "files": count}))
 
     def _remove_all_but(self, names: set[str]) -> None:
         for path in sorted(self.folder.rglob("*"), reverse=True):

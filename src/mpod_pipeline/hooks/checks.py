@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.stores import is_address
 from mpod_pipeline.batch import BatchParameters, History
 from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
 from mpod_pipeline.datasets.loading import load_from
@@ -84,7 +85,11 @@ def check_pipelines(names: Iterable[str]) -> None:
 
 
 def check_photos(loader: AbstractConfigLoader) -> None:
-    """Are there photos? Told before any pipeline is imported, which takes PyTorch's ten seconds."""
+    """Are there photos? Told before any pipeline is imported, which takes PyTorch's ten seconds; but those in a store
+    are listed once a run, when it begins.
+    """
+    if is_address(loader["parameters"]["photos"]):
+        return
     load_from(DataCatalog.from_config({"photos": loader["catalog"]["photos"]}), "photos")
 
 

@@ -18,10 +18,13 @@ from mpod_pipeline.geometry.mesh import Mesh, simplify
 from mpod_pipeline.geometry.normal_map import normal_map, normals_of_fine
 from mpod_pipeline.geometry.occlusion import occlusion_texture
 from mpod_pipeline.geometry.texture import bake
-from mpod_pipeline.method.cutouts import Cutouts
+from mpod_pipeline.method.cutouts import Cutouts, extent
 from mpod_pipeline.method.photo_texture import with_photos
 from mpod_pipeline.method.size import stretch_to
 from mpod_pipeline.rendering.backend import Backend
+
+#: Pixels of a product in its cutout for which a texture of 1024 texels would be too few.
+FULL_OF_PIXELS = 1000
 
 
 class ExportParameters(SizeParameters):
@@ -31,7 +34,9 @@ class ExportParameters(SizeParameters):
         0.3, description="metres of the model's longest side, as a photo does not tell its size"
     )
     triangles: PositiveInt = Field(20_000, lt=MOST_TRIANGLES, description="at most")
-    texture_size: PositiveInt = Field(1024, le=LARGEST_TEXTURE, description="texels a side")
+    texture_size: PositiveInt | None = Field(
+        None, le=LARGEST_TEXTURE, description="texels a side; null: 1024, or 2048 where the photo has the pixels"
+    )
     category: str = Field("", description="what the product is, for its roughness where that is not set")
     roughness: Share | None = Field(None, description="0: a mirror, 1: chalk; null: as of its category")
     metalness: Share = Field(0.0, description="0: glaze, cloth, wood, plastic; 1: bare metal")
@@ -39,10 +44,15 @@ class ExportParameters(SizeParameters):
     normal_map_size: int = Field(
         0, ge=0, le=LARGEST_TEXTURE, description="texels of a map of the normals before simplification; 0: none"
     )
-    studio_light: Literal["keep", "remove"] = Field(
-        "keep", description="whether the photo's light stays in the colours, or is estimated and taken off"
+    studio_light: Literal["keep", "remove"] | None = Field(
+        None, description="the photo's light in the colours: kept or taken off; null: as `unlit` needs it"
     )
     unlit: bool = Field(False, description="whether viewers show the photo's colours as they are, without light")
+
+    @property
+    def takes_light_off(self) -> bool:
+        """Whether the photo's light is estimated and taken off. Viewers that add no light of their own need it."""
+        return (self.studio_light or ("keep" if self.unlit else "remove")) == "remove"
 
 
 @torch.no_grad()
@@ -57,12 +67,17 @@ def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportPar
     texture = surface.texture
     backend: Backend = "numba" if texture.backend == "numba" else "torch"  # one picture is not worth a package
     colour = with_photos(texture.colour, mesh, photos, backend)
-    made = bake(mesh, colour, p.texture_size)
+    made = bake(mesh, colour, p.texture_size or texture_size_for(photos))
     bumpy = _normal_map(made, surface, p.normal_map_size) if p.normal_map_size else None
     baked = stretched(made, stretch_to(np.ptp(made.vertices, axis=0), p))
     roughness = roughness_of(p.category) if p.roughness is None else p.roughness
     occlusion = occlusion_texture(baked, p.occlusion_size) if p.occlusion_size else None
     return replace(baked, material=Material(roughness, p.metalness, occlusion, p.unlit, bumpy))
+
+
+def texture_size_for(photos: Cutouts) -> int:
+    """Texels a side that the front photo can fill: a product is about as long as half of its texture's side."""
+    return 2048 if max(extent(photos.front.picture)) >= FULL_OF_PIXELS else 1024
 
 
 def _normal_map(made: TexturedMesh, surface: PaintedSurface, size: int) -> NDArray[np.uint8]:

@@ -27,6 +27,8 @@ from mpod_pipeline.priors.elevation import ElevationNetwork, load_elevation_netw
 Maker = Literal["auto", "alpha", "embedded", "sam"]
 #: Pixels of the photo that are worked with for one of the cutout.
 SPARE = 1.25
+#: Sides of a cutout, pixels: of most, and of a product that has more than so many pixels in its photo.
+USUAL_SIZE, LARGE_SIZE, LARGE_PRODUCT = 512, 1280, 1024
 #: The longest side of a product in any of its photos, a share of the frame.
 WIDEST = 0.94
 
@@ -38,7 +40,8 @@ class SegmentationParameters(Parameters):
     Segment Anything; ``auto`` is ``alpha`` where the photo's alpha cuts something out, else ``sam`` where its weights
     are named, else ``embedded``.
     network: a file with another network than the embedded one: U²-Net, IS-Net or BiRefNet in ONNX, as rembg keeps them.
-    size: side of the square cutout, pixels. long_side: the product's long side as a share of the frame.
+    size: side of the square cutout, pixels; null: 512, or 1280 where the photo shows the product with more than 1024.
+    long_side: the product's long side as a share of the frame.
     check_below: somebody should look at cutouts that are less sure than this.
     photo_elevation_deg: how high above the product the photos' cameras stood; ``auto``: as each photo looks.
     sam: where Segment Anything's weights are.
@@ -46,7 +49,7 @@ class SegmentationParameters(Parameters):
 
     maker: Maker = "auto"
     network: Path | None = None
-    size: int = Field(512, ge=64, le=4096)
+    size: int | None = Field(None, ge=64, le=4096)
     long_side: float = Field(0.8, gt=0.1, le=1.0)
     check_below: float = Field(0.75, ge=0, le=1)
     sam: SamParameters | None = None
@@ -94,7 +97,7 @@ def segment(
     models: SegmentationModels,
     mask: NDArray[np.bool_] | None = None,
 ) -> Segmented:
-    """The product's cutout, squared and centred, with a side of ``parameters.size``.
+    """The product's cutout, squared and centred, with a side of ``parameters.size``, or as large as the photo allows.
 
     photo: [H, W, 3] or [H, W, 4] in sRGB, as `decode_photo` gives it. mask: [H, W], where somebody has drawn it: then
     it is taken. Edge pixels bear the product's own colours, and transparent ones the nearest of them. Raises
@@ -110,8 +113,9 @@ def segment(
         return Segmented(picture, sure, by_alpha(picture))
     opaque = on_page(photo)
     found = find_product(opaque, parameters, models) if mask is None else Found(mask, 1.0)
-    picture, close = _close_up(opaque, found.mask, SPARE * parameters.long_side * parameters.size)
-    picture = frame(matte(picture, close), size=parameters.size, share=parameters.long_side)
+    size = _size_of(found.mask, parameters)
+    picture, close = _close_up(opaque, found.mask, SPARE * parameters.long_side * size)
+    picture = frame(matte(picture, close), size=size, share=parameters.long_side)
     return Segmented(picture, found.confidence, by_page(opaque, found.mask))
 
 
@@ -135,7 +139,16 @@ def find_product(photo: NDArray[np.uint8], parameters: SegmentationParameters, m
 
 def cut_by_alpha(photo: NDArray[np.uint8], parameters: SegmentationParameters) -> NDArray[np.uint8]:
     """What the alpha of a photo [H, W, 4] leaves of it, [S, S, 4]."""
-    return frame(extend_colours(photo), size=parameters.size, share=parameters.long_side)
+    size = _size_of(photo[..., 3] >= 128, parameters)
+    return frame(extend_colours(photo), size=size, share=parameters.long_side)
+
+
+def _size_of(mask: NDArray[np.bool_], parameters: SegmentationParameters) -> int:
+    """The side of a cutout, where a product has so many pixels in its photo."""
+    if parameters.size is not None:
+        return parameters.size
+    top, left, bottom, right = bounding_box(mask)
+    return LARGE_SIZE if max(bottom - top, right - left) > LARGE_PRODUCT else USUAL_SIZE
 
 
 def framed_together(photos: Sequence[Cutout]) -> Cutouts:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from mpod_pipeline.base.parameters import LongSideM, Parameters, SizeParameters
+from mpod_pipeline.base.stores import is_address
 
 #: Where npm puts Khronos' validator.
 VALIDATOR = Path("node_modules/gltf-validator")
@@ -25,6 +26,16 @@ class PublishParameters(Parameters):
     base_url: str | None = Field(
         None, description="the address under which the folder `published` will lie, for the feeds; null: no feeds"
     )
+    upload_to: str | None = Field(
+        None, description="a store's folder, such as s3://BUCKET/FOLDER, to which `published` and the page are sent"
+    )
+
+    @field_validator("upload_to")
+    @classmethod
+    def _is_address(cls, place: str | None) -> str | None:
+        if place is not None and not is_address(place):
+            raise ValueError("it is no address of a store, such as s3://BUCKET/FOLDER")
+        return place
 
 
 class TargetSettings(SizeParameters):

@@ -162,7 +162,7 @@ STEPS: tuple[Step, ...] = (
         needs={"detail": "detail_models", "photos": "aligned_photos"},
         makes=("meshes",),
         shown=("meshes",),
-        code_version=4,
+        code_version=5,
     ),
     Step(
         "evaluate",

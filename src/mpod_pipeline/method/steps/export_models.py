@@ -23,7 +23,7 @@ def make(models: None, given: Given) -> dict[str, Any]:
     settings: ExportParameters = given.settings
     mesh = export_model(given["detail"], given["photos"], settings)
     made_by: dict[str, Any] = {"fingerprint": given.fingerprint, "settings": settings.model_dump(mode="json")}
-    if settings.studio_light == "remove":
+    if settings.takes_light_off:
         mesh, light = without_light(mesh)
         made_by[SAID] = light.to_json()
     size = long_side_m(np.ptp(mesh.vertices, axis=0), settings, settings.long_side_m)

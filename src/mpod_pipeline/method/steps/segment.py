@@ -39,6 +39,7 @@ def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
         "photo_elevation_deg": round(photos[0].elevation_deg, 1),
     }
     flags = [CHECK] if front.confidence < p.check_below else []
+    p = p.model_copy(update={"size": len(front.picture)})  # of all photos of a product
     further: Sequence[PhotoFile] = given["further_photos"] or ()
     for photo in further:
         try:

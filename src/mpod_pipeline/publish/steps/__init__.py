@@ -36,7 +36,7 @@ def _target(target: str, code_version: int) -> TargetStep:
     )
 
 
-TARGET_STEPS: tuple[TargetStep, ...] = tuple(_target(target, code_version=1) for target in get_args(Target))
+TARGET_STEPS: tuple[TargetStep, ...] = tuple(_target(target, code_version=2) for target in get_args(Target))
 
 MAKE_PAGES = Step(
     "make_pages",
@@ -50,7 +50,7 @@ MAKE_PAGES = Step(
         "evaluation": "evaluations",
     },
     makes=("pages", "thumbnails", "posters"),
-    code_version=1,
+    code_version=2,
     package=__name__,
 )
 
