@@ -78,6 +78,18 @@ def test_a_prior_answers_with_what_its_adapter_learnt(
     assert all(torch.equal(a.bfloat16(), b) for a, b in zip(fused.parameters(), half.parameters(), strict=True))
 
 
+def test_an_adapter_of_less_strength_changes_the_weights_by_that_share(priors: Path, tmp_path: Path) -> None:
+    learning, _ = learnt(priors)
+    save_adapter(tmp_path, learning, strength=0.5)
+    plain, whole, half = (
+        UNet2DConditionModel.from_pretrained(priors / "text_to_image", subfolder="unet") for _ in "123"
+    )
+    fuse_adapter(whole, priors / "text_to_image_adapter" / ADAPTER_FILE)
+    fuse_adapter(half, tmp_path / ADAPTER_FILE)
+    for before, all_of_it, half_of_it in zip(plain.parameters(), whole.parameters(), half.parameters(), strict=True):
+        torch.testing.assert_close(half_of_it - before, (all_of_it - before) / 2, atol=1e-4, rtol=1e-2)
+
+
 def test_diffusers_own_pipeline_takes_the_same_file(priors: Path) -> None:
     _, file = learnt(priors)
     pipeline = StableDiffusionPipeline.from_pretrained(priors / "text_to_image", safety_checker=None)

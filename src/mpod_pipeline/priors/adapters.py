@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from safetensors import SafetensorError
 from torch import nn
 
@@ -25,6 +25,9 @@ class AdapterParameters(Parameters):
     """What learns in place of all weights."""
 
     rank: PositiveInt = 8
+    strength: float = Field(
+        1.0, gt=0, le=1, description="share of what was learnt that its file has: with less, less is forgotten"
+    )
 
 
 def add_adapter(unet: UNet2DConditionModel, p: AdapterParameters, seed: int) -> None:
@@ -39,12 +42,17 @@ def add_adapter(unet: UNet2DConditionModel, p: AdapterParameters, seed: int) -> 
     unet.add_adapter(LoraConfig(r=p.rank, lora_alpha=p.rank, target_modules=layers))
 
 
-def save_adapter(folder: Path, unet: UNet2DConditionModel) -> None:
-    """``ADAPTER_FILE`` in half precision: ``StableDiffusionPipeline.load_lora_weights(folder)`` reads it."""
+def save_adapter(folder: Path, unet: UNet2DConditionModel, strength: float = 1.0) -> None:
+    """``ADAPTER_FILE`` in half precision: ``StableDiffusionPipeline.load_lora_weights(folder)`` reads it.
+
+    strength: see `AdapterParameters`. The second of the two thin layers is multiplied by it.
+    """
     from diffusers import StableDiffusionPipeline
     from peft import get_peft_model_state_dict
 
-    layers = {name: weight.half().contiguous() for name, weight in get_peft_model_state_dict(unet).items()}
+    learnt = get_peft_model_state_dict(unet).items()
+    scaled = {name: weight * strength if ".lora_B." in name else weight for name, weight in learnt}
+    layers = {name: weight.half().contiguous() for name, weight in scaled.items()}
     StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
 
 

@@ -204,7 +204,7 @@ def train_text_to_image(
         start.to(parameters.device), data, tokenizer, p, parameters.checkpoints / "text_to_image.pt", report
     ).cpu()
     if parameters.adapter:
-        return partial(save_adapter, unet=denoiser.unet), curve
+        return partial(save_adapter, unet=denoiser.unet, strength=parameters.adapter.strength), curve
     return partial(save_text_to_image_prior, vae=network, tokenizer=tokenizer, network=denoiser), curve
 
 
@@ -236,7 +236,7 @@ def train_novel_view(
         report,
     ).cpu()
     if parameters.adapter:
-        return partial(save_adapter, unet=denoiser.unet), curve
+        return partial(save_adapter, unet=denoiser.unet, strength=parameters.adapter.strength), curve
     depth = UNet2DModel.from_pretrained(depth_network.path, local_files_only=True)
     parts = {"vae": network, "network": denoiser, "architecture": parameters.architecture, "depth": depth}
     return partial(save_novel_view_prior, **parts), curve
