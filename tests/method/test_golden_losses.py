@@ -46,7 +46,7 @@ DETAILS = {
             "sds": _SDS,
             "inpainting": {"colour": 0.0, "features": 0.0},
             "reference_probability": 0.25,
-            "shaded_probability": 0.5,
+            "shading": {"lambertian": 0.5},
         }
     ),
 }

@@ -60,11 +60,18 @@ def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[
     look_only = _works_elsewhere(pipeline, catalog)
     named = (EVERY_STEP_BY_NAME.get(node.name) for node in pipeline.nodes)
     steps = [step for step in named if step and _is_chosen(step, catalog)]
-    for prior in dict.fromkeys(step.prior for step in steps):  # each is loaded once, and a GPU may not hold two
+    used = {step.name: _used(step, catalog) for step in steps}
+    for priors in dict.fromkeys(used.values()):  # each is loaded once, and a GPU may not hold all
         opened: dict[Any, Any] = {}
         for step in steps:
-            if step.prior == prior:
+            if used[step.name] == priors:
                 yield partial(_check_step, step, catalog, look_only, opened)
+
+
+def _used(step: Step, catalog: CatalogProtocol) -> tuple[str, ...]:
+    """The priors that it loads under its settings."""
+    unused = step.unused(catalog.load(f"params:{step.section}"))
+    return tuple(name for name in step.priors if name not in unused)
 
 
 def _is_chosen(step: Step, catalog: CatalogProtocol) -> bool:
@@ -80,23 +87,23 @@ def _works_elsewhere(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
 
 def _check_step(step: Step, catalog: CatalogProtocol, look_only: bool, opened: dict[Any, Any]) -> None:
     settings: Parameters = catalog.load(f"params:{step.section}")
-    weights: Weights | None = load_from(catalog, step.prior) if step.prior else None
-    if weights:
-        if not opened:
+    priors: dict[str, Weights] = {name: load_from(catalog, name) for name in _used(step, catalog)}
+    if not opened:
+        for weights in priors.values():
             weights.verify()
-        weights = replace(weights, opened=opened)
+    priors = {name: replace(weights, opened=opened) for name, weights in priors.items()}
     if look_only:
-        step.load(on_cpu(settings), replace(weights, device="cpu") if weights else None)
+        step.load(on_cpu(settings), {name: replace(weights, device="cpu") for name, weights in priors.items()})
         return
-    if weights:
+    for weights in priors.values():
         require_device(weights.device)
     torch.cuda.empty_cache()  # of the models looked at before
-    models = step.load(settings, weights)
+    models = step.load(settings, priors)
     step.check(models, settings)
-    if weights and weights.device.startswith("cuda"):
-        free = torch.cuda.mem_get_info(torch.device(weights.device))[0]
-        size = getattr(models, "prior", models).image_size
-        check_memory(step, settings, size, weights.vae_slicing, free)
+    leading = next(iter(priors.values()), None)
+    if leading and leading.device.startswith("cuda"):
+        free = torch.cuda.mem_get_info(torch.device(leading.device))[0]
+        check_memory(step, settings, models.prior.image_size, leading.vae_slicing, free)
 
 
 def on_cpu(parameters: Parameters) -> Parameters:

@@ -38,7 +38,7 @@ def step_node(step: Step) -> Node:
     """The node of a step: its inputs, settings and weights, and what `batch_node` adds."""
     inputs = {
         **step.needs,
-        **({"weights": step.prior} if step.prior else {}),
+        **{name: name for name in step.priors},
         "parameters": f"params:{step.section}",
         **({"product_settings": "product_settings"} if _may_differ_per_product(step) else {}),
         **({"publish": "params:publish"} if isinstance(step, TargetStep) else {}),
@@ -57,17 +57,18 @@ def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterat
         if isinstance(step, TargetStep) and step.target not in given["publish"].targets:
             yield part_of_outputs(batch_step(step))
             return
-        needs = {name: given[name] for name in step.needs}
+        unused = step.unused(given["parameters"])
+        needs = {name: given[name] for name in step.needs if name not in unused}
         products = next(iter(needs.values()))
-        weights: Weights | None = given.get("weights")
+        priors: dict[str, Weights] = {name: given[name] for name in step.priors if name not in unused}
         yield from run_step(
             batch_step(step),
-            partial(open_step, step, given["parameters"], weights),
+            partial(open_step, step, given["parameters"], priors),
             inputs=needs,
             parameters=given["parameters"],
             batch=given["batch"],
             history=given["history"],
-            weights=weights.places if weights else (),
+            weights=[place for weights in priors.values() for place in weights.places],
             written_as=getattr(products, "written_as", str),
             product_settings=given.get("product_settings"),
         )
@@ -90,9 +91,9 @@ def batch_step(step: Step) -> BatchStep:
     return BatchStep(step.name, step.makes, step.code_version, made_by=makers, optional=step.optional)
 
 
-def open_step(step: Step, settings: Parameters, weights: Weights | None) -> Work:
+def open_step(step: Step, settings: Parameters, priors: Mapping[str, Weights]) -> Work:
     """Load the step's models, once per worker; what is given back makes one product's artifacts."""
-    models = step.load(settings, weights)
+    models = step.load(settings, priors)
 
     def work(inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None) -> dict[str, Any]:
         own, product, fingerprint = (inputs[name] for name in ("parameters", "product", "fingerprint"))
