@@ -54,7 +54,8 @@ def shown(
     if progress < p.colours_first or drawn >= p.lambertian + p.textureless:
         return pictures
     light = lighting(normals, cameras, p, generator)[..., None]
-    product = pictures - (1 - opacity[..., None]) if drawn < p.lambertian else opacity[..., None]
+    white = opacity[..., None].expand_as(pictures)
+    product = pictures - (1 - opacity[..., None]) if drawn < p.lambertian else white
     return product * light + 1 - opacity[..., None]
 
 

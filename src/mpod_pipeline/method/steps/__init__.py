@@ -188,6 +188,25 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 
+#: What scores a method's models beside those of others, by their views alone; after the steps up to `export_models`.
+COMPARING_STEPS: tuple[Step, ...] = (
+    Step(
+        "draw_views",
+        section="drawing",
+        needs={"mesh": "meshes", "field": "outline_fields", "photos": "aligned_photos"},
+        makes=("model_views",),
+        code_version=1,
+    ),
+    Step(
+        "score_views",
+        section="evaluation",
+        needs={"views": "model_views", "photos": "aligned_photos", "ground_truth": "ground_truth"},
+        optional=frozenset({"ground_truth"}),
+        makes=("view_scores",),
+        code_version=1,
+    ),
+)
+
 STEP_BY_NAME = {step.name: step for step in STEPS}
 #: The step that makes each artifact.
 MAKER_OF = {artifact: step for step in STEPS for artifact in step.makes}
