@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torchvision.ops import box_iou, masks_to_boxes
 
-from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.errors import ProductError, SetupError, noted
 from mpod_pipeline.base.parameters import ElevationDeg, SizeParameters
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
@@ -85,24 +84,16 @@ def load_encoders(parameters: EvaluationParameters) -> Encoders:
     lacks: list[str] = []
     layered: list[LayeredExtractor] = [embedded]
     if parameters.open_clip:
-        with _noted(lacks):
+        with noted(lacks):
             images.append(load_open_clip(parameters.open_clip, parameters.device))
     if parameters.vgg19_weights:
-        with _noted(lacks):
+        with noted(lacks):
             vgg19 = load_vgg19(parameters.vgg19_weights, parameters.device)
             features.append(vgg19)
             layered.append(vgg19)
     if lacks:
         raise SetupError("\n".join(lacks))
     return Encoders(images, features, layered)
-
-
-@contextmanager
-def _noted(lacks: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except SetupError as error:
-        lacks.append(str(error))
 
 
 @dataclass(frozen=True)

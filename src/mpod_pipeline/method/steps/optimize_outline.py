@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.errors import SetupError, noted
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.method.cavities import depth_network
 from mpod_pipeline.method.guidance.likeness import load_likeness_encoder
@@ -40,8 +40,15 @@ def load(settings: OutlineParameters, priors: Mapping[str, Weights]) -> Models:
     prior = novel_view or text
     if prior is None:
         raise SetupError("Stage 1 has nothing to lead it: give outline.sds a weight, or set outline.text.")
-    encoder = load_likeness_encoder(settings.likeness, prior.device) if settings.likeness else None
-    return Models(prior, novel_view, FurtherModels(text, None, encoder, _depth(settings, novel_view, prior)))
+    encoder = depth = None
+    lacks: list[str] = []
+    with noted(lacks):
+        depth = _depth(settings, novel_view, prior)
+    with noted(lacks):
+        encoder = load_likeness_encoder(settings.likeness, prior.device) if settings.likeness else None
+    if lacks:
+        raise SetupError("\n".join(lacks))
+    return Models(prior, novel_view, FurtherModels(text, None, encoder, depth))
 
 
 def _depth(
