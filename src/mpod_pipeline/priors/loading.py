@@ -179,7 +179,7 @@ def load_mask_controlnet(folder: str | Path, prior: TextToImagePrior) -> Control
     if not folder.is_dir():
         raise SetupError(
             f"There is no ControlNet at {folder}; set detail.controlnet to its folder, or train the small one: "
-            "kedro run --pipeline=train_priors --nodes=train_mask_control"
+            "kedro run --pipeline=train_mask_control"
         )
     network = load_network(ControlNetModel, folder, "", prior.unet.dtype)
     config, unet = network.config, prior.unet.config
