@@ -56,9 +56,12 @@ def view_losses(
         losses["opacity"] = p.opacity * opacity.square().mean()
     if p.normals_wanted:
         seen = normals() * (opacity.detach() > SURFACE)[..., None]
-        losses["orientation"] = p.orientation * orientation(seen, cameras)
-        losses["normal_blur"] = p.normal_blur * blur_change(seen)
-        losses["normal_variation"] = p.normal_variation * variation(seen)
+        of_normals = {
+            "orientation": (p.orientation, lambda: orientation(seen, cameras)),
+            "normal_blur": (p.normal_blur, lambda: blur_change(seen)),
+            "normal_variation": (p.normal_variation, lambda: variation(seen)),
+        }
+        losses |= {name: weight * loss() for name, (weight, loss) in of_normals.items() if weight}
     return losses
 
 
