@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -306,15 +307,16 @@ def test_a_step_loads_its_priors_adapters_and_depends_on_them(
     """Its fingerprints are of all ``weights``."""
     started: dict[str, Any] = {}
 
-    def run_stage(_: Any, open_work: Callable[[], Any], **given: Any) -> Iterator[dict[str, Any]]:
+    def run_step(_: Any, open_work: Callable[[], Any], **given: Any) -> Iterator[dict[str, Any]]:
         started.update(given)
         open_work()
         yield {}
 
-    def load(path: Path, **given: Any) -> None:
+    def load(path: Path, **given: Any) -> Any:
         started.update(given, path=path)
+        return MagicMock()
 
-    monkeypatch.setattr(steps, "run_stage", run_stage)
+    monkeypatch.setattr(steps, "run_step", run_step)
     module = import_module(f"mpod_pipeline.method.steps.{step.name}")
     monkeypatch.setattr(module, f"load_{step.priors[0]}", load)
     weights = Weights(tmp_path, "cpu", adapters=(tmp_path / "jars.safetensors",))

@@ -36,7 +36,7 @@ ABLATIONS = ("stage1_only", "without_dai", "controlnet", OURS)
 CAPTION = (
     "All methods are re-implementations on one renderer with the same photos, cutouts, words and priors, and not the "
     "releases of their authors; each one's card is in docs/methods. Means over what all of them finished, "
-    "products: {count}{rest}. Seconds are of the stages alone, beside whatever else the machine did."
+    "products: {count}{rest}. Seconds are of the steps alone, beside whatever else the machine did."
 )
 
 
