@@ -110,7 +110,7 @@ DETAIL: Choices = {
     "heard, guidance 30": HEARD | {"detail.sds.guidance_scale": 30.0},
     "heard, two views": HEARD | {"detail.novel_views": 2},
     "heard, 320 steps": HEARD | {"detail.steps": 320},
-    "heard, half the views shaded": HEARD | {"detail.shaded_probability": 0.5},
+    "heard, half the views shaded": HEARD | {"detail.shading.lambertian": 0.5},
     "40 steps": {"detail.steps": 40},
     "no Laplacian": {"detail.weights.laplacian": 0.0},
     # Last, as it does stage 1 again.

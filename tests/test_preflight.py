@@ -14,6 +14,7 @@ from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.batch.parameters import BatchParameters, ExecutorParameters
 from mpod_pipeline.cutout.sam import SamParameters
 from mpod_pipeline.datasets import WeightsFolder
+from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.hooks import preflight
 from mpod_pipeline.hooks.preflight import check_memory, check_run, on_cpu
 from mpod_pipeline.method.detail import DetailParameters
@@ -106,6 +107,15 @@ def test_only_what_the_nodes_of_this_run_need_is_looked_at(priors: Path, tmp_pat
     check_run(pipeline_of("segment", "learn_tokens", "refine_detail", "evaluate"), catalog)
     with pytest.raises(SetupError, match="nothing"):
         check_run(pipeline_of("optimize_outline"), catalog)
+
+
+def test_a_prior_that_the_settings_have_no_use_for_may_be_missing(priors: Path, tmp_path: Path) -> None:
+    absent = WeightsFolder(path=str(tmp_path / "nothing"))
+    catalog = catalog_of(priors, text_to_image_prior=absent)
+    check_run(pipeline_of("optimize_outline"), catalog)
+    assert load_from(catalog, "text_to_image_prior").missing
+    with pytest.raises(SetupError, match=r"There are no weights at .*nothing"):
+        check_run(pipeline_of("refine_detail"), catalog)
 
 
 def test_each_prior_is_loaded_once(priors: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from kedro.utils import find_kedro_project
 
 from mpod_pipeline.base.folders import folder, optional_folder
 from mpod_pipeline.hooks.batch import BatchHooks
+from mpod_pipeline.hooks.presets import MethodConfigLoader
 from mpod_pipeline.hooks.stores import StoreHooks
 from mpod_pipeline.hooks.tracking import TrackingHooks
 
@@ -29,6 +30,7 @@ def mlflow_artifact_location() -> str | None:
     return str(Path(store.removeprefix(prefix)).absolute().parent / "mlruns")
 
 
+CONFIG_LOADER_CLASS = MethodConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

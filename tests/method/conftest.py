@@ -31,15 +31,19 @@ def text_to_image(tmp_path_factory: pytest.TempPathFactory) -> TextToImagePrior:
     return load_text_to_image_prior(folder, precision="float32")
 
 
-@pytest.fixture(scope="session")
-def cutout() -> NDArray[np.uint8]:
-    """A red disc, half the frame wide, with a blue lower half."""
+def disc() -> NDArray[np.uint8]:
+    """A red disc, half the frame wide, with a blue lower half, [64, 64, 4]."""
     y, x = np.mgrid[0:64, 0:64] + 0.5
     inside = (x - 32) ** 2 + (y - 32) ** 2 < 16**2
     picture = np.zeros((64, 64, 4), np.uint8)
     picture[..., :3] = np.where((y < 32)[..., None], [200, 30, 30], [30, 30, 200])
     picture[..., 3] = inside * 255
     return picture
+
+
+@pytest.fixture(scope="session")
+def cutout() -> NDArray[np.uint8]:
+    return disc()
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,10 @@ from mpod_pipeline.geometry.mesh import Mesh, check_mesh, is_watertight
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import (
+    DetailGuides,
     DetailParameters,
     DetailWeights,
-    Painter,
+    FurtherGuides,
     draw_masks,
     mask_views,
     novel_view_losses,
@@ -28,6 +29,7 @@ from mpod_pipeline.method.detail import (
 )
 from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, evaluate
 from mpod_pipeline.method.export import ExportParameters, export_model
+from mpod_pipeline.method.guidance.shading import ShadingParameters
 from mpod_pipeline.method.inpainting import InpaintingParameters, painted_over
 from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
 from mpod_pipeline.priors import TextToImagePrior
@@ -150,7 +152,7 @@ def test_the_texture_starts_as_the_outlines_colours(cutouts: Cutouts, text_to_im
 
 @pytest.mark.parametrize("guidance", ["mrca", "none"])
 def test_each_novel_view_meets_its_own_outline(
-    text_to_image: TextToImagePrior, monkeypatch: pytest.MonkeyPatch, guidance: str
+    text_to_image: TextToImagePrior, cutouts: Cutouts, monkeypatch: pytest.MonkeyPatch, guidance: str
 ) -> None:
     """From the front a pair is two balls, from the side one. L_nvm (Eq. 9) compares each with its own mask, and MRCA
     gets that mask: it lies where the picture does that the prior is shown.
@@ -159,8 +161,8 @@ def test_each_novel_view_meets_its_own_outline(
     masks = export_masks(field, MASKS)
     p = FAST.model_copy(update={"grid_resolution": 32, "mask_guidance": guidance})
     mesh = start_shape(field, masks, p).mesh()
-    painter = Painter.of(text_to_image, text_to_image.word_embedding("a"), p)
-    columns = painter.prompts["front view"].token_columns.tolist()
+    guides = DetailGuides.of(text_to_image, text_to_image.word_embedding("a"), p, cutouts, FurtherGuides())
+    columns = guides.text.prompts["front view"].token_columns.tolist()
     shown: list[torch.Tensor] = []
     told: list[TokenMask | None] = []
     encode = text_to_image.encode
@@ -180,7 +182,7 @@ def test_each_novel_view_meets_its_own_outline(
         generator = torch.Generator().manual_seed(seed)
         drawn = draw_masks(masks, p.novel_views, generator)
         seen = render(mesh, field, mask_views(drawn), p)
-        losses = novel_view_losses(field, seen, drawn, painter, 0.0, generator)
+        losses = novel_view_losses(field, seen, drawn, guides, 0.0, generator)
         return float(losses["novel_view_mask"]) / p.weights.novel_view_mask
 
     turned = replace(masks, mask=np.roll(masks.mask, 1, axis=0))
@@ -197,19 +199,19 @@ def test_each_novel_view_meets_its_own_outline(
 
 
 @pytest.mark.parametrize("lit", [False, True])
-def test_sds_has_a_gradient_to_colour_and_shape(text_to_image: TextToImagePrior, lit: bool) -> None:
+def test_sds_has_a_gradient_to_colour_and_shape(cutouts: Cutouts, text_to_image: TextToImagePrior, lit: bool) -> None:
     """By silhouettes; and where the views are shaded, to the surface that faces the camera, too."""
     field = Ball(20.0)
     masks = export_masks(field, MASKS)
-    p = FAST.model_copy(update={"shaded_probability": float(lit)})
+    p = FAST.model_copy(update={"shading": ShadingParameters(lambertian=float(lit))})
     shape = start_shape(field, masks, p)
     mesh = shape.mesh()
     mesh.vertices.retain_grad()
     generator = torch.Generator().manual_seed(0)
     front = masks[np.array([0])]
-    painter = Painter.of(text_to_image, text_to_image.word_embedding("a"), p)
+    guides = DetailGuides.of(text_to_image, text_to_image.word_embedding("a"), p, cutouts, FurtherGuides())
     seen = render(mesh, field, mask_views(front), p)
-    novel_view_losses(field, seen, front, painter, 0.0, generator)["sds"].backward()
+    novel_view_losses(field, seen, front, guides, 0.0, generator)["sds"].backward()
     (table,) = field.encoding.parameters()
     assert table.grad is not None and table.grad.abs().max() > 0
     assert shape.sdf.grad is not None and shape.sdf.grad.abs().max() > 0

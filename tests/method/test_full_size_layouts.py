@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import Cutouts
-from mpod_pipeline.method.detail import DetailParameters, refine_detail
+from mpod_pipeline.method.detail import DetailParameters, FurtherGuides, refine_detail
 from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
 from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
@@ -100,7 +100,7 @@ def test_details_are_refined_under_each_guidance_by_the_mask(
         p,
         0,
         lambda *_: None,
-        controlnet=controlnet if guidance == "controlnet" else None,
+        further=FurtherGuides(controlnet=controlnet if guidance == "controlnet" else None),
     )
     assert refined.vertices.isfinite().all() and len(refined.faces) > 50
 

@@ -12,6 +12,7 @@ from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.evaluation import draw_field
+from mpod_pipeline.method.guidance.novel_view import NovelViewSds
 from mpod_pipeline.method.outline import (
     OutlineParameters,
     OutlineWeights,
@@ -21,12 +22,11 @@ from mpod_pipeline.method.outline import (
     render,
     smoothness_losses,
 )
-from mpod_pipeline.method.view_schedule import drawn_views
+from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.architecture import make_scheduler
 from mpod_pipeline.priors.latents import resize
 from mpod_pipeline.priors.schedule import NoiseSchedule
-from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer
 from tests.method.conftest import SMALL_FIELD
@@ -37,7 +37,7 @@ FAST = OutlineParameters(
     resolutions=(16, 24),
     step_size=0.08,
     table_learning_rate=0.02,
-    sds=SdsParameters(guidance_scale=1.0, weight=0.01),
+    sds=NovelViewSds(guidance_scale=1.0, weight=0.01),
     cavities=None,
 )
 
@@ -91,7 +91,7 @@ def test_the_prior_shapes_what_the_photo_does_not_show(cutouts: Cutouts) -> None
             "resolutions": (24,),
             "reference_probability": 0.0,
             "elevation_deg": (0.0, 0.0),
-            "sds": SdsParameters(guidance_scale=1.0, weight=80.0),
+            "sds": NovelViewSds(guidance_scale=1.0, weight=80.0),
         }
     )
     field = optimize_outline(cutouts, TwoSides(), p, 0, lambda *_: None).field  # type: ignore[arg-type]
@@ -173,8 +173,8 @@ def test_novel_views_lie_all_round_within_the_elevations() -> None:
 
 def test_the_papers_draw_of_views_is_one_in_four() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = [drawn_views(0.25, generator) for _ in range(2000)]
+    drawn = [drawn_views(ViewParameters(reference_probability=0.25), 0, 1, generator) for _ in range(2000)]
     assert all(photo != prior for photo, prior in drawn)
     # The standard deviation of the share is 0.01.
     assert np.mean([photo for photo, _ in drawn]) == pytest.approx(0.25, abs=0.04)
-    assert drawn_views(None, generator) == (True, True)
+    assert drawn_views(ViewParameters(), 0, 1, generator) == (True, True)

@@ -17,8 +17,9 @@ import pytest
 
 from mpod_pipeline.method import steps
 from mpod_pipeline.method.steps import Step
-from mpod_pipeline.publish.steps import EVERY_STEP
+from mpod_pipeline.publish.steps import EVERY_STEP_BY_NAME
 
+EVERY_STEP = tuple(EVERY_STEP_BY_NAME.values())
 STATE = Path(__file__).with_name("step_versions.json")
 SOURCE = Path(steps.__file__).parents[3]
 #: What is no part of a step's results.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -299,27 +300,28 @@ def test_a_prior_of_other_noise_is_not_taught(tmp_path: Path, priors: Path) -> N
         Workspace(tmp_path, tmp_path / "absent", models).photograph()
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step.prior], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [step for step in STEPS if step.priors], ids=lambda step: step.name)
 def test_a_step_loads_its_priors_adapters_and_depends_on_them(
     step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its fingerprints are of all ``weights``."""
     started: dict[str, Any] = {}
 
-    def run_stage(_: Any, open_work: Callable[[], Any], **given: Any) -> Iterator[dict[str, Any]]:
+    def run_step(_: Any, open_work: Callable[[], Any], **given: Any) -> Iterator[dict[str, Any]]:
         started.update(given)
         open_work()
         yield {}
 
-    def load(path: Path, **given: Any) -> None:
+    def load(path: Path, **given: Any) -> Any:
         started.update(given, path=path)
+        return MagicMock()
 
-    monkeypatch.setattr(steps, "run_stage", run_stage)
+    monkeypatch.setattr(steps, "run_step", run_step)
     module = import_module(f"mpod_pipeline.method.steps.{step.name}")
-    monkeypatch.setattr(module, f"load_{step.prior}", load)
+    monkeypatch.setattr(module, f"load_{step.priors[0]}", load)
     weights = Weights(tmp_path, "cpu", adapters=(tmp_path / "jars.safetensors",))
-    names = (*step.needs, "product_settings", "batch", "history")
+    names = (*step.needs, *step.priors, "product_settings", "batch", "history")
     run = steps.node_function(step, dict.fromkeys(names, ""))
-    list(run(**{**dict.fromkeys(names), "weights": weights, "parameters": step.settings()}))
+    list(run(**{**dict.fromkeys(names), step.priors[0]: weights, "parameters": step.settings()}))
     assert started["weights"] == [tmp_path, tmp_path / "jars.safetensors"]
     assert started["path"] == tmp_path and started["adapters"] == weights.adapters

@@ -18,6 +18,9 @@ from transformers import (
     CLIPTextModel,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    DPTConfig,
+    DPTForDepthEstimation,
+    DPTImageProcessor,
 )
 
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
@@ -192,3 +195,28 @@ def _save(folder: Path, parts: dict[str, Any], safetensors: bool = True) -> None
             pickle = "pytorch_model.bin" if name == "text_encoder" else "diffusion_pytorch_model.bin"
             torch.save(part.state_dict(), file.with_name(pickle))
             file.unlink()
+
+
+def save_dpt(folder: Path) -> Path:
+    """A depth network in the layout of ``Intel/dpt-large`` and its like, tiny."""
+    torch.manual_seed(0)
+    config = DPTConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 16, 16],
+        fusion_hidden_size=16,
+    )
+    network = DPTForDepthEstimation(config)
+    with torch.no_grad():
+        for weight in network.parameters():  # or it says the same of everything
+            if weight.ndim > 1:
+                torch.nn.init.xavier_normal_(weight)
+        network.head.head[-2].bias.fill_(1.0)
+    network.save_pretrained(folder)
+    DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder

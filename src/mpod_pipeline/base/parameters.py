@@ -31,8 +31,9 @@ SizeCm = Annotated[float, Field(gt=0)]
 Symmetry = Literal["none", "left_right", "front_back", "both", "revolution"]
 #: A part of a whole, a measure without a unit.
 Share = Annotated[float, Field(ge=0, le=1)]
+ShareRange = Annotated[tuple[Share, Share], AfterValidator(_rising)]
 #: A range of noise levels, fractions of the schedule.
-NoiseRange = Annotated[tuple[Share, Share], AfterValidator(_rising)]
+NoiseRange = ShareRange
 
 
 class Parameters(BaseModel):

@@ -19,7 +19,7 @@ class Weights:
     sha256: what files of the folder, by relative name, are expected to hold; those not named are not compared.
     vae_slicing: whether its autoencoder is to work picture by picture, in less memory and more time. adapters: files of
     what its U-Net has learnt besides. opened: what was loaded from here, for who asks several times; None: nothing is
-    kept.
+    kept. missing: a sentence where they are not there, for who asks for them; a step may have no use for a prior.
     """
 
     path: Path
@@ -28,6 +28,7 @@ class Weights:
     sha256: Mapping[str, str] = field(default_factory=dict)
     adapters: tuple[Path, ...] = ()
     opened: dict[Any, Any] | None = field(default=None, repr=False, compare=False)
+    missing: str = ""
 
     @property
     def places(self) -> list[Path]:
@@ -35,7 +36,8 @@ class Weights:
         return [self.path, *self.adapters]
 
     def verify(self) -> None:
-        """Compare the named files with their hashes. Raises SetupError where one is missing or another."""
+        """Compare the named files with their hashes. Raises SetupError where one is missing or another, or all are."""
+        self._require()
         from mpod_pipeline.base.weights_files import check_sha256  # with PyTorch, which the catalog does without
 
         for name, expected in self.sha256.items():
@@ -45,6 +47,7 @@ class Weights:
 
     def open(self, load: Callable[..., Prior], **options: Any) -> Prior:
         """The prior, by one of the loaders in `priors.loading`. Raises SetupError naming what is missing."""
+        self._require()
         opened = {} if self.opened is None else self.opened
         key = (load, *sorted(options.items()))
         if key not in opened:
@@ -52,3 +55,7 @@ class Weights:
             opened[key] = load(self.path, **how, **options)
         prior: Prior = opened[key]
         return prior
+
+    def _require(self) -> None:
+        if self.missing:
+            raise SetupError(self.missing)

@@ -5,7 +5,7 @@ results.
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.datasets.decisions import DecisionsTable
 from mpod_pipeline.datasets.folder import FolderOfFiles
-from mpod_pipeline.datasets.history import History, HistoryDataset, StepRecords, connect_history
+from mpod_pipeline.datasets.history import History, HistoryDataset, StepRecords, connect_history, is_history
 from mpod_pipeline.datasets.models import ModelFile, ModelFolder, Models
 from mpod_pipeline.datasets.partitions import (
     MeshPartitions,
@@ -42,4 +42,5 @@ __all__ = [
     "WeightsFolder",
     "WriteWeights",
     "connect_history",
+    "is_history",
 ]

@@ -271,12 +271,25 @@ class Masks(Npz):
         return OutlineMasks(**super().read(path))
 
 
+class Views(Npz):
+    """`ModelViews`."""
+
+    def write(self, value: Any, path: Path) -> None:
+        super().write(vars(value), path)
+
+    def read(self, path: Path) -> Any:
+        from mpod_pipeline.method.comparison.views import ModelViews  # as in `Field`
+
+        return ModelViews(**super().read(path))
+
+
 CODECS: dict[str, Codec] = {
     "png": Png(),
     "cutouts": CutoutStrip(),
     "token": Token(),
     "npz": Npz(),
     "outline_masks": Masks(),
+    "model_views": Views(),
     "glb": Glb(),
     "animation": Animation(),
     "script": Script(),

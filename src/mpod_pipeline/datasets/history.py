@@ -78,18 +78,22 @@ class HistoryDataset(AbstractDataset[None, History]):
     """Records and artifacts of all steps, read only.
 
     path: the folder of records, with one folder per step. checkpoints: the folder of checkpoints, likewise. The
-    artifacts are the catalog's own entries: whoever makes the catalog sets ``catalog``.
+    artifacts are the catalog's own entries: whoever makes the catalog sets ``catalog``. namespace: what their names in
+    the catalog begin with, before a point.
     """
 
     catalog: CatalogProtocol
 
-    def __init__(self, *, path: str, checkpoints: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, path: str, checkpoints: str, namespace: str = "", metadata: dict[str, Any] | None = None
+    ) -> None:
         self.path = Path(path)
         self.checkpoints = Path(checkpoints)
+        self._prefix = f"{namespace}." if namespace else ""
         self.metadata = metadata
 
     def load(self) -> History:
-        return History(self.path, _Artifacts(self.catalog), self.checkpoints)
+        return History(self.path, _Artifacts(self.catalog, self._prefix), self.checkpoints)
 
     def save(self, data: None) -> None:
         raise NotImplementedError("the history is written by the steps' own outputs")
@@ -99,26 +103,35 @@ class HistoryDataset(AbstractDataset[None, History]):
 
 
 class _Artifacts(Mapping[str, Partitions]):
-    """What a catalog's entries of artifacts hold, by their names."""
+    """What a catalog's entries of artifacts hold, by their names behind a prefix."""
 
-    def __init__(self, catalog: CatalogProtocol) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: CatalogProtocol, prefix: str) -> None:
+        self._catalog, self._prefix = catalog, prefix
 
     def __getitem__(self, name: str) -> Partitions:
-        dataset = self._catalog.get(name)
+        dataset = self._catalog.get(f"{self._prefix}{name}")
         if not isinstance(dataset, ProductPartitions):
             raise KeyError(name)
         return dataset.load()
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._catalog if isinstance(self._catalog.get(name), ProductPartitions))
+        held = (name for name in self._catalog if isinstance(self._catalog.get(name), ProductPartitions))
+        return (name.removeprefix(self._prefix) for name in held if name.startswith(self._prefix))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-def connect_history(catalog: CatalogProtocol) -> None:
+#: The catalog's name of what stages compare with; in a namespace, behind its name and a point.
+HISTORY = "history"
+
+
+def is_history(name: str) -> bool:
+    return name.rpartition(".")[2] == HISTORY
+
+
+def connect_history(catalog: CatalogProtocol, name: str = HISTORY) -> None:
     """Let the catalog's history, where it has one, see the catalog's artifacts."""
-    history = catalog.get("history") if "history" in catalog else None
+    history = catalog.get(name) if name in catalog else None
     if isinstance(history, HistoryDataset):
         history.catalog = catalog

@@ -61,6 +61,8 @@ TABLE = re.compile(r"\.(csv|tsv|xlsx?|ods)(\.txt)?$", re.IGNORECASE)
 LOOKED_INTO = 200
 #: So many names that are nearly sides' are told.
 TOLD = 3
+#: What a product's folder has where each has one of its own.
+CUTOUT = "rgba.png"
 #: A folder beside photos that is no part of the catalog.
 GROUND_TRUTH = "ground_truth"
 #: Metres. What a catalog says to be longer is likely to be in centimetres.
@@ -128,7 +130,8 @@ class PhotoFolder(AbstractDataset[None, Photos]):
     ``photo`` is a path within the folder. Without one, or without its column ``photo``, every photo in the folder is a
     product, and its name without the suffix is the id. But ``ID.back.jpg``, ``ID.left.jpg`` and ``ID.right.jpg`` show
     other sides of the product whose front is ``ID.jpg`` or ``ID.front.jpg``, and ``ID.mask.png`` is the mask of the
-    product ID.
+    product ID. Where there is no photo, each folder in it with an ``rgba.png`` is a product, as RealFusion's authors
+    lay theirs out.
 
     Args:
         path: The folder, or one photo.
@@ -236,7 +239,9 @@ def _photos(place: Path) -> Photos:
         entry = Unusable(problem) if problem else Photo(place)
         return _collect([_Named(product if side == FRONT else place.stem, place.name, entry, sides)])
     table = read_table(place)
-    if table is None:
+    if table is None and (nested := _in_folders_of_their_own(place)):
+        photos = _collect(nested)
+    elif table is None:
         folder = _Folder.look_at(place)
         photos = _collect(folder.products(), folder.remarks())
     elif not table.rows:
@@ -254,6 +259,16 @@ def _photos(place: Path) -> Photos:
     if strays := [name for name in masks if name not in of_sides and name.removesuffix(MASK) not in photos]:
         photos.remarks += (f"Masks of no product in {place} are left alone: {some(strays, len(strays))}.",)
     return photos
+
+
+def _in_folders_of_their_own(place: Path) -> list[_Named]:
+    """The products of a folder as RealFusion's authors lay theirs out: ``ID/rgba.png``, and no photo beside them.
+    (Its ``mask.png`` is the alpha of that; the word in ``learned_embeds.bin`` is not read, as each word is learnt.)
+    """
+    if any(_is_named_as_photo(path) for path in place.iterdir() if path.is_file()):
+        return []
+    cutouts = sorted(place.glob(f"[!.]*/{CUTOUT}"))
+    return [_Named(path.parent.name, f"{path.parent.name}/{CUTOUT}", Photo(path)) for path in cutouts]
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,15 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
         return self._path or self._cached()
 
     def load(self) -> Weights:
-        if not self._exists():
-            raise SetupError(f"There are no weights at {self._path or self.hub}; get them by: {self.command}")
-        return Weights(self.path, self.device, self.vae_slicing, self.sha256, self.adapters)
+        """Also where they are not there: that is for who opens them to say."""
+        missing = ""
+        try:
+            if not self._exists():
+                missing = f"There are no weights at {self._path or self.hub}; get them by: {self.command}"
+        except SetupError as error:
+            missing = str(error)
+        place = Path(str(self._path or self.hub)) if missing else self.path
+        return Weights(place, self.device, self.vae_slicing, self.sha256, self.adapters, missing=missing)
 
     @property
     def command(self) -> str:

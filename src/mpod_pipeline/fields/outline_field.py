@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -22,6 +22,9 @@ from mpod_pipeline.rendering.volume import OccupancyGrid
 #: Version of the files that are written here, and the kind of file.
 FORMAT_VERSION, KIND = 6, "outline_field"
 
+#: Of an exponential density: beyond, float32 is at its end, and a wall is a wall.
+LARGEST_EXPONENT = 15.0
+
 # Corners of a tetrahedron: the four directions in which `OutlineField.normals` looks.
 _TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
 
@@ -32,8 +35,12 @@ class OutlineFieldParameters(Parameters):
     bound: float = Field(default=1.0, gt=0, description="half the edge of the box that the field fills")
     hash_grid: HashGridParameters = HashGridParameters()
     mlp_width: int = Field(default=32, ge=4, le=256, description="of the networks")
-    blob_scale: float = Field(default=10.0, ge=0, description="added at the centre to the density before softplus")
-    blob_radius: float = Field(default=0.5, gt=0, description="distance from the centre at which nothing is added")
+    activation: Literal["softplus", "exp"] = Field(default="softplus", description="what makes a density of a number")
+    blob: Literal["cone", "gaussian"] = "cone"
+    blob_scale: float = Field(default=10.0, ge=0, description="added at the centre to the density before activation")
+    blob_radius: float = Field(
+        default=0.5, gt=0, description="distance from the centre at which nothing is added; of a Gaussian, its sigma"
+    )
     symmetry: Symmetry = Field(default="none", description="of the density; about the planes and the axis of x and y")
     occupancy_resolution: int = Field(default=32, ge=2, le=512)
     occupancy_threshold: float = Field(default=0.5, gt=0, description="a cell of this density is never skipped")
@@ -55,7 +62,7 @@ class OutlineField(nn.Module):
     is learnt as a colour moves the surface under it.
 
     density = softplus(network + blob_scale * (1 - |x| / blob_radius)): a soft ball at the start, as Magic3D
-    has it.
+    has it. (Or exp, and a Gaussian, as RealFusion has it.)
     """
 
     stretch: Tensor
@@ -88,6 +95,7 @@ class OutlineField(nn.Module):
         self.register_buffer("density_columns", first_half.nonzero()[:, 0], persistent=False)
         self.register_buffer("albedo_columns", (~first_half).nonzero()[:, 0], persistent=False)
         self.register_buffer("stretch", torch.ones(3))
+        self._in_use: Tensor | None = None  # of the encoding's features, which count; None: all
         self.occupancy = OccupancyGrid(
             settings.occupancy_resolution, settings.bound, settings.occupancy_threshold, settings.occupancy_decay
         )
@@ -136,6 +144,8 @@ class OutlineField(nn.Module):
     def _ask(self, points: Tensor, *names: str) -> Tensor:
         """What the named networks answer at points [M, 3], side by side: [M, sum of their outputs]."""
         encoded: Tensor = self.encoding((points / (self.settings.bound * self.stretch) + 1) / 2)
+        if self._in_use is not None:
+            encoded = encoded * self._in_use
         networks: list[tuple[Tensor, Tensor]] = []
         for name in names:
             network: Any = self.network[name]
@@ -144,8 +154,18 @@ class OutlineField(nn.Module):
         return side_by_side(encoded, networks)
 
     def _density(self, raw: Tensor, points: Tensor) -> Tensor:
-        blob = self.settings.blob_scale * (1 - (points / self.stretch).norm(dim=-1) / self.settings.blob_radius)
-        return F.softplus(raw + blob)
+        distance = (points / self.stretch).norm(dim=-1) / self.settings.blob_radius
+        shape = 1 - distance if self.settings.blob == "cone" else torch.exp(-0.5 * distance.square())
+        total = raw + self.settings.blob_scale * shape
+        return F.softplus(total) if self.settings.activation == "softplus" else total.clamp_max(LARGEST_EXPONENT).exp()
+
+    def use_levels(self, count: int | None) -> None:
+        """Let only so many of the hash grid's levels count, the coarsest; None: all."""
+        if count is None:
+            self._in_use = None
+        else:
+            feature = torch.arange(self.encoding.output_dim, device=self.device)
+            self._in_use = (feature < count * self.settings.hash_grid.features_per_level).float()
 
     def stored(self) -> Stored:
         """The field as it is now, to be saved: all that is needed to render it again."""

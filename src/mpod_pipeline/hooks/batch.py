@@ -5,7 +5,7 @@ summary.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ from mpod_pipeline.batch.lock import WorkspaceLock
 from mpod_pipeline.batch.processes import close_workers
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary, in_a_line
-from mpod_pipeline.datasets import History, connect_history
+from mpod_pipeline.datasets import History, connect_history, is_history
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.hooks.checks import check_batch, check_names
@@ -44,7 +44,7 @@ class TooManyFailuresError(Exception):
 
 def is_batch(pipeline: Pipeline) -> bool:
     """Whether the pipeline has steps, which is known by their input `history`."""
-    return "history" in pipeline.inputs()
+    return any(is_history(name) for name in pipeline.inputs())
 
 
 class BatchHooks:
@@ -76,6 +76,9 @@ class BatchHooks:
             load_from(catalog, "models")
         if not is_batch(pipeline):
             return
+        self._histories = sorted(name for name in pipeline.inputs() if is_history(name))
+        for name in self._histories:
+            connect_history(catalog, name)
         check_batch(pipeline, catalog, [step.name for step in EVERY_STEP])
         batch = catalog.load("params:batch")
         self.summary = RunSummary(run_params["run_id"], max_failed_fraction=batch.max_failed_fraction)
@@ -97,9 +100,7 @@ class BatchHooks:
         with stopped_run():
             stop_if_told()
         logger.info("Step %d of %d: %s", self._nodes.index(node.name) + 1, len(self._nodes), node.name)
-        if "history" not in inputs:
-            return None
-        return {"history": replace(inputs["history"], run_id=run_id)}
+        return {name: replace(data, run_id=run_id) for name, data in inputs.items() if is_history(name)} or None
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -109,9 +110,9 @@ class BatchHooks:
             return
         for record in data["records"].values():
             self.summary.note(Record.model_validate(record))
-        for step, counts in data["summary"].items():
-            self.summary.steps[step] = counts
-            logger.info("%s: %s", step, in_a_line(counts))
+        for counts in data["summary"].values():
+            self.summary.steps[node.name] = counts
+            logger.info("%s: %s", node.name, in_a_line(counts))
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -137,7 +138,7 @@ class BatchHooks:
         if self._lock is None:
             return False
         try:
-            catalog.save("failures", tabulate_failures(catalog.load("history")))
+            catalog.save("failures", tabulate_failures([catalog.load(name) for name in self._histories]))
             catalog.save("runs", {self.summary.run_id: self.summary.to_json()})
             print(f"\n{self.summary.as_text()}\n\n{_places(catalog)}")
         finally:
@@ -147,14 +148,16 @@ class BatchHooks:
         return True
 
 
-def tabulate_failures(history: History) -> pd.DataFrame:
+def tabulate_failures(histories: Iterable[History]) -> pd.DataFrame:
     """One row for each failure that stands, from whichever run."""
-    rows = [[readable(getattr(record, column)) for column in FAILURE_COLUMNS] for record in _standing_failures(history)]
+    failures = (record for history in histories for record in _standing_failures(history))
+    rows = [[readable(getattr(record, column)) for column in FAILURE_COLUMNS] for record in failures]
     return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
 
 
 def _standing_failures(history: History) -> Iterator[Record]:
-    for folder in sorted(path for path in history.folder.iterdir() if path.is_dir()):
+    places = history.folder.iterdir() if history.folder.is_dir() else ()
+    for folder in sorted(path for path in places if path.is_dir()):
         records = history.records(folder.name)
         # A traceback lies beside every failure's record, so the many others need not be opened.
         for product in history.tracebacks(folder.name):
@@ -164,7 +167,7 @@ def _standing_failures(history: History) -> Iterator[Record]:
 
 
 #: Where people look besides what the steps show, by the catalog's names.
-TABLES = ("scores", "failures", "runs", "publish", "published", "site")
+TABLES = ("scores", "failures", "runs", "publish", "published", "site", "comparison")
 
 
 def _places(catalog: CatalogProtocol) -> str:

@@ -27,6 +27,7 @@ from mpod_pipeline.pipeline_registry import pipeline_names
 
 #: So many mistakes in settings are told at once.
 TOLD = 5
+ABSENT = object()
 #: And so many names of what there is.
 LISTED = 40
 
@@ -163,9 +164,10 @@ def check_values(parameters: Mapping[str, Any], models: Mapping[str, Any]) -> No
     """Does each section of settings suit its model? models: Pydantic's, by section; other types are passed over."""
     wrong: dict[tuple[Any, str], str] = {}
     for section, model in sorted(models.items()):
-        if section in parameters and isinstance(model, type) and issubclass(model, BaseModel):
+        value = _at(parameters, section)
+        if value is not ABSENT and isinstance(model, type) and issubclass(model, BaseModel):
             try:
-                model.model_validate(parameters[section])
+                model.model_validate(value)
             except ValidationError as error:
                 for found in error.errors():  # once, where sections take a setting from one place
                     sentence = _sentence(section, model, found)
@@ -176,6 +178,14 @@ def check_values(parameters: Mapping[str, Any], models: Mapping[str, Any]) -> No
         sentences = list(wrong.values())
         more = [f"... and {len(sentences) - TOLD} more settings are wrong."] if len(sentences) > TOLD else []
         raise SetupError("\n".join([*sentences[:TOLD], *more]))
+
+
+def _at(parameters: Mapping[str, Any], section: str) -> Any:
+    """A section's settings by its name, which may lead through sections; ABSENT where there is none."""
+    value: Any = parameters
+    for name in section.split("."):
+        value = value.get(name, ABSENT) if isinstance(value, Mapping) else ABSENT
+    return value
 
 
 def _sentence(section: str, model: type[BaseModel], found: ErrorDetails) -> str:

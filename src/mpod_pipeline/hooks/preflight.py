@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.parameters import Parameters
@@ -58,17 +59,33 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 
 def _checks(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Callable[[], object]]:
     look_only = _works_elsewhere(pipeline, catalog)
-    named = (EVERY_STEP_BY_NAME.get(node.name) for node in pipeline.nodes)
-    steps = [step for step in named if step and _is_chosen(step, catalog)]
-    for prior in dict.fromkeys(step.prior for step in steps):  # each is loaded once, and a GPU may not hold two
+    named = ((EVERY_STEP_BY_NAME.get(node.name.rpartition(".")[2]), node) for node in pipeline.nodes)
+    steps = [(step, _settings_of(step, node)) for step, node in named if step and _is_chosen(step, node, catalog)]
+    used = {settings: _used(step, catalog.load(settings)) for step, settings in steps}
+    for priors in dict.fromkeys(used.values()):  # each is loaded once, and a GPU may not hold all
         opened: dict[Any, Any] = {}
-        for step in steps:
-            if step.prior == prior:
-                yield partial(_check_step, step, catalog, look_only, opened)
+        for step, settings in steps:
+            if used[settings] == priors:
+                yield partial(_check_step, step, settings, catalog, look_only, opened)
 
 
-def _is_chosen(step: Step, catalog: CatalogProtocol) -> bool:
-    return not isinstance(step, TargetStep) or step.target in catalog.load("params:publish").targets
+def _used(step: Step, settings: Parameters) -> tuple[str, ...]:
+    """The priors that it loads under its settings."""
+    unused = step.unused(settings)
+    return tuple(name for name in step.priors if name not in unused)
+
+
+def _settings_of(step: Step, node: Node) -> str:
+    """The name of the step's settings: in a comparison, those of a method."""
+    names = {name for name in node.inputs if name.startswith("params:")}
+    plain = f"params:{step.section}"
+    return next((name for name in names if name.endswith(f".{step.section}")), plain)
+
+
+def _is_chosen(step: Step, node: Node, catalog: CatalogProtocol) -> bool:
+    if isinstance(step, TargetStep):
+        return step.target in catalog.load("params:publish").targets
+    return node.namespace is None or node.namespace in catalog.load("params:compare").methods
 
 
 def _works_elsewhere(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
@@ -78,25 +95,27 @@ def _works_elsewhere(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
     return batch.executor.kind == "ray"
 
 
-def _check_step(step: Step, catalog: CatalogProtocol, look_only: bool, opened: dict[Any, Any]) -> None:
-    settings: Parameters = catalog.load(f"params:{step.section}")
-    weights: Weights | None = load_from(catalog, step.prior) if step.prior else None
-    if weights:
-        if not opened:
+def _check_step(
+    step: Step, settings_name: str, catalog: CatalogProtocol, look_only: bool, opened: dict[Any, Any]
+) -> None:
+    settings: Parameters = catalog.load(settings_name)
+    priors: dict[str, Weights] = {name: load_from(catalog, name) for name in _used(step, settings)}
+    if not opened:
+        for weights in priors.values():
             weights.verify()
-        weights = replace(weights, opened=opened)
+    priors = {name: replace(weights, opened=opened) for name, weights in priors.items()}
     if look_only:
-        step.load(on_cpu(settings), replace(weights, device="cpu") if weights else None)
+        step.load(on_cpu(settings), {name: replace(weights, device="cpu") for name, weights in priors.items()})
         return
-    if weights:
+    for weights in priors.values():
         require_device(weights.device)
     torch.cuda.empty_cache()  # of the models looked at before
-    models = step.load(settings, weights)
+    models = step.load(settings, priors)
     step.check(models, settings)
-    if weights and weights.device.startswith("cuda"):
-        free = torch.cuda.mem_get_info(torch.device(weights.device))[0]
-        size = getattr(models, "prior", models).image_size
-        check_memory(step, settings, size, weights.vae_slicing, free)
+    leading = next(iter(priors.values()), None)
+    if leading and leading.device.startswith("cuda"):
+        free = torch.cuda.mem_get_info(torch.device(leading.device))[0]
+        check_memory(step, settings, models.prior.image_size, leading.vae_slicing, free)
 
 
 def on_cpu(parameters: Parameters) -> Parameters:

@@ -155,6 +155,8 @@ class TrackingHooks:
         elif dataset_name.endswith("_curve"):
             self._log((f"loss/{node.name}", value, step) for step, value in data)
             self._flush()
+        elif dataset_name == "comparison":
+            mlflow.log_artifacts(str(self._catalog.load(dataset_name)), dataset_name)
         elif dataset_name == "site":
             mlflow.set_tag("page", str(self._catalog["site"].path))
         elif dataset_name in FILES or dataset_name.endswith(SAMPLES):
@@ -199,7 +201,7 @@ class TrackingHooks:
             for step, value in _thinned(curve)
         )
         if data["summary"]:
-            self._log((f"{of}/{name}", value, 0) for name, value in data["summary"][of].items())
+            self._log((f"{of}/{name}", n, 0) for counts in data["summary"].values() for name, n in counts.items())
             self._flush()
 
     def _log_scores(self, name: str, table: pd.DataFrame) -> None:

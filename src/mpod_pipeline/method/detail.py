@@ -24,27 +24,34 @@ from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
 from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
 from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
+from mpod_pipeline.method.guidance import regularisers
+from mpod_pipeline.method.guidance.likeness import Likeness, LikenessParameters
+from mpod_pipeline.method.guidance.novel_view import NovelViewGuidance, NovelViewSds
+from mpod_pipeline.method.guidance.regularisers import RegulariserParameters
+from mpod_pipeline.method.guidance.shading import ShadingParameters, shown
+from mpod_pipeline.method.guidance.text import PromptParameters, TextGuidance
 from mpod_pipeline.method.inpainting import InpaintedViews, InpaintingParameters, painted_over, target_losses
 from mpod_pipeline.method.masks import OutlineMasks
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.method.smoothness import colour_change, neighbours
-from mpod_pipeline.method.view_schedule import drawn_views, further_of
-from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
+from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views, further_of
+from mpod_pipeline.metrics.encoders import ImageEncoder, load_efficientnet_lite0
+from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
 from mpod_pipeline.priors.schedule import Predict
-from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
-from mpod_pipeline.priors.text_to_image import Prompt, TextToImagePrior, view_words
+from mpod_pipeline.priors.sds import SdsParameters
+from mpod_pipeline.priors.text_to_image import Prompt
 from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
-from mpod_pipeline.rendering.shading import camera_normals
 
-#: Settings that stood here before the step `export_models` was one.
-MOVED_TO_EXPORT = {"long_side_m", "triangles", "texture_size"}
-#: Of a shaded view: the share of light from everywhere, and how far from the camera the lamp may stand (1 is 45°).
-AMBIENT, SIDEWAYS = 0.4, 0.5
+#: Settings that stood here before, and where they are now.
+MOVED = {
+    **{name: f"export.{name}" for name in ("long_side_m", "triangles", "texture_size")},
+    "shaded_probability": "detail.shading.lambertian",
+}
 
 
 class DetailWeights(Parameters):
@@ -61,9 +68,10 @@ class DetailWeights(Parameters):
     laplacian: NonNegativeFloat = 3000.0
 
 
-class DetailParameters(Parameters):
+class DetailParameters(PromptParameters, ViewParameters):
     """Stage 2. Angles in degrees, lengths in world units."""
 
+    second_stage: bool = Field(True, description="whether there is one; if not, the outline's surface is the model")
     steps: PositiveInt = 80
     backend: Backend | None = Field(
         None, description="whose kernels draw meshes; null: numba on the CPU, torch on any other device"
@@ -76,18 +84,18 @@ class DetailParameters(Parameters):
     sdf_learning_rate: PositiveFloat = 2e-3
     table_learning_rate: PositiveFloat = 0.005
     network_learning_rate: PositiveFloat = 1e-3
-    prompt: str = "A high-resolution DSLR image of <e>"
     novel_views: PositiveInt = Field(1, description="a step; at most as many as masks were exported")
-    reference_probability: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
+    sds: SdsParameters = Field(
+        SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=0.0),
+        description="by Stable Diffusion and the product's word",
     )
-    sds: SdsParameters = SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=0.0)
-    shaded_probability: float = Field(
-        0.0, ge=0, le=1, description="of a step in which SDS sees the novel views shaded, so that it moves the surface"
+    novel_view: NovelViewSds | None = Field(None, description="SDS by Zero-1-to-3, too (Magic123)")
+    absolute_elevation: bool = Field(False, description="as that of stage 1, for this Zero-1-to-3")
+    likeness: LikenessParameters | None = Field(None, description="what an image encoder wants (Make-It-3D)")
+    shading: ShadingParameters = Field(
+        ShadingParameters(), description="how SDS sees the novel views: shaded, it moves the surface"
     )
+    regularisers: RegulariserParameters = RegulariserParameters()
     inpainting: InpaintingParameters = InpaintingParameters()
     mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
         "mrca", description="how Stable Diffusion learns of the outline: MRCA (Eq. 8), a ControlNet, not at all"
@@ -98,9 +106,9 @@ class DetailParameters(Parameters):
 
     @model_validator(mode="before")
     @classmethod
-    def _export_is_a_step_of_its_own(cls, values: Any) -> Any:
-        if isinstance(values, dict) and (moved := sorted(MOVED_TO_EXPORT & values.keys())):
-            raise ValueError(f"detail.{moved[0]} has moved: set export.{moved[0]}")
+    def _some_have_moved(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (moved := sorted(MOVED.keys() & values.keys())):
+            raise ValueError(f"detail.{moved[0]} has moved: set {MOVED[moved[0]]}")
         return values
 
     @model_validator(mode="after")
@@ -109,35 +117,67 @@ class DetailParameters(Parameters):
             raise ValueError("mask_guidance 'controlnet' needs its weights: set controlnet to their folder")
         return self
 
+    @model_validator(mode="after")
+    def _a_mesh_has_no_prior_of_depth(self) -> Self:
+        if self.regularisers.depth:
+            raise ValueError("regularisers.depth is of stage 1: set outline.regularisers.depth")
+        return self
+
+    @property
+    def asks_with_words(self) -> bool:
+        """Whether the product's word and Stable Diffusion are of use."""
+        return self.second_stage and (self.sds.weight > 0 or self.inpainting.wanted)
+
+    @property
+    def asks_for_views(self) -> bool:
+        """Whether Zero-1-to-3 is of use."""
+        return self.second_stage and self.novel_view is not None
+
+
+@dataclass(frozen=True)
+class FurtherGuides:
+    """What may lead stage 2 beside Stable Diffusion and the word, as the parameters want it.
+
+    controlnet: see `load_mask_controlnet`.
+    """
+
+    controlnet: ControlNetModel | None = None
+    novel_view: NovelViewPrior | None = None
+    encoder: ImageEncoder | None = None
+
 
 def refine_detail(
     photos: Cutouts,
-    token: Tensor,
+    token: Tensor | None,
     field: OutlineField,
     masks: OutlineMasks,
-    prior: TextToImagePrior,
+    prior: TextToImagePrior | None,
     parameters: DetailParameters,
     seed: int,
     report: Report,
     checkpoint: Checkpoint | None = None,
-    controlnet: ControlNetModel | None = None,
+    further: FurtherGuides | None = None,
 ) -> PaintedSurface:
     """Turn the outline into a mesh, and refine its shape and colours. Every step looks at the front, and at one of the
     further photos in turn.
 
-    controlnet: for the parameter ``mask_guidance`` "controlnet" (see `load_mask_controlnet`).
+    token, prior: None where the parameters have no use for them.
 
     Raises ProductError where the outline has no surface, or the optimisation diverges or loses it.
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
-    device = prior.device
+    further = further or FurtherGuides()
+    some_prior = prior or further.novel_view
+    device = some_prior.device if some_prior else field.device
     field = field.on(device)
     shape = start_shape(field, masks, p)
     outline_colours = OutlineColours.of(
         field, shape.mesh().detach(), mask_views(masks).to(device), photos.cameras, p.outline_resolution, shape.backend
     )
     texture = outline_colours.start_texture(field, generator)
+    if not p.second_stage:
+        return whole_surface(shape, texture)
     optimizer = torch.optim.Adam(
         [
             {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
@@ -148,7 +188,7 @@ def refine_detail(
         eps=1e-15,
         fused=True,
     )
-    painter = Painter.of(prior, token, p, controlnet)
+    guides = DetailGuides.of(prior, token, p, photos, further)
     painted = InpaintedViews(p.inpainting, len(masks.mask), p.resolution).to(device)
     features = load_efficientnet_lite0(device, p.resolution) if p.inpainting.features else None
     references = [reference_view(photo.picture, p.resolution) for photo in photos.photos]
@@ -156,8 +196,8 @@ def refine_detail(
     def losses_of(step: int) -> dict[str, Tensor]:
         mesh = shape.mesh()
         if p.inpainting.wanted and painted.due(step):
-            paint_views(painted, mesh, texture, masks, painter, generator)
-        from_photo, with_prior = drawn_views(p.reference_probability, generator)
+            paint_views(painted, mesh, texture, masks, guides, generator)
+        from_photo, with_prior = drawn_views(p, step, p.steps, generator)
         shown = [0, *further_of(step, len(references))] if from_photo else []
         novel, targets = None, None
         if with_prior and p.inpainting.wanted:
@@ -173,19 +213,25 @@ def refine_detail(
             losses |= {name if photo == 0 else f"further_{name}": loss for name, loss in of_photo.items()}
         if novel:
             views = seen[len(shown) :]
-            losses |= novel_view_losses(texture, views, novel, painter, step / p.steps, generator)
+            losses |= novel_view_losses(texture, views, novel, guides, step / p.steps, generator)
             unseen = novel.unseen_by(photos)
             if targets is not None and unseen.any():  # what a photo shows, it shows better
                 losses |= target_losses(views.pictures[unseen], targets[unseen], features, p.inpainting)
-        losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
+        if p.weights.outline_colour:
+            losses["outline_colour"] = p.weights.outline_colour * outline_colours.difference(texture, generator)
         losses["normal_consistency"] = p.weights.normal_consistency * normal_consistency(mesh)
         losses["laplacian"] = p.weights.laplacian * laplacian(mesh)
         return losses
 
     both = torch.nn.ModuleList([shape, texture, painted])
     Optimisation("Refining the details", both, optimizer, generator, p.steps).run(losses_of, report, checkpoint)
-    with torch.no_grad():
-        mesh = keep_large_components(shape.mesh().detach(), LEAST_PIECE)
+    return whole_surface(shape, texture)
+
+
+@torch.no_grad()
+def whole_surface(shape: DMTet, texture: OutlineField) -> PaintedSurface:
+    """The shape as it is, without crumbs."""
+    mesh = keep_large_components(shape.mesh().detach(), LEAST_PIECE)
     return PaintedSurface(mesh.vertices, mesh.faces, texture)
 
 
@@ -248,16 +294,6 @@ def render(mesh: Mesh, texture: OutlineField, cameras: Cameras, p: DetailParamet
     return Views(pictures, opacity, points.detach(), normalize(normals, dim=-1, eps=1e-6))
 
 
-def shaded(seen: Views, cameras: Cameras, generator: torch.Generator) -> Tensor:
-    """The pictures [B, R, R, 3] lit from near the camera: what looks at them has a say in the surface's normals."""
-    towards = torch.tensor([0.0, 0.0, 1.0]) + SIDEWAYS * torch.randn(len(cameras), 3, generator=generator)
-    light = normalize(towards, dim=-1).to(seen.normals)[:, None, None]
-    lit = (camera_normals(seen.normals, cameras) * light).sum(dim=-1).clamp_min(0)
-    factor = AMBIENT + (1 - AMBIENT) * lit
-    product = seen.pictures - (1 - seen.opacity[..., None])
-    return product * factor[..., None] + 1 - seen.opacity[..., None]
-
-
 def reference_losses(seen: Views, reference: Reference, weights: DetailWeights) -> dict[str, Tensor]:
     """``L_ref`` (Eq. 2) on colours over white, and on the mask, of the one view that is the photo's."""
     target = reference.picture.permute(1, 2, 0).to(seen.pictures)
@@ -268,42 +304,54 @@ def reference_losses(seen: Views, reference: Reference, weights: DetailWeights) 
 
 
 @dataclass(frozen=True)
-class Painter:
-    """Stable Diffusion, asked for the product's word inside its outline."""
+class DetailGuides:
+    """What leads stage 2 beside the photos themselves; None is not asked."""
 
-    prior: TextToImagePrior
-    prompts: dict[str, Prompt]  # by the words for a side, which the prompt ends with
-    nothing: Prompt
     p: DetailParameters
+    text: TextGuidance | None = None
     controlnet: ControlNetModel | None = None
+    novel_view: NovelViewGuidance | None = None
+    likeness: Likeness | None = None
 
     @classmethod
-    @torch.no_grad()
     def of(
-        cls, prior: TextToImagePrior, token: Tensor, p: DetailParameters, controlnet: ControlNetModel | None = None
-    ) -> Painter:
-        """For a product's token [D]. Raises SetupError where a ControlNet is chosen and not given."""
-        if p.mask_guidance == "controlnet" and controlnet is None:
+        cls,
+        prior: TextToImagePrior | None,
+        token: Tensor | None,
+        p: DetailParameters,
+        photos: Cutouts,
+        further: FurtherGuides,
+    ) -> DetailGuides:
+        """For a product's token [D]. Raises SetupError where no model is given that the parameters ask for."""
+        text = novel_view = likeness = None
+        if p.asks_with_words:
+            if prior is None or token is None:
+                raise SetupError("detail.sds or detail.inpainting asks Stable Diffusion, which was not given.")
+            text = TextGuidance.of(prior, token, p)
+        if p.mask_guidance == "controlnet" and further.controlnet is None:
             raise SetupError("mask_guidance 'controlnet' was chosen, but its network was not loaded.")
-        sides = [view_words(*towards) for towards in ((0, 0), (90, 0), (180, 0), (0, 90))]
-        prompts = {side: prior.encode_prompt(f"{p.prompt}, {side}", token.to(prior.device)) for side in sides}
-        return cls(prior, prompts, prior.encode_prompt(""), p, controlnet)
+        if p.novel_view:
+            if further.novel_view is None:
+                raise SetupError("detail.novel_view asks Zero-1-to-3, which was not given.")
+            novel_view = NovelViewGuidance.of(further.novel_view, photos)
+        if p.likeness:
+            if further.encoder is None:
+                raise SetupError("detail.likeness is set, but no image encoder was given.")
+            likeness = Likeness.of(further.encoder, photos, p.likeness)
+        return cls(p, text, further.controlnet, novel_view, likeness)
 
     def predictor(self, masks: OutlineMasks, guidance_scale: float) -> Predict:
-        """The guided prediction for pictures of the views that masks were exported of."""
-        directions = zip(masks.azimuth_deg, masks.elevation_deg, strict=True)
-        prompts = [self.prompts[view_words(float(a), float(e))] for a, e in directions]
-        inside = torch.from_numpy(masks.mask)[:, None].to(self.prior.device, torch.float32)
+        """Stable Diffusion's guided prediction for pictures of the views that masks were exported of."""
+        if self.text is None:
+            raise SetupError("Stable Diffusion is asked for pictures, but was not given.")
+        inside = torch.from_numpy(masks.mask)[:, None].to(self.text.prior.device, torch.float32)
+        cameras = mask_views(masks)
         token_mask, control = None, None
         if self.p.mask_guidance == "mrca":
-            token_mask = TokenMask(inside, rectified_columns(prompts[0], self.p))
-        elif self.controlnet is not None:
-            control = MaskControl.of(self.controlnet, inside, self.prior.image_size)
-
-        def predict(noisy: Tensor, t: Tensor) -> Tensor:
-            return self.prior.predict(noisy, t, prompts, self.nothing, guidance_scale, token_mask, control)
-
-        return predict
+            token_mask = TokenMask(inside, rectified_columns(self.text.prompts_of(cameras)[0], self.p))
+        elif self.p.mask_guidance == "controlnet" and self.controlnet is not None:
+            control = MaskControl.of(self.controlnet, inside, self.text.prior.image_size)
+        return self.text.predictor(cameras, guidance_scale, token_mask, control)
 
 
 def paint_views(
@@ -311,19 +359,21 @@ def paint_views(
     mesh: Mesh,
     texture: OutlineField,
     masks: OutlineMasks,
-    painter: Painter,
+    guides: DetailGuides,
     generator: torch.Generator,
 ) -> None:
     """Let some of the masks' views, drawn anew, have new targets: what is painted over the mesh as they see it."""
-    p = painter.p
+    p = guides.p
     view = torch.randperm(len(masks.mask), generator=generator)[: len(painted.view)]
     chosen = masks[view.numpy()]
     with torch.no_grad():
         seen = render(mesh, texture, mask_views(chosen).to(mesh.vertices.device), p)
     outline = resized_masks(chosen, p.resolution).to(seen.opacity)
-    predict = painter.predictor(chosen, p.inpainting.guidance_scale)
+    predict = guides.predictor(chosen, p.inpainting.guidance_scale)
     pictures = seen.pictures.permute(0, 3, 1, 2)
-    painted.renew(view, painted_over(pictures, outline[:, None], painter.prior, predict, p.inpainting, generator))
+    if guides.text:
+        prior = guides.text.prior
+        painted.renew(view, painted_over(pictures, outline[:, None], prior, predict, p.inpainting, generator))
 
 
 def resized_masks(masks: OutlineMasks, resolution: int) -> Tensor:
@@ -336,28 +386,30 @@ def novel_view_losses(
     texture: OutlineField,
     seen: Views,
     masks: OutlineMasks,
-    painter: Painter,
+    guides: DetailGuides,
     progress: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """``L_nvm`` (Eq. 9) and detail appearance inpainting (SDS with MRCA), of views that masks were exported of."""
-    p, prior = painter.p, painter.prior
-    target = resized_masks(masks, p.resolution).to(seen.opacity)
-    losses = {"novel_view_mask": p.weights.novel_view_mask * mask_loss(seen.opacity, target)}
-    if p.sds.weight:
-        pictures = seen.pictures
-        if float(torch.rand((), generator=generator)) < p.shaded_probability:
-            pictures = shaded(seen, mask_views(masks).to(pictures.device), generator)
-        latents = prior.encode(pictures.permute(0, 3, 1, 2))
-        timesteps = annealed_timesteps(p.sds, progress, len(latents), prior.schedule, generator)
-        losses["sds"] = p.sds.weight * sds_loss(
-            latents,
-            painter.predictor(masks, p.sds.guidance_scale),
-            prior.schedule,
-            timesteps.to(latents.device),
-            generator,
-            p.sds.weighting,
-        )
+    """``L_nvm`` (Eq. 9) and what the priors want, as detail appearance inpainting (SDS with MRCA), of views that masks
+    were exported of.
+    """
+    p = guides.p
+    losses: dict[str, Tensor] = {}
+    if p.weights.novel_view_mask:
+        target = resized_masks(masks, p.resolution).to(seen.opacity)
+        losses["novel_view_mask"] = p.weights.novel_view_mask * mask_loss(seen.opacity, target)
+    cameras = mask_views(masks).to(seen.pictures.device)
+    if p.sds.weight or guides.novel_view:
+        pictures = shown(seen.pictures, seen.opacity, seen.normals, cameras, p.shading, progress, generator)
+        if p.sds.weight and guides.text:
+            predict = guides.predictor(masks, p.sds.guidance_scale)
+            losses["sds"] = guides.text.loss(pictures, predict, p.sds, progress, generator, guides.likeness)
+        if guides.novel_view and p.novel_view:
+            losses["novel_view_sds"] = guides.novel_view.loss(pictures, cameras, p.novel_view, progress, generator)
+    if guides.likeness:
+        losses["likeness"] = guides.likeness.of_views(seen.pictures)
+    if p.regularisers.wanted:
+        losses |= regularisers.view_losses(seen.opacity, lambda: seen.normals, cameras, p.regularisers, progress)
     if len(seen.surface):
         losses["colour_smoothness"] = p.weights.colour_smoothness * colour_change(
             texture, *neighbours(seen.surface, generator)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torchvision.ops import box_iou, masks_to_boxes
 
-from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.base.errors import ProductError, SetupError, noted
 from mpod_pipeline.base.parameters import ElevationDeg, SizeParameters
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.geometry.glb import TexturedMesh
@@ -85,24 +84,16 @@ def load_encoders(parameters: EvaluationParameters) -> Encoders:
     lacks: list[str] = []
     layered: list[LayeredExtractor] = [embedded]
     if parameters.open_clip:
-        with _noted(lacks):
+        with noted(lacks):
             images.append(load_open_clip(parameters.open_clip, parameters.device))
     if parameters.vgg19_weights:
-        with _noted(lacks):
+        with noted(lacks):
             vgg19 = load_vgg19(parameters.vgg19_weights, parameters.device)
             features.append(vgg19)
             layered.append(vgg19)
     if lacks:
         raise SetupError("\n".join(lacks))
     return Encoders(images, features, layered)
-
-
-@contextmanager
-def _noted(lacks: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except SetupError as error:
-        lacks.append(str(error))
 
 
 @dataclass(frozen=True)
@@ -130,8 +121,6 @@ def evaluate(
     p = parameters
     azimuths = torch.arange(p.azimuths).float() * 360 / p.azimuths
     cameras = Cameras.at(azimuths, p.elevation_deg)
-    from_behind = (azimuths - 180).abs()
-    unseen, back = from_behind < 180 - UNSEEN_DEG, from_behind < 180 - BACK_DEG
     photo_camera = photos.front.camera
     photo = reference_view(photos.front.picture, p.resolution)
     flags = []
@@ -147,19 +136,7 @@ def evaluate(
     fronts = {"outline": draw_field(field, photo_camera, p.resolution), "": draw(mesh, photo_camera, p.resolution)[:2]}
     truth = draw(ground_truth, cameras, p.resolution)[:2] if ground_truth else None
     for stage, (pictures, opacity) in views.items():
-        named = {
-            **perceptual_scores(photo.picture, _channels_first(pictures), encoders),
-            **photo_scores(*fronts[stage], photo),
-        }
-        if truth is not None:
-            made = _channels_first(pictures), opacity[:, None]
-            true = _channels_first(truth[0]), truth[1][:, None]
-            named["psnr"] = float(psnr(made[0], true[0]).clamp(max=HIGHEST_PSNR).mean())
-            named["silhouette_iou"] = float(silhouette_iou(made[1], true[1]).mean())
-            named |= detail_scores(
-                (made[0][unseen], made[1][unseen]), (true[0][unseen], true[1][unseen]), encoders.layered
-            )
-            named |= janus_scores(photo.picture, made[0][back], true[0][back], encoders.images)
+        named = view_scores((pictures, opacity), fronts[stage], photo, azimuths, truth, encoders)
         scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
     scores |= further_scores(mesh, photos, p.resolution)
     flags += [
@@ -176,6 +153,31 @@ def evaluate(
     if ground_truth is not None:
         scores |= shape_scores(shape, _shape(ground_truth), p.surface_points)
     return Evaluation(scores, flags, turntable(photos, mesh, p.sheet_resolution))
+
+
+def view_scores(
+    views: tuple[Tensor, Tensor],
+    front: tuple[Tensor, Tensor],
+    photo: Reference,
+    azimuth_deg: Tensor,
+    truth: tuple[Tensor, Tensor] | None,
+    encoders: Encoders,
+) -> dict[str, float]:
+    """All that views alone tell of a model. views, truth: pictures [N, R, R, 3] and opacities [N, R, R] from azimuths
+    [N]; front: the same of the photo's own camera, [1, R, R, 3] and [1, R, R].
+    """
+    pictures, opacity = views
+    scores = {**perceptual_scores(photo.picture, _channels_first(pictures), encoders), **photo_scores(*front, photo)}
+    if truth is None:
+        return scores
+    from_behind = (azimuth_deg - 180).abs()
+    unseen, back = from_behind < 180 - UNSEEN_DEG, from_behind < 180 - BACK_DEG
+    made = _channels_first(pictures), opacity[:, None]
+    true = _channels_first(truth[0]), truth[1][:, None]
+    scores["psnr"] = float(psnr(made[0], true[0]).clamp(max=HIGHEST_PSNR).mean())
+    scores["silhouette_iou"] = float(silhouette_iou(made[1], true[1]).mean())
+    scores |= detail_scores((made[0][unseen], made[1][unseen]), (true[0][unseen], true[1][unseen]), encoders.layered)
+    return scores | janus_scores(photo.picture, made[0][back], true[0][back], encoders.images)
 
 
 def further_scores(mesh: TexturedMesh, photos: Cutouts, resolution: int) -> dict[str, float]:
@@ -309,6 +311,11 @@ def _shape(mesh: TexturedMesh) -> Mesh:
     """The surface whole again where the texture's seams part it."""
     vertices, whole = torch.unique(torch.from_numpy(mesh.vertices), dim=0, return_inverse=True)
     return Mesh(vertices, whole[torch.from_numpy(mesh.faces).long()])
+
+
+def surface_points(mesh: TexturedMesh, count: int) -> NDArray[np.floating]:
+    """Points [count, 3] spread over a model's surface; the same ones each time."""
+    return _points(_shape(mesh), count)
 
 
 def _points(shape: Mesh, count: int) -> NDArray[np.floating]:

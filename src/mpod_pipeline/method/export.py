@@ -47,6 +47,7 @@ class ExportParameters(SizeParameters):
     studio_light: Literal["keep", "remove"] | None = Field(
         None, description="the photo's light in the colours: kept or taken off; null: as `unlit` needs it"
     )
+    photo_pixels: bool = Field(True, description="whether the photos' own pixels are baked where they show the surface")
     unlit: bool = Field(False, description="whether viewers show the photo's colours as they are, without light")
 
     @property
@@ -57,8 +58,8 @@ class ExportParameters(SizeParameters):
 
 @torch.no_grad()
 def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportParameters) -> TexturedMesh:
-    """Cut the number of triangles, and bake one texture: the photos' own pixels where a photo shows the surface well,
-    the surface's colours elsewhere. In world units, in the proportions that are told.
+    """Cut the number of triangles, and bake one texture: the photos' own pixels where a photo shows the surface well
+    (unless that is off), the surface's colours elsewhere. In world units, in the proportions that are told.
 
     Raises ProductError where the surface is empty.
     """
@@ -66,7 +67,7 @@ def export_model(surface: PaintedSurface, photos: Cutouts, parameters: ExportPar
     mesh = simplify(Mesh(surface.vertices, surface.faces), p.triangles)
     texture = surface.texture
     backend: Backend = "numba" if texture.backend == "numba" else "torch"  # one picture is not worth a package
-    colour = with_photos(texture.colour, mesh, photos, backend)
+    colour = with_photos(texture.colour, mesh, photos, backend) if p.photo_pixels else texture.colour
     made = bake(mesh, colour, p.texture_size or texture_size_for(photos))
     bumpy = _normal_map(made, surface, p.normal_map_size) if p.normal_map_size else None
     baked = stretched(made, stretch_to(np.ptp(made.vertices, axis=0), p))

@@ -24,7 +24,7 @@ GOOD_AFTER = 10
 MEDIAN_OF = 5
 DIVERGED = 10.0
 #: But for losses whose value means nothing, only their gradient: that of score distillation goes with the noise level.
-WITHOUT_MEASURE = frozenset({"sds"})
+WITHOUT_MEASURE = frozenset({"sds", "text_sds", "novel_view_sds"})
 #: The factor on all learning rates when it is tried again.
 LOWER_STEP = 0.25
 
@@ -151,7 +151,8 @@ def has_diverged(past: Sequence[dict[str, float]]) -> bool:
     first: dict[str, float] = {}
     for losses in past[: 4 * MEDIAN_OF]:  # a loss need not be part of every step
         first = {**_measured(losses), **first}
-    recent = [sum(_measured(losses).values()) for losses in past[-MEDIAN_OF:]]
+    # What begins later has no first value to be compared with.
+    recent = [sum(value for name, value in losses.items() if name in first) for losses in past[-MEDIAN_OF:]]
     return len(recent) == MEDIAN_OF and statistics.median(recent) > DIVERGED * sum(first.values())
 
 

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from mpod_pipeline.base.checkpoint import Checkpoint
-from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, SizeParameters, Symmetry
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, Share, SizeParameters, Symmetry
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.method.cavities import Cavities, CavityParameters, emptiness, find_cavities, transparency
-from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
-from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos, nearest_photo
+from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view, turn_deg
+from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos
+from mpod_pipeline.method.guidance import regularisers
+from mpod_pipeline.method.guidance.likeness import Likeness, LikenessParameters
+from mpod_pipeline.method.guidance.novel_view import NovelViewGuidance, NovelViewSds
+from mpod_pipeline.method.guidance.photo_depth import PhotoDepth
+from mpod_pipeline.method.guidance.regularisers import RegulariserParameters
+from mpod_pipeline.method.guidance.shading import ShadingParameters, shown
+from mpod_pipeline.method.guidance.text import TextGuidance, TextSds
 from mpod_pipeline.method.masks import opacity_of
 from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.proportions import LOOKS, bring_to_depth, shows_depth
-from mpod_pipeline.method.smoothness import colour_change, neighbours, normal_turn
+from mpod_pipeline.method.smoothness import NORMAL_STEP, colour_change, neighbours, normal_turn
 from mpod_pipeline.method.symmetry import symmetry_loss
-from mpod_pipeline.method.view_schedule import drawn_views, further_of, is_due
-from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
-from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
+from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views, further_of, is_due
+from mpod_pipeline.metrics.encoders import ImageEncoder
+from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
+from mpod_pipeline.priors.depth import DepthEstimator
 from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, on_background
@@ -44,7 +54,13 @@ class OutlineWeights(Parameters):
     transparency: NonNegativeFloat = Field(3.0, description="of the walls round what is empty")
 
 
-class OutlineParameters(SizeParameters):
+#: A view turned further than this from the photo's shows the back, degrees.
+BACK_DEG = 135.0
+#: Within so many degrees of the photo are views "near" it.
+NEAR_DEG = 45.0
+
+
+class OutlineParameters(SizeParameters, ViewParameters):
     """Stage 1. Angles in degrees, lengths in world units."""
 
     steps: PositiveInt = 240
@@ -86,20 +102,34 @@ class OutlineParameters(SizeParameters):
         description="further photos whose silhouettes overlap less than this with the outline's are left out, and the "
         "outline is made again without them; 0: none are",
     )
-    reference_probability: float | None = Field(
+    sds: NovelViewSds = Field(
+        NovelViewSds(guidance_scale=2.5, weight=500.0),
+        description="by Zero-1-to-3; its weight is divided by the cube of the number of photos: the more is shown, the "
+        "less guessed",
+    )
+    text: TextSds | None = Field(None, description="SDS by Stable Diffusion and the product's word (RealFusion)")
+    likeness: LikenessParameters | None = Field(None, description="what an image encoder wants (Make-It-3D)")
+    shading: ShadingParameters = ShadingParameters()
+    regularisers: RegulariserParameters = RegulariserParameters()
+    depth_network: Path | None = Field(
         None,
-        ge=0,
-        le=1,
-        description="draw the photo's view with this probability, else novel ones (paper: 0.25); null: both each step",
+        description="transformers' folder of a network that guesses a photo's depths, for regularisers.depth; null: "
+        "the novel-view prior's own",
     )
-    sds: SdsParameters = Field(
-        SdsParameters(guidance_scale=2.5, weight=500.0),
-        description="its weight is divided by the cube of the number of photos: the more is shown, the less guessed",
-    )
+    near_first: Share = Field(0.0, description="of all steps, the first, in which novel views are near the photo's")
+    sphere_share: Share = Field(0.0, description="of novel views whose places are even over the sphere, not in height")
+    coarse_levels: PositiveInt | None = Field(None, description="of the hash grid, those that count at first")
+    coarse_first: Share = Field(0.0, description="of all steps, the first, in which these alone count")
     cavities: CavityParameters | None = Field(
         CavityParameters(), description="what is asked from above of how hollow things are; null: nothing"
     )
     weights: OutlineWeights = OutlineWeights()
+
+    @property
+    def asks_for_views(self) -> bool:
+        """Whether Zero-1-to-3, or its depth network, is of use."""
+        own_depth = self.regularisers.depth > 0 and self.depth_network is None
+        return self.sds.weight > 0 or self.cavities is not None or own_depth
 
 
 @dataclass(frozen=True)
@@ -110,69 +140,68 @@ class Outline:
     photos: Cutouts
 
 
+@dataclass(frozen=True)
+class FurtherModels:
+    """What may lead stage 1 beside Zero-1-to-3, as the parameters want it. token: the product's word, [D]."""
+
+    text: TextToImagePrior | None = None
+    token: Tensor | None = None
+    encoder: ImageEncoder | None = None
+    depth: DepthEstimator | None = None
+
+
 def optimize_outline(
     cutouts: Cutouts,
-    prior: NovelViewPrior,
+    prior: NovelViewPrior | None,
     parameters: OutlineParameters,
     seed: int,
     report: Report,
     checkpoint: Checkpoint | None = None,
+    further_models: FurtherModels | None = None,
 ) -> Outline:
-    """Fit a field to a product's photos: each from its own view (Eq. 2), the prior from all others (Eq. 1).
+    """Fit a field to a product's photos: each from its own view (Eq. 2), the priors from all others (Eq. 1).
 
-    Every step looks at the front, and at one of the further photos in turn. Raises ProductError where the optimisation
-    diverges.
+    Every step looks at the front, and at one of the further photos in turn. prior: None where the parameters have no
+    use for it. Raises ProductError where the optimisation diverges.
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
-    device = prior.device
+    guides = OutlineGuides.of(cutouts, prior, further_models or FurtherModels(), p)
+    device = guides.device
     field = OutlineField(p.field.model_copy(update={"symmetry": p.symmetry}), p.backend, device, seed=seed)
     renderer = make_volume_renderer(field.backend)
-    pictures = [reference_view(photo.picture, prior.image_size).picture for photo in cutouts.photos]
-    conditions = [
-        prior.encode_photo(picture, photo.elevation_deg)
-        for picture, photo in zip(pictures, cutouts.photos, strict=True)
-    ]
     cavities = None
-    if p.cavities:
-        cavities = find_cavities(pictures[0], prior, cutouts.front.elevation_deg, p.field.bound, p.cavities, seed)
+    if p.cavities and prior:
+        front_picture = reference_view(cutouts.front.picture, prior.image_size).picture
+        cavities = find_cavities(front_picture, prior, cutouts.front.elevation_deg, p.field.bound, p.cavities, seed)
     references = {r: reference_view(cutouts.front.picture, r) for r in set(p.resolutions)}
     further = FurtherPhotos(cutouts).to(device)
 
     def losses_of(step: int) -> dict[str, Tensor]:
         resolution = p.resolutions[step * len(p.resolutions) // p.steps]
+        progress = step / p.steps
+        field.use_levels(p.coarse_levels if progress < p.coarse_first else None)
         field.occupancy.update(step, field.density, generator=generator)
         if further.due(step, p.steps):
             further.look(lambda cameras: opacity_of(field, cameras, RESOLUTION, 4.0 / RESOLUTION))
         if p.wanted_depth and is_due(step, p.steps, LOOKS) and not shows_depth(cutouts):
             bring_to_depth(field, *p.wanted_depth)
-        with_photo, with_prior = drawn_views(p.reference_probability, generator)
+        with_photo, with_prior = drawn_views(p, step, p.steps, generator)
         front = [cutouts.front.camera] if with_photo else []
         others = [photo - 1 for photo in further_of(step, len(cutouts.photos))] if with_photo else []
         beside = [further.camera(other) for other in others]
-        novel = [novel_cameras(p, generator)] if with_prior else []
+        novel = [novel_cameras(p, generator, progress)] if with_prior else []
         # All views at once: a step's cost is in its calls as much as in its rays.
         seen = render(field, Cameras.joined([*front, *beside, *novel]).to(device), resolution, renderer, p, generator)
         losses: dict[str, Tensor] = {}
         if with_photo:
             losses |= reference_losses(seen[:1], references[resolution], p.weights)
+            losses |= guides.depth_losses(seen[:1], cutouts.front.camera, p)
         for other in others:
             losses |= further_losses(seen[1:2], further, other, resolution, p.weights)
         if with_prior:
             views = seen[len(front) + len(beside) :]
-            nearest = nearest_photo(cutouts, float(novel[0].azimuth_deg[0]))
-            turn = cutouts.photos[nearest].azimuth_deg
-            losses |= novel_view_losses(
-                field,
-                views,
-                novel[0].turned(-turn),
-                conditions[nearest],
-                prior,
-                step / p.steps,
-                p.sds.weight / len(cutouts.photos) ** 3,
-                p,
-                generator,
-            )
+            losses |= novel_view_losses(field, views, novel[0].to(device), guides, progress, p, generator)
             if p.symmetry != "none":
                 losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, views.surface, cutouts, generator)
         if cavities:
@@ -185,11 +214,55 @@ def optimize_outline(
     optimisation.run(losses_of, report, checkpoint)
     if misfits := further.misfits(p.leave_out_below):
         # without a checkpoint: that of this run has their cameras in it
-        return optimize_outline(cutouts.without(misfits), prior, parameters, seed, report)
+        return optimize_outline(
+            cutouts.without(misfits), prior, parameters, seed, report, further_models=further_models
+        )
     if p.wanted_depth and not shows_depth(cutouts):
         bring_to_depth(field, *p.wanted_depth)
+    field.use_levels(None)
     field.occupancy.update(0, field.density, generator=generator)
     return Outline(field, further.aligned(cutouts.front))
+
+
+@dataclass(frozen=True)
+class OutlineGuides:
+    """What leads stage 1 beside the photos themselves; None is not asked."""
+
+    device: torch.device
+    novel_view: NovelViewGuidance | None
+    text: TextGuidance | None
+    likeness: Likeness | None
+    depth: PhotoDepth | None
+
+    @classmethod
+    def of(
+        cls, photos: Cutouts, prior: NovelViewPrior | None, further: FurtherModels, p: OutlineParameters
+    ) -> OutlineGuides:
+        """Raises SetupError where no model is given that the parameters ask for."""
+        some_prior = prior or further.text
+        if some_prior is None:
+            raise SetupError("Stage 1 needs a prior: give outline.sds a weight, or set outline.text.")
+        device = some_prior.device
+        text = likeness = depth = None
+        if p.text:
+            if further.text is None or further.token is None:
+                raise SetupError("outline.text is set, but no text prior and word were given.")
+            text = TextGuidance.of(further.text, further.token, p.text)
+        if p.likeness:
+            if further.encoder is None:
+                raise SetupError("outline.likeness is set, but no image encoder was given.")
+            likeness = Likeness.of(further.encoder, photos, p.likeness)
+        if p.regularisers.depth:
+            if further.depth is None:
+                raise SetupError("outline.regularisers.depth is set, but no depth network was given.")
+            depth = PhotoDepth.of(further.depth, photos.front)
+        asked = prior is not None and p.sds.weight > 0
+        return cls(device, NovelViewGuidance.of(prior, photos) if prior and asked else None, text, likeness, depth)
+
+    def depth_losses(self, seen: Views, camera: Cameras, p: OutlineParameters) -> dict[str, Tensor]:
+        """Of the photo's own view."""
+        loss = self.depth.disagreement(seen.depth[0], seen.opacity[0]) if self.depth else None
+        return {} if loss is None else {"depth": p.regularisers.depth * loss}
 
 
 def make_optimizer(field: OutlineField, further: FurtherPhotos, p: OutlineParameters) -> torch.optim.Optimizer:
@@ -204,14 +277,21 @@ def make_optimizer(field: OutlineField, further: FurtherPhotos, p: OutlineParame
     )
 
 
-def novel_cameras(p: OutlineParameters, generator: torch.Generator) -> Cameras:
-    """Novel views: azimuths stratified round the circle, elevations uniform."""
+def novel_cameras(p: OutlineParameters, generator: torch.Generator, progress: float = 1.0) -> Cameras:
+    """Novel views: azimuths stratified round the circle, or near the photo's at first; elevations uniform, or those of
+    places that are even over the sphere.
+    """
     n = p.novel_views
     azimuth = (torch.arange(n) + torch.rand(n, generator=generator)) / n * 360
+    azimuth = azimuth + torch.rand((), generator=generator) * 360
+    if progress < p.near_first:
+        azimuth = (azimuth % 360 / 180 - 1) * NEAR_DEG
     low, high = p.elevation_deg
-    return Cameras.at(
-        azimuth + torch.rand((), generator=generator) * 360, low + (high - low) * torch.rand(n, generator=generator)
-    )
+    height = torch.rand(n, generator=generator)
+    if p.sphere_share and float(torch.rand((), generator=generator)) < p.sphere_share:
+        bottom, top = torch.tensor([low, high]).deg2rad().sin()
+        return Cameras.at(azimuth, (bottom + (top - bottom) * height).arcsin().rad2deg())
+    return Cameras.at(azimuth, low + (high - low) * height)
 
 
 @dataclass(frozen=True)
@@ -221,9 +301,10 @@ class Views:
     pictures: Tensor  # [B, R, R, 3] on white
     opacity: Tensor  # [B, R, R]
     points: Tensor  # [B, R, R, 3], where rays that hit something did so in the mean; no gradient
+    depth: Tensor  # [B, R, R], mean distance along the viewing direction
 
     def __getitem__(self, views: slice) -> Views:
-        return Views(self.pictures[views], self.opacity[views], self.points[views])
+        return Views(self.pictures[views], self.opacity[views], self.points[views], self.depth[views])
 
     @property
     def surface(self) -> Tensor:
@@ -260,6 +341,7 @@ def render(
         on_background(painted, out.opacity, 1.0).view(*shape, 3),
         out.opacity.view(shape),
         (rays_o + rays_d * out.depth.detach()[:, None]).view(*shape, 3),
+        out.depth.view(shape) * (rays_d.view(*shape, 3) * cameras.basis[3][:, None, None]).sum(dim=-1),
     )
 
 
@@ -289,28 +371,41 @@ def novel_view_losses(
     field: OutlineField,
     seen: Views,
     cameras: Cameras,
-    condition: PhotoCondition,
-    prior: NovelViewPrior,
+    guides: OutlineGuides,
     progress: float,
-    weight: float,
     p: OutlineParameters,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Score distillation from Zero-1-to-3 (Eq. 1) and the regularisers, on what the cameras of novel views saw.
+    """What the priors want of what novel views see (Eq. 1), and the regularisers."""
 
-    cameras: with azimuths from that of the photo which the condition is of.
-    """
-    latents = prior.encode(seen.pictures.permute(0, 3, 1, 2))
-    pose = prior.pose(condition, cameras.azimuth_deg, cameras.elevation_deg)
-    timesteps = annealed_timesteps(p.sds, progress, len(cameras), prior.schedule, generator).to(latents.device)
+    def normals() -> Tensor:
+        return surface_normals(field, seen)
 
-    def predict(noisy: Tensor, t: Tensor) -> Tensor:
-        return prior.predict(noisy, t, condition, pose, p.sds.guidance_scale)
+    losses: dict[str, Tensor] = {}
+    pictures = seen.pictures
+    if p.shading.wanted:
+        pictures = shown(pictures, seen.opacity, normals(), cameras, p.shading, progress, generator)
+    if guides.novel_view:
+        losses["sds"] = guides.novel_view.loss(pictures, cameras, p.sds, progress, generator)
+    if guides.text and p.text and progress >= p.text.after:
+        predict = guides.text.predictor(cameras, p.text.guidance_scale)
+        # the back is not to be like the photo
+        front = guides.likeness if float(turn_deg(cameras.azimuth_deg, 0.0).max()) < BACK_DEG else None
+        losses["text_sds"] = guides.text.loss(pictures, predict, p.text, progress, generator, front)
+    if guides.likeness:
+        losses["likeness"] = guides.likeness.of_views(seen.pictures)
+    if p.regularisers.wanted:
+        losses |= regularisers.view_losses(seen.opacity, normals, cameras, p.regularisers, progress)
+    return losses | smoothness_losses(field, seen.surface, p.weights, generator)
 
-    return {
-        "sds": weight * sds_loss(latents, predict, prior.schedule, timesteps, generator, p.sds.weighting),
-        **smoothness_losses(field, seen.surface, p.weights, generator),
-    }
+
+def surface_normals(field: OutlineField, seen: Views) -> Tensor:
+    """The field's normals where rays hit something, 0 elsewhere: [B, R, R, 3], with a gradient to density alone."""
+    there = seen.opacity.detach() > 0.5
+    normals = torch.zeros_like(seen.points)
+    if there.any():
+        normals[there] = field.normals(seen.points[there], NORMAL_STEP)
+    return normals
 
 
 def smoothness_losses(

@@ -93,7 +93,7 @@ def reconstruct(
     chosen = {name: model.model_validate(settings.get(name, {})) for name, model in sections.items()}
     data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
     product = "product" if isinstance(photo, bytes) else Path(photo).stem
-    folders = {name: Path(priors) / name.removesuffix("_prior") for step in STEPS if (name := step.prior)}
+    folders = {name: Path(priors) / name.removesuffix("_prior") for step in STEPS for name in step.priors}
     models = load_models(STEPS, chosen, {name: Weights(path, device) for name, path in folders.items()})
     sides = [PhotoFile(Path(path).read_bytes(), None, name, SIDES[name]) for name, path in (further or {}).items()]
     given = {"photos": data, "further_photos": sides}

@@ -31,6 +31,9 @@ class ImageEncoder(Protocol):
 
     name: str
 
+    @property
+    def device(self) -> torch.device: ...
+
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, D], not normalised."""
         ...
@@ -87,6 +90,10 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         self.network: Any = network
         self.image_size = image_size
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Feature maps at strides 16 and 32 of [B, 3, H, W] in [0, 1]: [B, 112, 14, 14], [B, 1280, 7, 7]."""
@@ -195,6 +202,10 @@ class OpenClip(nn.Module):
         size = preprocessing["size"]
         self.image_size = size if isinstance(size, int) else tuple(size)
         self.mean, self.std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> CLIP image embeddings [B, D]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from inspect import Parameter, Signature
 from typing import Any
@@ -18,6 +18,7 @@ from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets.products_csv import SETTINGS
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
+from mpod_pipeline.method.comparison.parameters import CompareParameters
 from mpod_pipeline.method.steps import STEPS, Given, Step
 from mpod_pipeline.pipelines.wiring import EVERY_STEP_READS, batch_node
 from mpod_pipeline.publish.settings import PublishParameters
@@ -34,45 +35,56 @@ def step_pipeline(step: Step) -> Pipeline:
     return Pipeline([step_node(step), *([scores_node()] if step.name == SCORED_BY else [])])
 
 
-def step_node(step: Step) -> Node:
-    """The node of a step: its inputs, settings and weights, and what `batch_node` adds."""
+def step_node(step: Step, only_for: Collection[str] = ()) -> Node:
+    """The node of a step: its inputs, settings and weights, and what `batch_node` adds.
+
+    only_for: methods of a comparison; it does nothing where none of them is compared.
+    """
     inputs = {
         **step.needs,
-        **({"weights": step.prior} if step.prior else {}),
+        **{name: name for name in step.priors},
         "parameters": f"params:{step.section}",
         **({"product_settings": "product_settings"} if _may_differ_per_product(step) else {}),
         **({"publish": "params:publish"} if isinstance(step, TargetStep) else {}),
+        **({"compare": "params:compare"} if only_for else {}),
     }
-    return batch_node(node_function(step, inputs), batch_step(step), inputs)
+    return batch_node(node_function(step, inputs, only_for), batch_step(step), inputs)
 
 
 def _may_differ_per_product(step: Step) -> bool:
     return bool(set(SETTINGS) & step.settings.model_fields.keys())
 
 
-def node_function(step: Step, inputs: Mapping[str, str]) -> Callable[..., Iterator[dict[str, Any]]]:
+def node_function(
+    step: Step, inputs: Mapping[str, str], only_for: Collection[str] = ()
+) -> Callable[..., Iterator[dict[str, Any]]]:
     """What Kedro calls. Its annotations let Kedro validate the settings."""
 
     def run(**given: Any) -> Iterator[dict[str, Any]]:
         if isinstance(step, TargetStep) and step.target not in given["publish"].targets:
             yield part_of_outputs(batch_step(step))
             return
-        needs = {name: given[name] for name in step.needs}
+        if only_for and not set(only_for) & set(given["compare"].methods):
+            yield part_of_outputs(batch_step(step))
+            return
+        unused = step.unused(given["parameters"])
+        needs = {name: given[name] for name in step.needs if name not in unused}
         products = next(iter(needs.values()))
-        weights: Weights | None = given.get("weights")
+        priors: dict[str, Weights] = {name: given[name] for name in step.priors if name not in unused}
         yield from run_step(
             batch_step(step),
-            partial(open_step, step, given["parameters"], weights),
+            partial(open_step, step, given["parameters"], priors),
             inputs=needs,
             parameters=given["parameters"],
             batch=given["batch"],
             history=given["history"],
-            weights=weights.places if weights else (),
+            weights=[place for weights in priors.values() for place in weights.places],
             written_as=getattr(products, "written_as", str),
             product_settings=given.get("product_settings"),
         )
 
     types: dict[str, Any] = {"parameters": step.settings, "batch": BatchParameters, "publish": PublishParameters}
+    types["compare"] = CompareParameters
     annotations = {name: types.get(name, Any) for name in (*inputs, *EVERY_STEP_READS)}
     run.__name__ = run.__qualname__ = step.name
     run.__doc__ = step.purpose
@@ -90,9 +102,9 @@ def batch_step(step: Step) -> BatchStep:
     return BatchStep(step.name, step.makes, step.code_version, made_by=makers, optional=step.optional)
 
 
-def open_step(step: Step, settings: Parameters, weights: Weights | None) -> Work:
+def open_step(step: Step, settings: Parameters, priors: Mapping[str, Weights]) -> Work:
     """Load the step's models, once per worker; what is given back makes one product's artifacts."""
-    models = step.load(settings, weights)
+    models = step.load(settings, priors)
 
     def work(inputs: Mapping[str, Any], seed: int, report: Report, checkpoint: Checkpoint | None) -> dict[str, Any]:
         own, product, fingerprint = (inputs[name] for name in ("parameters", "product", "fingerprint"))

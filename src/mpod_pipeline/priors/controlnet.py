@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 from torch.nn import functional as F
 
 from mpod_pipeline.priors.networks import dtype_of
+
+#: Channels of the mask's first picture, doubled at each halving of its size.
+WIDTH = 16
+
+
+def make_mask_control(unet: UNet2DConditionModel, shrinks: int) -> ControlNetModel:
+    """One that changes nothing yet, for a U-Net whose latents are so many times smaller than pictures (a power of 2)"""
+    widths = tuple(WIDTH * 2**level for level in range(shrinks.bit_length()))
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths)
 
 
 @dataclass(frozen=True)

@@ -77,5 +77,10 @@ class GradientScale:
 @torch.no_grad()
 def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """Pictures [B, 3, H, W] in [0, 1] of scaled latents."""
-    decoded = vae.decode((latents / vae.config.scaling_factor).to(dtype_of(vae))).sample
-    return (decoded.float() / 2 + 0.5).clamp(0, 1)
+    return decoded(vae, latents)
+
+
+def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """The same, differentiable."""
+    pictures = vae.decode((latents / vae.config.scaling_factor).to(dtype_of(vae))).sample
+    return (pictures.float() / 2 + 0.5).clamp(0, 1)

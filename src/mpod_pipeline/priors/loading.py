@@ -177,7 +177,10 @@ def load_mask_controlnet(folder: str | Path, prior: TextToImagePrior) -> Control
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise SetupError(f"There is no ControlNet at {folder}; set detail.controlnet to its folder.")
+        raise SetupError(
+            f"There is no ControlNet at {folder}; set detail.controlnet to its folder, or train the small one: "
+            "kedro run --pipeline=train_mask_control"
+        )
     network = load_network(ControlNetModel, folder, "", prior.unet.dtype)
     config, unet = network.config, prior.unet.config
     shrinks = 2 ** (len(config.conditioning_embedding_out_channels) - 1)

@@ -61,18 +61,34 @@ def sds_loss(
     timesteps: Tensor,
     generator: torch.Generator,
     weighting: Weighting = "clean",
+    factor: Tensor | None = None,
 ) -> Tensor:
     """A scalar whose gradient with respect to ``latents`` [B, ...] is ``w(t) (eps_hat - eps) / latents.numel()``.
 
-    The prediction is made without gradients: Eq. 1 leaves the U-Net's Jacobian out. Where it is not finite, as
-    may happen in float16, it is made once more with other noise; where that is no better, the loss is no number.
+    factor: [B], by which each picture's gradient is multiplied.
     """
+    estimate = one_step_estimate(latents, predict, schedule, timesteps, generator)
     with torch.no_grad():
-        for _ in range(TRIES):
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            noisy = schedule.add_noise(latents, noise, timesteps)
-            estimate = schedule.clean(predict(noisy, timesteps), noisy, timesteps)
-            if is_sound(estimate):
-                break
         target = latents - sds_weight(schedule, timesteps, latents, weighting) * (latents - estimate)
-    return 0.5 * (latents - target).square().mean()
+    distance = (latents - target).square()
+    if factor is not None:
+        distance = distance * factor.reshape(-1, *[1] * (latents.ndim - 1))
+    return 0.5 * distance.mean()
+
+
+@torch.no_grad()
+def one_step_estimate(
+    latents: Tensor, predict: Predict, schedule: NoiseSchedule, timesteps: Tensor, generator: torch.Generator
+) -> Tensor:
+    """What a prior takes latents [B, ...] for, once they are noised.
+
+    The prediction is made without gradients: Eq. 1 leaves the U-Net's Jacobian out. Where it is not finite, as
+    may happen in float16, it is made once more with other noise; where that is no better, the estimate is no number.
+    """
+    for _ in range(TRIES):
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noisy = schedule.add_noise(latents, noise, timesteps)
+        estimate = schedule.clean(predict(noisy, timesteps), noisy, timesteps)
+        if is_sound(estimate):
+            break
+    return estimate

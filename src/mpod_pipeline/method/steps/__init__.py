@@ -1,8 +1,9 @@
 """The method's steps, in order. Each is declared here, once.
 
 A step knows neither Kedro nor catalogs. The module of its name beside this file has ``Settings``, the class of its
-settings; ``load``, which loads its models, once per worker; and ``make``, which makes one product's artifacts. All
-other lists of steps follow from `STEPS`: Kedro's nodes and pipelines, the check before a run, ``kedro status``, the
+settings; ``load``, which loads its models, once per worker; and ``make``, which makes one product's artifacts. It may
+have ``unused``: the inputs and priors that it does without under its settings, on which its results do not depend then.
+All other lists of steps follow from `STEPS`: Kedro's nodes and pipelines, the check before a run, ``kedro status``, the
 scores of the priors, and the ablations.
 """
 
@@ -71,9 +72,9 @@ class Step:
 
     name: of its module, its node, its pipeline and its records. section: of the settings. needs: for each name under
     which `make` gets an input, the artifact, or the catalog's file, that it is. The first one says which products there
-    are. optional: inputs that a product may lack. makes: its artifacts. shown: those that people look at. prior: the
-    weights that it loads. code_version: to be raised when a change of the code changes what the step makes, so that it
-    is made again. package: where its module is.
+    are. optional: inputs that a product may lack. makes: its artifacts. shown: those that people look at. priors: the
+    weights that it loads, by their names in the catalog. code_version: to be raised when a change of the code changes
+    what the step makes, so that it is made again. package: where its module is.
     """
 
     name: str
@@ -81,7 +82,7 @@ class Step:
     needs: Mapping[str, str]
     makes: tuple[str, ...]
     code_version: int
-    prior: str | None = None
+    priors: tuple[str, ...] = ()
     optional: frozenset[str] = frozenset()
     shown: tuple[str, ...] = ()
     memory: Memory | None = field(default=None, compare=False)
@@ -97,9 +98,14 @@ class Step:
         """The first line of its module's docstring."""
         return (self._module.__doc__ or "").splitlines()[0]
 
-    def load(self, settings: Parameters, weights: Weights | None = None) -> Any:
-        """Its models. Raises SetupError naming what is missing."""
-        return self._module.load(settings, weights) if self.prior else self._module.load(settings)
+    def unused(self, settings: Parameters) -> frozenset[str]:
+        """The inputs, by their names in `needs`, and the priors that it does without under these settings."""
+        unused: Callable[[Parameters], frozenset[str]] | None = getattr(self._module, "unused", None)
+        return unused(settings) if unused else frozenset()
+
+    def load(self, settings: Parameters, priors: Mapping[str, Weights] | None = None) -> Any:
+        """Its models. priors: the weights of those that are not unused. Raises SetupError naming what is missing."""
+        return self._module.load(settings, priors or {}) if self.priors else self._module.load(settings)
 
     def make(self, models: Any, given: Given) -> dict[str, Any]:
         """One product's artifacts, by name. Raises ProductError where the product is at fault."""
@@ -131,7 +137,7 @@ STEPS: tuple[Step, ...] = (
         "learn_tokens",
         section="textual_inversion",
         needs={"cutouts": "cutouts"},
-        prior="text_to_image_prior",
+        priors=("text_to_image_prior",),
         makes=("tokens", "word_checks", "words"),
         shown=("words",),
         code_version=4,
@@ -140,8 +146,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "optimize_outline",
         section="outline",
-        needs={"cutouts": "cutouts"},
-        prior="novel_view_prior",
+        needs={"cutouts": "cutouts", "token": "tokens"},
+        priors=("novel_view_prior", "text_to_image_prior"),
         makes=("outline_fields", "aligned_photos"),
         code_version=9,
         memory=Memory("novel_views", 6.4, 0.5, 0.7),
@@ -151,7 +157,7 @@ STEPS: tuple[Step, ...] = (
         "refine_detail",
         section="detail",
         needs={"photos": "aligned_photos", "token": "tokens", "field": "outline_fields", "masks": "outline_masks"},
-        prior="text_to_image_prior",
+        priors=("text_to_image_prior", "novel_view_prior"),
         makes=("detail_models",),
         code_version=9,
         memory=Memory("novel_views", 6.4, 0.5, 0.4),
@@ -182,6 +188,25 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 
+#: What scores a method's models beside those of others, by their views alone; after the steps up to `export_models`.
+COMPARING_STEPS: tuple[Step, ...] = (
+    Step(
+        "draw_views",
+        section="drawing",
+        needs={"mesh": "meshes", "field": "outline_fields", "photos": "aligned_photos"},
+        makes=("model_views",),
+        code_version=1,
+    ),
+    Step(
+        "score_views",
+        section="evaluation",
+        needs={"views": "model_views", "photos": "aligned_photos", "ground_truth": "ground_truth"},
+        optional=frozenset({"ground_truth"}),
+        makes=("view_scores",),
+        code_version=1,
+    ),
+)
+
 STEP_BY_NAME = {step.name: step for step in STEPS}
 #: The step that makes each artifact.
 MAKER_OF = {artifact: step for step in STEPS for artifact in step.makes}
@@ -196,7 +221,12 @@ def load_models(
     steps: Iterable[Step], settings: Mapping[str, Parameters], priors: Mapping[str, Weights]
 ) -> dict[str, Any]:
     """Every step's models, by its name. settings: by section. Raises SetupError naming what is missing."""
-    return {step.name: step.load(settings[step.section], priors[step.prior] if step.prior else None) for step in steps}
+    models = {}
+    for step in steps:
+        own = settings[step.section]
+        used = [name for name in step.priors if name not in step.unused(own)]
+        models[step.name] = step.load(own, {name: priors[name] for name in used})
+    return models
 
 
 def run_steps(
@@ -216,9 +246,11 @@ def run_steps(
     known, seconds = dict(artifacts), {}
     for step in steps:
         started = time.perf_counter()
+        unused = step.unused(settings[step.section])
         inputs = {
             name: known.get(artifact) if name in step.optional else known[artifact]
             for name, artifact in step.needs.items()
+            if name not in unused
         }
         known |= step.make(models[step.name], Given(product, inputs, settings[step.section], seed, report))
         seconds[step.name] = time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mpod_pipeline.base.weights import Weights
@@ -14,8 +15,8 @@ from mpod_pipeline.priors import load_text_to_image_prior
 Settings = TextualInversionParameters
 
 
-def load(settings: TextualInversionParameters, weights: Weights) -> WordDrawer:
-    return WordDrawer(weights.open(load_text_to_image_prior), load_efficientnet_lite0())
+def load(settings: TextualInversionParameters, priors: Mapping[str, Weights]) -> WordDrawer:
+    return WordDrawer(priors["text_to_image_prior"].open(load_text_to_image_prior), load_efficientnet_lite0())
 
 
 def check(drawer: WordDrawer, settings: TextualInversionParameters) -> None:

@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from diffusers import ControlNetModel
-
 from mpod_pipeline.base.weights import Weights
-from mpod_pipeline.method.detail import DetailParameters, refine_detail
+from mpod_pipeline.method.detail import DetailParameters, FurtherGuides, refine_detail
+from mpod_pipeline.method.guidance.likeness import load_likeness_encoder
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.trial import try_backend, try_meshes
-from mpod_pipeline.priors import TextToImagePrior, load_mask_controlnet, load_text_to_image_prior
+from mpod_pipeline.priors import (
+    NovelViewPrior,
+    TextToImagePrior,
+    load_mask_controlnet,
+    load_novel_view_prior,
+    load_text_to_image_prior,
+)
 
 Settings = DetailParameters
 
 
 class Models(NamedTuple):
-    prior: TextToImagePrior
-    controlnet: ControlNetModel | None
+    prior: TextToImagePrior | NovelViewPrior | None  # the one by which it leads
+    text: TextToImagePrior | None
+    further: FurtherGuides
 
 
-def load(settings: DetailParameters, weights: Weights) -> Models:
-    prior = weights.open(load_text_to_image_prior)
-    return Models(prior, load_mask_controlnet(settings.controlnet, prior) if settings.controlnet else None)
+def unused(settings: DetailParameters) -> frozenset[str]:
+    without_words = set() if settings.asks_with_words else {"token", "text_to_image_prior"}
+    return frozenset(without_words if settings.asks_for_views else {*without_words, "novel_view_prior"})
+
+
+def load(settings: DetailParameters, priors: Mapping[str, Weights]) -> Models:
+    text = novel_view = controlnet = encoder = None
+    if "text_to_image_prior" in priors:
+        text = priors["text_to_image_prior"].open(load_text_to_image_prior)
+        if settings.mask_guidance == "controlnet" and settings.controlnet:
+            controlnet = load_mask_controlnet(settings.controlnet, text)
+    if "novel_view_prior" in priors:
+        weights = priors["novel_view_prior"]
+        novel_view = weights.open(load_novel_view_prior, absolute_elevation=settings.absolute_elevation)
+    prior = text or novel_view
+    if settings.likeness and prior:
+        encoder = load_likeness_encoder(settings.likeness, prior.device)
+    return Models(prior, text, FurtherGuides(controlnet, novel_view, encoder))
 
 
 def check(models: Models, settings: DetailParameters) -> None:
-    try_backend(try_meshes, settings.backend, models.prior.device)
+    if models.prior:
+        try_backend(try_meshes, settings.backend, models.prior.device)
 
 
 def make(models: Models, given: Given) -> dict[str, Any]:
     refined = refine_detail(
         given["photos"],
-        given["token"],
+        given.inputs.get("token"),
         given["field"],
         given["masks"],
-        models.prior,
+        models.text,
         given.settings,
         given.seed,
         given.report,
         given.checkpoint,
-        models.controlnet,
+        models.further,
     )
     return {"detail_models": refined}

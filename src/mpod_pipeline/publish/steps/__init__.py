@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from mpod_pipeline.method.steps import COMPARING_STEPS, Step
 from mpod_pipeline.method.steps import STEPS as METHOD_STEPS
-from mpod_pipeline.method.steps import Step
 from mpod_pipeline.publish.settings import Target
 
 #: What the names of the targets' steps begin with.
@@ -57,6 +57,6 @@ MAKE_PAGES = Step(
 STEPS: tuple[Step, ...] = (*TARGET_STEPS, MAKE_PAGES)
 #: The method's, then these.
 EVERY_STEP: tuple[Step, ...] = (*METHOD_STEPS, *STEPS)
-EVERY_STEP_BY_NAME = {step.name: step for step in EVERY_STEP}
+EVERY_STEP_BY_NAME = {step.name: step for step in (*EVERY_STEP, *COMPARING_STEPS)}
 #: The step that makes each artifact.
-MAKER_OF = {artifact: step for step in EVERY_STEP for artifact in step.makes}
+MAKER_OF = {artifact: step for step in EVERY_STEP_BY_NAME.values() for artifact in step.makes}

@@ -1,0 +1,63 @@
+"""Settings by method: a run's sections as one method has them, and those of every method beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+
+from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.hooks.checks import did_you_mean
+from mpod_pipeline.method.comparison.methods import OUTLINE_OF, SECTIONS
+
+
+class MethodConfigLoader(OmegaConfigLoader):
+    """Kedro's, with the preset of the setting ``method`` in the sections of the steps, and under what --params says.
+
+    In ``methods`` each method has every section in full, as `compare_methods` runs it.
+    """
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        if key != "parameters" or key in self.data:
+            return super().__getitem__(key)
+        return with_methods(super().__getitem__(key), self.runtime_params or {})
+
+
+def with_methods(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with presets in their sections: first the section's own, then the method's, then what is given.
+
+    Raises SetupError for a method that does not exist, and for a preset that changes what its method has from another.
+    """
+    methods: Mapping[str, Any] = parameters.get("methods", {})
+    chosen = parameters.get("method")
+    if not methods or chosen is None:
+        return dict(parameters)
+    if chosen not in methods:
+        raise SetupError(f"There is no method {chosen!r}{did_you_mean(str(chosen), methods)}")
+    for name, preset in methods.items():
+        if name in OUTLINE_OF and OUTLINE_OF[name] != name and (own := preset.keys() & {"outline", "masks"}):
+            raise SetupError(
+                f"methods.{name} sets {', '.join(sorted(own))}, but takes its outlines from {OUTLINE_OF[name]}."
+            )
+    common = parameters["compare"]["settings"]
+
+    def resolved(name: str, *more: Mapping[str, Any]) -> dict[str, Any]:
+        layers = (methods[name], *more, given)
+        return {section: merged(parameters[section], *(each.get(section) for each in layers)) for section in SECTIONS}
+
+    of_run = resolved(chosen)
+    road = parameters["score_priors"]["road"]
+    scoring = {**parameters["score_priors"], "road": road | {name: of_run[name] for name in road.keys() & of_run}}
+    each = {name: resolved(name, common) for name in methods}
+    return {**parameters, **of_run, "score_priors": scoring, "methods": each}
+
+
+def merged(*layers: Any) -> Any:
+    """Mappings, each over those before it, name by name; None is no layer."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in (layer or {}).items():
+            both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+            result[name] = merged(result[name], value) if both else value
+    return result

@@ -1,0 +1,67 @@
+"""Zero-1-to-3 as a guide: what the photo's product looks like from another side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mpod_pipeline.method.cutouts import Cutouts, reference_view
+from mpod_pipeline.method.further_photos import nearest_photo
+from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
+from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
+from mpod_pipeline.rendering.cameras import Cameras
+
+
+class NovelViewSds(SdsParameters):
+    """How Zero-1-to-3 is asked."""
+
+    angle_weighted: bool = Field(
+        False, description="whether a view counts as it is turned from the photo's: 0 there, 1 at the back (Magic123)"
+    )
+
+
+@dataclass(frozen=True)
+class NovelViewGuidance:
+    """Zero-1-to-3, with the photos that it is asked about."""
+
+    prior: NovelViewPrior
+    photos: Cutouts
+    conditions: Sequence[PhotoCondition]
+
+    @classmethod
+    def of(cls, prior: NovelViewPrior, photos: Cutouts) -> NovelViewGuidance:
+        pictures = [reference_view(photo.picture, prior.image_size).picture for photo in photos.photos]
+        elevations = [photo.elevation_deg for photo in photos.photos]
+        conditions = [prior.encode_photo(*photo) for photo in zip(pictures, elevations, strict=True)]
+        return cls(prior, photos, conditions)
+
+    def loss(
+        self, pictures: Tensor, cameras: Cameras, p: NovelViewSds, progress: float, generator: torch.Generator
+    ) -> Tensor:
+        """SDS (Eq. 1) of pictures [B, R, R, 3], a scalar; by the photo that the first camera is nearest to.
+
+        The more is shown, the less is guessed: the weight is divided by the cube of the number of photos.
+        """
+        nearest = nearest_photo(self.photos, float(cameras.azimuth_deg[0]))
+        photo, condition = self.photos.photos[nearest], self.conditions[nearest]
+        turned = cameras.turned(-photo.azimuth_deg)
+        latents = self.prior.encode(pictures.permute(0, 3, 1, 2))
+        pose = self.prior.pose(condition, turned.azimuth_deg, turned.elevation_deg)
+        timesteps = annealed_timesteps(p, progress, len(cameras), self.prior.schedule, generator).to(latents.device)
+
+        def predict(noisy: Tensor, t: Tensor) -> Tensor:
+            return self.prior.predict(noisy, t, condition, pose, p.guidance_scale)
+
+        factor = angle_factor(cameras, photo.camera).to(latents) if p.angle_weighted else None
+        weight = p.weight / len(self.photos.photos) ** 3
+        return weight * sds_loss(latents, predict, self.prior.schedule, timesteps, generator, p.weighting, factor)
+
+
+def angle_factor(cameras: Cameras, photo: Cameras) -> Tensor:
+    """How far cameras are turned from a photo's along the great circle, [B] in [0, 1]: 1 is the opposite side."""
+    cosine = (cameras.basis[3] * photo.basis[3].to(cameras.basis[3])).sum(dim=-1)
+    return cosine.clamp(-1, 1).arccos() / torch.pi

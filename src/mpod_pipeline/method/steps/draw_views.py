@@ -1,0 +1,20 @@
+"""Draw every model from fixed cameras, whatever it is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpod_pipeline.geometry.glb import from_glb
+from mpod_pipeline.method.comparison.views import DrawingParameters, draw_views
+from mpod_pipeline.method.steps import Given
+
+Settings = DrawingParameters
+
+
+def load(settings: DrawingParameters) -> None:
+    """Nothing: the models are all it takes."""
+
+
+def make(models: None, given: Given) -> dict[str, Any]:
+    views = draw_views(given["photos"], given["field"], from_glb(given["mesh"]), given.settings)
+    return {"model_views": views}
