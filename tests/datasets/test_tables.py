@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from kedro.io import DatasetError
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets import ProductTable, WeightsFolder
 
 
@@ -57,8 +57,10 @@ def test_a_frame_without_columns_is_no_table_yet_but_one_without_rows_is(tmp_pat
 
 def test_absent_weights_are_a_wrong_setting(tmp_path: Path) -> None:
     assert WeightsFolder(path=str(tmp_path)).load().path == tmp_path
-    with pytest.raises(DatasetError, match="train_priors"):
-        WeightsFolder(path=str(tmp_path / "absent")).load()
+    absent = WeightsFolder(path=str(tmp_path / "absent")).load()  # which a step may have no use for
+    for use in (lambda: absent.path, lambda: absent.places, absent.verify, lambda: absent.open(print)):
+        with pytest.raises(SetupError, match="train_priors"):
+            use()
 
 
 def test_a_table_that_is_not_made_yet_has_a_preview_without_rows(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def test_a_pinned_revision_is_found_in_the_hubs_cache(cache: Path) -> None:
 
 def test_what_is_not_in_the_cache_is_named_with_its_command(cache: Path) -> None:
     (cache / "models--owner--prior" / "snapshots" / ("0" * 40)).mkdir(parents=True)
-    with pytest.raises(Exception, match=f"hf download owner/prior --revision {REVISION}") as caught:
-        WeightsFolder(hub="owner/prior", revision=REVISION).load()
-    assert isinstance(caught.value.__cause__, SetupError)
+    weights = WeightsFolder(hub="owner/prior", revision=REVISION).load()
+    with pytest.raises(SetupError, match=f"hf download owner/prior --revision {REVISION}"):
+        weights.verify()
 
 
 def test_a_hub_repository_needs_its_revision() -> None:
@@ -50,8 +50,9 @@ def test_a_hub_repository_needs_its_revision() -> None:
 
 def test_a_local_folder_names_the_command_that_fills_it(cache: Path) -> None:
     folder = cache / "text_to_image"
-    with pytest.raises(Exception, match=f"--local-dir '{folder}'"):
-        WeightsFolder(path=str(folder), hub="owner/prior", revision=REVISION).load()
+    absent = WeightsFolder(path=str(folder), hub="owner/prior", revision=REVISION).load()
+    with pytest.raises(SetupError, match=f"--local-dir '{folder}'"):
+        absent.verify()
     folder.mkdir()
     assert WeightsFolder(path=str(folder), hub="owner/prior", revision=REVISION).load().path == folder
 

@@ -148,8 +148,9 @@ def test_pytorchs_surface_is_the_kernels(smooth: bool) -> None:
         surfaces.append(mesh)
     assert torch.equal(surfaces[0].corners(), surfaces[1].corners())
     assert len(surfaces[0].vertices) == len(surfaces[1].vertices)
-    for kernels, pytorch in zip(*gradients, strict=True):  # sums in another order
-        assert (kernels - pytorch).abs().max() < 1e-6 * kernels.abs().max()
+    for kernels, pytorch in zip(*gradients, strict=True):
+        # Sums in another order, of terms that are larger than they: 1 / (a - b) where signs change between near values.
+        assert (kernels - pytorch).abs().max() < 1e-5 * kernels.abs().max()
 
 
 def test_a_field_of_one_sign_has_no_surface(marching_tetrahedra: March) -> None:

@@ -167,7 +167,7 @@ def overfitted(tmp_path_factory: pytest.TempPathFactory) -> TextToImagePrior:
     optimizer = torch.optim.Adam([weight.requires_grad_(True) for weight in weights], lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     words = torch.stack([prior.word_embedding(word) for word in KNOWN])
-    for _ in range(250):
+    for _ in range(400):
         which = torch.randint(len(KNOWN), (8,), generator=generator)
         timesteps = torch.randint(len(prior.schedule), (8,), generator=generator)
         noise = torch.randn(8, *latents.shape[1:], generator=generator)

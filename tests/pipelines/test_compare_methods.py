@@ -140,7 +140,7 @@ def test_at_full_size_each_missing_weight_is_named(
     if method == "make_it_3d":
         given |= {section: {"likeness": {"open_clip": None}} for section in ("outline", "detail")}
     missing = {"magic123": "dpt-beit-large-512", "make_it_3d": "dpt-hybrid-midas", "controlnet": "mask_control"}
-    with pytest.raises(SetupError, match=rf"(?s){missing[method]}.*vgg19"):
+    with pytest.raises(SetupError, match=rf"(?s)(?=.*{missing[method]})(?=.*vgg19)"):
         run(merged(given, {"priors": str(tmp_path / "priors"), "method": method}), "catalog_to_3d", "gpu")
 
 

@@ -22,7 +22,7 @@ class Weights:
     kept. missing: a sentence where they are not there, for who asks for them; a step may have no use for a prior.
     """
 
-    path: Path
+    folder: Path
     device: str
     vae_slicing: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict)
@@ -31,31 +31,34 @@ class Weights:
     missing: str = ""
 
     @property
+    def path(self) -> Path:
+        """The folder. Raises SetupError where it is not there."""
+        if self.missing:
+            raise SetupError(self.missing)
+        return self.folder
+
+    @property
     def places(self) -> list[Path]:
-        """All that its answers depend on: the folder and the adapters."""
+        """All that its answers depend on: the folder and the adapters. Raises SetupError where they are not there."""
         return [self.path, *self.adapters]
 
     def verify(self) -> None:
         """Compare the named files with their hashes. Raises SetupError where one is missing or another, or all are."""
-        self._require()
+        folder = self.path
         from mpod_pipeline.base.weights_files import check_sha256  # with PyTorch, which the catalog does without
 
         for name, expected in self.sha256.items():
-            if not (self.path / name).is_file():
-                raise SetupError(f"The weights at {self.path} lack {name}, whose SHA-256 the catalog names.")
-            check_sha256(self.path / name, expected)
+            if not (folder / name).is_file():
+                raise SetupError(f"The weights at {folder} lack {name}, whose SHA-256 the catalog names.")
+            check_sha256(folder / name, expected)
 
     def open(self, load: Callable[..., Prior], **options: Any) -> Prior:
         """The prior, by one of the loaders in `priors.loading`. Raises SetupError naming what is missing."""
-        self._require()
+        folder = self.path
         opened = {} if self.opened is None else self.opened
         key = (load, *sorted(options.items()))
         if key not in opened:
             how = {"device": self.device, "vae_slicing": self.vae_slicing, "adapters": self.adapters}
-            opened[key] = load(self.path, **how, **options)
+            opened[key] = load(folder, **how, **options)
         prior: Prior = opened[key]
         return prior
-
-    def _require(self) -> None:
-        if self.missing:
-            raise SetupError(self.missing)

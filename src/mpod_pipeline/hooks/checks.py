@@ -161,23 +161,32 @@ def _loader_like(loader: AbstractConfigLoader, env: str | None) -> AbstractConfi
 
 
 def check_values(parameters: Mapping[str, Any], models: Mapping[str, Any]) -> None:
-    """Does each section of settings suit its model? models: Pydantic's, by section; other types are passed over."""
-    wrong: dict[tuple[Any, str], str] = {}
-    for section, model in sorted(models.items()):
-        value = _at(parameters, section)
-        if value is not ABSENT and isinstance(model, type) and issubclass(model, BaseModel):
-            try:
-                model.model_validate(value)
-            except ValidationError as error:
-                for found in error.errors():  # once, where sections take a setting from one place
-                    sentence = _sentence(section, model, found)
-                    of_section = isinstance(found["input"], Mapping)
-                    what = sentence if of_section else repr(found["input"])
-                    wrong.setdefault(((section, *found["loc"])[-1], what), sentence)
-    if wrong:
-        sentences = list(wrong.values())
-        more = [f"... and {len(sentences) - TOLD} more settings are wrong."] if len(sentences) > TOLD else []
-        raise SetupError("\n".join([*sentences[:TOLD], *more]))
+    """Does each section of settings suit its model? models: Pydantic's, by section; other types are passed over.
+
+    Sections within others, as those of the methods, are looked at when the rest is right: they repeat its mistakes.
+    """
+    for within in (False, True):
+        wrong: dict[tuple[Any, str], str] = {}
+        for section in sorted(section for section in models if ("." in section) == within):
+            for found, sentence in _wrong_values(section, _at(parameters, section), models[section]):
+                of_section = isinstance(found["input"], Mapping)
+                what = sentence if of_section else repr(found["input"])
+                # once, where sections take a setting from one place
+                wrong.setdefault(((section, *found["loc"])[-1], what), sentence)
+        if wrong:
+            sentences = list(wrong.values())
+            more = [f"... and {len(sentences) - TOLD} more settings are wrong."] if len(sentences) > TOLD else []
+            raise SetupError("\n".join([*sentences[:TOLD], *more]))
+
+
+def _wrong_values(section: str, value: Any, model: Any) -> Iterator[tuple[ErrorDetails, str]]:
+    """What is wrong in a section, and a sentence on each."""
+    if value is not ABSENT and isinstance(model, type) and issubclass(model, BaseModel):
+        try:
+            model.model_validate(value)
+        except ValidationError as error:
+            for found in error.errors():
+                yield found, _sentence(section, model, found)
 
 
 def _at(parameters: Mapping[str, Any], section: str) -> Any:

@@ -54,9 +54,13 @@ def with_methods(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 
 
 def merged(*layers: Any) -> Any:
-    """Mappings, each over those before it, name by name; None is no layer."""
+    """Mappings, each over those before it, name by name; None is no layer. A layer that is no mapping is the result: the
+    check of settings says what is wrong with it.
+    """
     result: dict[str, Any] = {}
     for layer in layers:
+        if layer is not None and not isinstance(layer, Mapping):
+            return layer
         for name, value in (layer or {}).items():
             both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
             result[name] = merged(result[name], value) if both else value
