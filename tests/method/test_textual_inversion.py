@@ -167,6 +167,7 @@ def overfitted(tmp_path_factory: pytest.TempPathFactory) -> TextToImagePrior:
     optimizer = torch.optim.Adam([weight.requires_grad_(True) for weight in weights], lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     words = torch.stack([prior.word_embedding(word) for word in KNOWN])
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=400)  # so that it settles
     for _ in range(400):
         which = torch.randint(len(KNOWN), (8,), generator=generator)
         timesteps = torch.randint(len(prior.schedule), (8,), generator=generator)
@@ -179,6 +180,7 @@ def overfitted(tmp_path_factory: pytest.TempPathFactory) -> TextToImagePrior:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        falling.step()
     return prior.requires_grad_(False)
 
 
