@@ -35,7 +35,8 @@ class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
 
     hub, revision: the repository on the Hugging Face hub and its commit, from which a folder that is missing comes.
     A run never downloads: it says the command that does. device: where the network is to be, as PyTorch names it.
-    sha256, vae_slicing, adapters: see `Weights`. A folder that does not exist is told by the `Weights`, to who opens it.
+    sha256, vae_slicing, adapters: see `Weights`. Where the folder does not exist, the `Weights` say so
+    to who opens them.
     """
 
     def __init__(

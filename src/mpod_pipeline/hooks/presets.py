@@ -54,8 +54,9 @@ def with_methods(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 
 
 def merged(*layers: Any) -> Any:
-    """Mappings, each over those before it, name by name; None is no layer. A layer that is no mapping is the result: the
-    check of settings says what is wrong with it.
+    """Mappings, each over those before it, name by name; None is no layer.
+
+    A layer that is no mapping is the result: the check of settings says what is wrong with it.
     """
     result: dict[str, Any] = {}
     for layer in layers:
