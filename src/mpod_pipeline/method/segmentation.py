@@ -25,8 +25,6 @@ from mpod_pipeline.method.cutouts import Cutout, Cutouts, extent
 from mpod_pipeline.priors.elevation import ElevationNetwork, load_elevation_network
 
 Maker = Literal["auto", "alpha", "embedded", "sam"]
-#: Pixels of the photo that are worked with for one of the cutout.
-SPARE = 1.25
 #: Sides of a cutout, pixels: of most, and of a product that has more than so many pixels in its photo.
 USUAL_SIZE, LARGE_SIZE, LARGE_PRODUCT = 512, 1280, 1024
 #: The longest side of a product in any of its photos, a share of the frame.
@@ -114,7 +112,7 @@ def segment(
     opaque = on_page(photo)
     found = find_product(opaque, parameters, models) if mask is None else Found(mask, 1.0)
     size = _size_of(found.mask, parameters)
-    picture, close = _close_up(opaque, found.mask, SPARE * parameters.long_side * size)
+    picture, close = _close_up(opaque, found.mask, parameters.long_side * size)
     picture = frame(matte(picture, close), size=size, share=parameters.long_side)
     return Segmented(picture, found.confidence, by_page(opaque, found.mask))
 

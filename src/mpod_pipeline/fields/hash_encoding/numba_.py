@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mpod_pipeline.base.compiled import njit
+from mpod_pipeline.base.threads import share_out
 from mpod_pipeline.fields.hash_encoding.interface import HASH_PRIMES, HashGridLayout, TableEncoding
-from mpod_pipeline.rendering.threads import share_out
 
 # No "nnan" and "ninf": a NaN among the points must come out as a NaN, not as anything.
 _JIT: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}

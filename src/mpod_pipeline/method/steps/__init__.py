@@ -131,7 +131,7 @@ STEPS: tuple[Step, ...] = (
         optional=frozenset({"mask", "further_photos"}),
         makes=("cutouts", "cutout_checks"),
         shown=("cutouts",),
-        code_version=7,
+        code_version=8,
     ),
     Step(
         "learn_tokens",

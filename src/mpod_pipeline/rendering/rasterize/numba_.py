@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpod_pipeline.base.compiled import njit
+from mpod_pipeline.base.threads import for_each
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize.bands import Band, bands
 from mpod_pipeline.rendering.rasterize.raster import Raster
 from mpod_pipeline.rendering.rasterize.silhouettes import COVERED, PIXEL, backward_blend, blend, find_silhouettes
 from mpod_pipeline.rendering.rasterize.zbuffer import JIT, barycentrics, fill_zbuffer, set_up_planes
-from mpod_pipeline.rendering.threads import for_each
 
 
 @njit(**JIT)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mpod_pipeline.base.compiled import njit
-from mpod_pipeline.rendering.threads import share_out
+from mpod_pipeline.base.threads import share_out
 from mpod_pipeline.rendering.volume.interface import RaySamples, VolumeRender, box_intersection, mean_depth
 from mpod_pipeline.rendering.volume.occupancy import OccupancyGrid
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from mpod_pipeline.base.threads import for_each, share_out
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
-from mpod_pipeline.rendering.threads import for_each, share_out
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
