@@ -80,6 +80,9 @@ HEARD = ALONE | {
 }
 #: Score distillation by the other prior, as loud.
 ZERO_1_TO_3 = {"guidance_scale": 2.5, "start": (0.02, 0.5), "end": (0.02, 0.3), "weight": 50.0}
+ZERO_AND_ROUGH = {"detail.novel_view": ZERO_1_TO_3, "detail.weights.colour_smoothness": 0.5}
+#: What is painted leads by its features, and not by its pixels.
+FEATURES_ALONE = {"detail.inpainting.colour": 0.0, "detail.inpainting.features": 4.0}
 NO_MRCA = {"detail.mask_guidance": "none"}
 NO_NVM = {"detail.weights.novel_view_mask": 0.0}
 
@@ -94,7 +97,7 @@ DETAIL: Choices = {
     "noise 0.3, no MRCA": NO_MRCA | {"detail.inpainting.noise": 0.3},
     "noise 0.3, guidance 15": {"detail.inpainting.noise": 0.3, "detail.inpainting.guidance_scale": 15.0},
     "noise 0.5": {"detail.inpainting.noise": 0.5},
-    "features alone": {"detail.inpainting.colour": 0.0, "detail.inpainting.features": 4.0},
+    "features alone": FEATURES_ALONE,
     "no Stable Diffusion": ALONE,
     "no Stable Diffusion, outline's colours held less": ALONE | {"detail.weights.outline_colour": 20.0},
     "no Stable Diffusion, outline's colours in 192 pixels": ALONE | {"detail.outline_resolution": 192},
@@ -115,6 +118,11 @@ DETAIL: Choices = {
     "heard, half the views shaded": HEARD | {"detail.shading.lambertian": 0.5},
     "heard, and Zero-1-to-3": HEARD | {"detail.novel_view": ZERO_1_TO_3},
     "Zero-1-to-3 alone": ALONE | {"detail.novel_view": ZERO_1_TO_3, "detail.weights.outline_colour": 20.0},
+    "painted over, and Zero-1-to-3": {"detail.novel_view": ZERO_1_TO_3},
+    "painted over, and Zero-1-to-3, rougher colours": ZERO_AND_ROUGH,
+    "features alone, and Zero-1-to-3, rougher colours": ZERO_AND_ROUGH | FEATURES_ALONE,
+    "Zero-1-to-3 alone, rougher colours": ZERO_AND_ROUGH | ALONE | {"detail.weights.outline_colour": 20.0},
+    "features alone, rougher colours": FEATURES_ALONE | {"detail.weights.colour_smoothness": 0.5},
     "40 steps": {"detail.steps": 40},
     "no Laplacian": {"detail.weights.laplacian": 0.0},
     # Last, as it does stage 1 again.

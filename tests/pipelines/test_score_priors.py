@@ -142,17 +142,22 @@ def test_a_product_that_does_not_arrive_is_left_out_of_the_road(
 
 @pytest.mark.slow
 def test_one_command_prints_all_scores(tmp_path: Path) -> None:
+    """Of tiny priors: nothing asks here how good they are."""
+    save_tiny_novel_view(tmp_path / "priors/novel_view")
+    save_tiny_text_to_image(tmp_path / "priors/text_to_image")
     few = ",".join(
         [
             "novel_views.objects=1,novel_views.held_out=1,novel_views.compounds=1,novel_views.views=2",
             "novel_views.steps=2,captions.examples=1,captions.captions=1,captions.steps=1,products=1",
             "road.textual_inversion.steps=1,road.outline.steps=12,road.detail.steps=1",
+            "road.masks.azimuths=3,road.masks.resolution=32,road.detail.grid_resolution=20,road.detail.resolution=48",
+            "road.export.texture_size=128,road.export.triangles=2000,road.evaluation.resolution=64",
         ]
     )
     params = ",".join(f"score_priors.{one}" for one in few.split(","))
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=score_priors"]
     result = subprocess.run(
-        [*command, f"--params=workspace={tmp_path},{params}"],
+        [*command, f"--params=workspace={tmp_path},priors={tmp_path / 'priors'},{params}"],
         cwd=ROOT,
         env=environment(tmp_path),
         capture_output=True,

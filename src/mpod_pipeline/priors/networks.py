@@ -11,3 +11,8 @@ def dtype_of(network: nn.Module) -> torch.dtype:
     takes longer than some of the work.
     """
     return next(network.parameters()).dtype
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are, without the walk of diffusers' ``device``."""
+    return next(network.parameters()).device

@@ -18,7 +18,7 @@ from transformers import CLIPVisionModelWithProjection
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.depth import DepthNetwork
 from mpod_pipeline.priors.latents import decode_latents, encode_pictures, resize
-from mpod_pipeline.priors.networks import dtype_of
+from mpod_pipeline.priors.networks import device_of, dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The background that Zero-1-to-3 was trained on.
@@ -66,7 +66,7 @@ class NovelViewPrior(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        return device_of(self.unet)
 
     @torch.no_grad()
     def encode_photo(self, photo: Tensor, elevation_deg: float) -> PhotoCondition:

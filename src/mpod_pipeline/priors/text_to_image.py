@@ -16,7 +16,7 @@ from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.latents import GradientScale, decode_latents, encode_pictures, resize
 from mpod_pipeline.priors.mrca import TokenMask, rectifiable, rectified_attention
-from mpod_pipeline.priors.networks import dtype_of
+from mpod_pipeline.priors.networks import device_of, dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The learned word for the product in the photo (textual inversion).
@@ -63,7 +63,7 @@ class TextToImagePrior(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        return device_of(self.unet)
 
     @property
     def token_dim(self) -> int:
