@@ -73,9 +73,8 @@ class Outcome:
     peak_bytes: int = 0
 
 
-# A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and
-# Pydantic's error a ValueError, so these are asked for first; everything else that an Exception can be may
-# come from one product.
+# A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and Pydantic's error
+# a ValueError, so these are asked for first; everything else that an Exception can be may come from one product.
 _STOPS_THE_RUN = (
     SetupError,
     ImportError,

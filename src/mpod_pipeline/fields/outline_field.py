@@ -175,8 +175,7 @@ class OutlineField(nn.Module):
     def load(cls, path: Path) -> OutlineField:
         """Read what a stored field's `save` wrote, for the backend and the device that made it.
 
-        Raises ProductError where the file is missing, damaged or of another version, SetupError as the
-        constructor.
+        Raises ProductError where the file is missing, damaged or of another version, SetupError as the constructor.
         """
         try:
             header, tensors = read_stored(path, KIND, FORMAT_VERSION)

@@ -1,9 +1,8 @@
 """The hash encoding on a CUDA device: tiny-cuda-nn.
 
 Written against ``tinycudann.Encoding(n_input_dims, encoding_config, seed=1337, dtype=None)`` of
-``bindings/torch/tinycudann/modules.py`` in NVlabs/tiny-cuda-nn, the same at commits 07bacc5 and 645c596:
-``forward(x)`` takes float32 [N, 3] on the device, ``params`` is the flat table, ``n_output_dims`` the width of
-the result.
+``bindings/torch/tinycudann/modules.py`` in NVlabs/tiny-cuda-nn, the same at commits 07bacc5 and 645c596: ``forward(x)``
+takes float32 [N, 3] on the device, ``params`` is the flat table, ``n_output_dims`` the width of the result.
 """
 
 from __future__ import annotations

@@ -104,8 +104,7 @@ def _composite_gradient(
 ):
     n_channels = colour.shape[1]
     for ray in range(ray_from, ray_to):
-        # What the samples behind lose of the loss when this one takes light away from them: sum_{j>i} w_j
-        # dL/dw_j.
+        # What the samples behind lose of the loss when this one takes light away from them: sum_{j>i} w_j dL/dw_j.
         behind = _ZERO
         for i in range(offsets[ray + 1] - 1, offsets[ray] - 1, -1):
             middle = (t_start[i] + t_end[i]) / np.float32(2)
