@@ -1,5 +1,4 @@
-"""Runs in MLflow: kedro-mlflow's hook, with what a batch has to tell. A store that fails costs the record, not the run.
-"""
+"""Runs in MLflow: kedro-mlflow's hook, with what a batch tells. A store that fails costs the record, not the run."""
 
 from __future__ import annotations
 

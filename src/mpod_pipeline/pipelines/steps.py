@@ -120,13 +120,8 @@ def _handed_over(artifact: Any) -> Any:
 
 
 def scores_node() -> Node:
-    return node(
-        tabulate_scores,
-        {"evaluations": "evaluations", "records": f"{SCORED_BY}_records", "history": "history"},
-        "scores",
-        name="tabulate_scores",
-        tags=[SCORED_BY],
-    )
+    inputs = ["evaluations", f"{SCORED_BY}_records", "history"]
+    return node(tabulate_scores, inputs, "scores", name="tabulate_scores", tags=[SCORED_BY])
 
 
 def tabulate_scores(evaluations: Any, records: Any, history: History) -> pd.DataFrame:

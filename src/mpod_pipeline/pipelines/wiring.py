@@ -1,8 +1,8 @@
-"""What the nodes of all steps have in common."""
+"""How nodes are put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kedro.pipeline import Node, node
@@ -31,3 +31,12 @@ def batch_node(function: Callable[..., Any], step: BatchStep, inputs: dict[str, 
         name=step.name,
         tags=[step.name],
     )
+
+
+def named_node(
+    function: Callable[..., Any],
+    inputs: str | Sequence[str] | Mapping[str, str] | None,
+    outputs: str | Sequence[str] | Mapping[str, str],
+) -> Node:
+    """A node that has its function's name. inputs, outputs: datasets, in the order of the function or by name."""
+    return node(function, inputs, outputs, name=function.__name__)
