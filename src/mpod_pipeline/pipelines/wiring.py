@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from kedro.pipeline import Node, node
@@ -35,8 +35,8 @@ def batch_node(function: Callable[..., Any], step: BatchStep, inputs: dict[str, 
 
 def named_node(
     function: Callable[..., Any],
-    inputs: str | Sequence[str] | Mapping[str, str] | None,
-    outputs: str | Sequence[str] | Mapping[str, str],
+    inputs: str | list[str] | dict[str, str] | None,
+    outputs: str | list[str] | dict[str, str],
 ) -> Node:
     """A node that has its function's name. inputs, outputs: datasets, in the order of the function or by name."""
     return node(function, inputs, outputs, name=function.__name__)
