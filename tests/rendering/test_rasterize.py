@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.rasterize import Raster, numba_, rasterize_numpy, reference, torch_
+from mpod_pipeline.rendering.rasterize import Raster, numba_, rasterize_numpy, torch_
 from tests.geometry.shapes import unit_grid
+from tests.rendering import reference
 
 FRONT = Cameras.at(0.0, 0.0)
 Rasterize = Callable[[Tensor, Tensor, Tensor, Cameras, int], Raster]

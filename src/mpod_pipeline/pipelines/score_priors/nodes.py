@@ -30,6 +30,7 @@ from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outl
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
+from mpod_pipeline.priors.train_depth import to_tensor
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import ProductViews, photograph_model, photograph_product, split_members
@@ -89,7 +90,7 @@ def score_novel_views(
             autoencoded = autoencoder_psnr(autoencoder, on_white(views.pictures))
             scores.append({"autoencoder_psnr": autoencoded, **score_product(sampled, views)})
             if len(shown) < SHOWN_PRODUCTS:
-                true = to_float(on_white(views.pictures))
+                true = to_tensor(on_white(views.pictures))
                 shown.append(grid([true, torch.cat([true[:1], sampled])]))
         rows.append({"group": group, "products": len(scores), **pd.DataFrame(scores).mean().to_dict()})
         samples[group.replace(" ", "_")] = np.concatenate(shown)
@@ -107,7 +108,7 @@ def _first_shot(model: ModelFile, views: int, resolution: int) -> ProductViews:
 def sample_views(prior: NovelViewPrior, views: ProductViews, steps: int, guidance_scale: float, seed: int) -> Tensor:
     """The prior's pictures [V - 1, 3, H, W] of a product from where its true ones were taken, from the first."""
     return prior.sample(
-        to_float(on_white(views.pictures[:1]))[0],
+        to_tensor(on_white(views.pictures[:1]))[0],
         torch.from_numpy(views.azimuth_deg[1:]),
         torch.from_numpy(views.elevation_deg[1:]),
         photo_elevation_deg=float(views.elevation_deg[0]),
@@ -126,7 +127,7 @@ def grid(rows: Sequence[Tensor]) -> NDArray[np.uint8]:
 
 def score_product(sampled: Tensor, views: ProductViews) -> dict[str, float]:
     """Means over the sampled views [V - 1, 3, H, W] of one product, whose first true one is the photo."""
-    pictures = to_float(on_white(views.pictures))
+    pictures = to_tensor(on_white(views.pictures))
     opacity = torch.from_numpy(views.pictures[..., 3:]).permute(0, 3, 1, 2).float() / 255
     copied = pictures[:1].expand_as(sampled)
     covered = (sampled.amin(1, keepdim=True) < WHITE_PAPER).float()
@@ -150,7 +151,7 @@ def score_captions(
     encoder, classify = family_classifier(p.examples)
     asked = members_of(parameters.split, TRAINED_FAMILIES, p.captions * len(TRAINED_FAMILIES))
     photos = [photograph_product(family, seed, 2, CLASSIFIED_SIZE) for family, seed in asked]
-    true = torch.cat([to_float(on_white(views.pictures[:1])) for views in photos])
+    true = torch.cat([to_tensor(on_white(views.pictures[:1])) for views in photos])
     sampled = sample_captions(text_to_image_prior, [views.caption for views in photos], p, parameters.seed)
     table = pd.DataFrame(
         {
@@ -172,7 +173,7 @@ def family_classifier(examples: int) -> tuple[EfficientNetLite0, torch.nn.Module
     learnt = members_of("train", TRAINED_FAMILIES, examples * len(TRAINED_FAMILIES))
     features, labels = [], []
     for family, seed in tqdm(learnt, desc="photos to learn from"):
-        pictures = to_float(on_white(photograph_product(family, seed, 4, CLASSIFIED_SIZE).pictures))
+        pictures = to_tensor(on_white(photograph_product(family, seed, 4, CLASSIFIED_SIZE).pictures))
         features.append(encoder.embed(pictures))
         labels += [TRAINED_FAMILIES.index(family)] * len(pictures)
     return encoder, linear_classifier(torch.cat(features), torch.tensor(labels), len(TRAINED_FAMILIES))
@@ -377,8 +378,3 @@ def row_of(table: pd.DataFrame, column: str, value: str) -> dict[str, float]:
     """The numbers of the row whose ``column`` holds ``value``."""
     row = table[table[column] == value].iloc[0].drop(column)
     return {str(name): float(number) for name, number in row.items()}
-
-
-def to_float(pictures: NDArray[np.uint8]) -> Tensor:
-    """uint8 [N, H, W, 3] to float [N, 3, H, W] in [0, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous() / 255
