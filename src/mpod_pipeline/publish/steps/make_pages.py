@@ -35,10 +35,6 @@ class Settings(Parameters):
     photo_size: PositiveInt = 768
 
 
-def load(settings: Settings) -> None:
-    """Nothing: what was made is all it takes."""
-
-
 def make(models: None, given: Given) -> dict[str, Any]:
     settings: Settings = given.settings
     photos: Cutouts = given["photos"]
