@@ -75,18 +75,8 @@ class Outcome:
 
 # A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and Pydantic's error
 # a ValueError, so these are asked for first; everything else that an Exception can be may come from one product.
-_STOPS_THE_RUN = (
-    SetupError,
-    ImportError,
-    SyntaxError,
-    TypeError,
-    NameError,
-    AttributeError,
-    NotImplementedError,
-    AssertionError,
-    LookupError,
-    ValidationError,
-)
+_BUGS = (ImportError, SyntaxError, TypeError, NameError, AttributeError, NotImplementedError, AssertionError)
+_STOPS_THE_RUN = (SetupError, ValidationError, LookupError, *_BUGS)
 #: A product during whose work so many processes died is taken to have killed them: each is tried once more.
 DEATHS = 2
 #: The kind of failure that this is.

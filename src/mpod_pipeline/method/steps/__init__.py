@@ -44,6 +44,11 @@ class Given:
     def __getitem__(self, name: str) -> Any:
         return self.inputs[name]
 
+    @property
+    def how(self) -> tuple[Any, int, Report, Checkpoint | None]:
+        """Settings, seed, report and checkpoint: what each optimisation takes in this order."""
+        return self.settings, self.seed, self.report, self.checkpoint
+
 
 @dataclass(frozen=True)
 class Memory:
