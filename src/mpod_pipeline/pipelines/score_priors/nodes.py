@@ -153,13 +153,10 @@ def score_captions(
     photos = [photograph_product(family, seed, 2, CLASSIFIED_SIZE) for family, seed in asked]
     true = torch.cat([to_tensor(on_white(views.pictures[:1])) for views in photos])
     sampled = sample_captions(text_to_image_prior, [views.caption for views in photos], p, parameters.seed)
-    table = pd.DataFrame(
-        {
-            "family": [family for family, _ in asked],
-            "samples": recognised(classify, encoder, sampled, [family for family, _ in asked]),
-            "photos": recognised(classify, encoder, true, [family for family, _ in asked]),
-        }
-    )
+    families = [family for family, _ in asked]
+    of = {"samples": sampled, "photos": true}
+    told = {name: recognised(classify, encoder, pictures, families) for name, pictures in of.items()}
+    table = pd.DataFrame({"family": families, **told})
     by_family = table.groupby("family", sort=False).mean().reset_index()
     mean = by_family.mean(numeric_only=True).to_frame().T.assign(family="mean")
     rows = [sampled[(table["family"] == family).to_numpy()] for family in by_family["family"]]
@@ -219,15 +216,9 @@ def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, 
     for start in tqdm(batches, desc="captions to pictures"):
         batch = list(captions[start : start + 16])
         generator = torch.Generator().manual_seed(seed + start)
-        pictures += list(
-            pipeline(
-                [f"a product photo of a {caption}, front view" for caption in batch],
-                num_inference_steps=p.steps,
-                guidance_scale=p.guidance_scale,
-                generator=generator,
-                output_type="np",
-            ).images
-        )
+        prompts = [f"a product photo of a {caption}, front view" for caption in batch]
+        how = {"num_inference_steps": p.steps, "guidance_scale": p.guidance_scale, "output_type": "np"}
+        pictures += list(pipeline(prompts, generator=generator, **how).images)
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().contiguous()
 
 
@@ -253,9 +244,8 @@ def score_words(
         photo = reference_view(cutouts.front.picture, prior.image_size)
         seen.append(encoder.embed(torch.cat([photo.picture[None], samples])))
         told = recognised(classify, encoder, samples, [family] * len(samples))
-        rows.append(
-            {"product": f"{family}-{seed}", "recognised": np.mean(told), "colour_error": colour_error(samples, photo)}
-        )
+        error = colour_error(samples, photo)
+        rows.append({"product": f"{family}-{seed}", "recognised": np.mean(told), "colour_error": error})
         shown.append(beside(photo.picture, samples))
     own, other = own_and_other_similarity(torch.stack(seen))
     table = pd.DataFrame(rows).assign(similarity=own, other_similarity=other)
@@ -341,9 +331,8 @@ def print_scores(
             for name in ("held-out family", "compounds")
         ),
         *(
-            (f"{KEPT_ASIDE}, PSNR above copying", scores["psnr"] - scores["copied_psnr"], "")
-            for group, scores in groups.items()
-            if group == KEPT_ASIDE
+            (f"{KEPT_ASIDE}, PSNR above copying", groups[name]["psnr"] - groups[name]["copied_psnr"], "")
+            for name in groups.keys() & {KEPT_ASIDE}
         ),
         ("captions recognised", caption["samples"], ">= 0.85"),
         ("the same of true photos", caption["photos"], ""),

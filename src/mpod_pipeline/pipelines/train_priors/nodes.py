@@ -107,15 +107,8 @@ def train_autoencoder(
     photographed = [on_white(arrays["pictures"]) for arrays in _split(views, "train", parameters, models)]
     pictures = np.concatenate([each.reshape(-1, *each.shape[2:]) for each in photographed])
     report, curve = watched("autoencoder")
-    network = fit_autoencoder(
-        pictures,
-        parameters.architecture,
-        parameters.autoencoder,
-        parameters.checkpoints / "autoencoder.pt",
-        report,
-        parameters.device,
-        start,
-    )
+    how = parameters.architecture, parameters.autoencoder, parameters.checkpoints / "autoencoder.pt"
+    network = fit_autoencoder(pictures, *how, report, parameters.device, start)
     return partial(network.save_pretrained, safe_serialization=True), curve
 
 
@@ -168,16 +161,12 @@ def encode_views(
         pictures = on_white(arrays["pictures"])
         products, count = pictures.shape[:2]
         latents = encode(network, pictures.reshape(-1, *pictures.shape[2:]))
-        yield {
-            name: {
-                "latents": latents.reshape(products, count, *latents.shape[1:]).numpy(),
-                "photos": pictures[:, 0],
-                "azimuth_deg": arrays["azimuth_deg"],
-                "elevation_deg": arrays["elevation_deg"],
-                "caption": arrays["caption"],
-                "autoencoder": np.array(checksum),
-            }
+        encoded = {
+            "latents": latents.reshape(products, count, *latents.shape[1:]).numpy(),
+            "photos": pictures[:, 0],
+            "autoencoder": np.array(checksum),
         }
+        yield {name: encoded | {kept: arrays[kept] for kept in ("azimuth_deg", "elevation_deg", "caption")}}
 
 
 def train_text_to_image(
@@ -196,9 +185,8 @@ def train_text_to_image(
     else:
         start = TextDenoiser.new(parameters.architecture, tokenizer, p.seed)
     _prepare(start, parameters, "text_to_image", models)
-    denoiser = fit_text_to_image(
-        start.to(parameters.device), data, tokenizer, p, parameters.checkpoints / "text_to_image.pt", report
-    ).cpu()
+    checkpoint = parameters.checkpoints / "text_to_image.pt"
+    denoiser = fit_text_to_image(start.to(parameters.device), data, tokenizer, p, checkpoint, report).cpu()
     if parameters.adapter:
         return partial(save_adapter, unet=denoiser.unet, strength=parameters.adapter.strength), curve
     return partial(save_text_to_image_prior, vae=network, tokenizer=tokenizer, network=denoiser), curve
@@ -224,13 +212,9 @@ def train_novel_view(
         else NovelViewDenoiser.new(parameters.architecture, TextDenoiser.of_folder(text_to_image.path).unet, p.seed)
     )
     _prepare(start, parameters, "novel_view", models)
-    denoiser = fit_novel_view(
-        start.to(parameters.device),
-        _view_latents(latents, network, "train", parameters, models),
-        p,
-        parameters.checkpoints / "novel_view.pt",
-        report,
-    ).cpu()
+    data = _view_latents(latents, network, "train", parameters, models)
+    checkpoint = parameters.checkpoints / "novel_view.pt"
+    denoiser = fit_novel_view(start.to(parameters.device), data, p, checkpoint, report).cpu()
     if parameters.adapter:
         return partial(save_adapter, unet=denoiser.unet, strength=parameters.adapter.strength), curve
     depth = UNet2DModel.from_pretrained(depth_network.path, local_files_only=True)
