@@ -78,14 +78,9 @@ def find_cavities(
     """
     network = depth_network(prior)
     cameras = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
+    angles = cameras.azimuth_deg, cameras.elevation_deg
     pictures = prior.sample(
-        photo,
-        cameras.azimuth_deg,
-        cameras.elevation_deg,
-        photo_elevation_deg=photo_elevation_deg,
-        steps=p.steps,
-        guidance_scale=1.0,
-        seed=seed,
+        photo, *angles, photo_elevation_deg=photo_elevation_deg, steps=p.steps, guidance_scale=1.0, seed=seed
     )
     depth, there = network(pictures, cameras.elevation_deg)
     ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound

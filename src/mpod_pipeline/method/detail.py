@@ -172,22 +172,17 @@ def refine_detail(
     device = some_prior.device if some_prior else field.device
     field = field.on(device)
     shape = start_shape(field, masks, p)
-    outline_colours = OutlineColours.of(
-        field, shape.mesh().detach(), mask_views(masks).to(device), photos.cameras, p.outline_resolution, shape.backend
-    )
+    cameras = mask_views(masks).to(device), photos.cameras
+    outline_colours = OutlineColours.of(field, shape.mesh().detach(), *cameras, p.outline_resolution, shape.backend)
     texture = outline_colours.start_texture(field, generator)
     if not p.second_stage:
         return whole_surface(shape, texture)
-    optimizer = torch.optim.Adam(
-        [
-            {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
-            {"params": list(texture.encoding.parameters()), "lr": p.table_learning_rate},
-            {"params": list(texture.network.parameters()), "lr": p.network_learning_rate},
-        ],
-        betas=(0.9, 0.99),
-        eps=1e-15,
-        fused=True,
-    )
+    groups = [
+        {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
+        {"params": list(texture.encoding.parameters()), "lr": p.table_learning_rate},
+        {"params": list(texture.network.parameters()), "lr": p.network_learning_rate},
+    ]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
     guides = DetailGuides.of(prior, token, p, photos, further)
     painted = InpaintedViews(p.inpainting, len(masks.mask), p.resolution).to(device)
     features = load_efficientnet_lite0(device, p.resolution) if p.inpainting.features else None
@@ -237,14 +232,9 @@ def whole_surface(shape: DMTet, texture: OutlineField) -> PaintedSurface:
 
 def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:
     """DMTet from the outline's density, at the level whose silhouettes are the masks'. Raises ProductError if empty."""
-    return DMTet.from_density(
-        field.density,
-        field.settings.bound,
-        p.grid_resolution,
-        masks=torch.from_numpy(masks.mask.astype(np.float32)).to(field.device),
-        cameras=mask_views(masks),
-        backend=choose_backend(p.backend, field.device),
-    )
+    density, backend = (field.density, field.settings.bound, p.grid_resolution), choose_backend(p.backend, field.device)
+    seen = torch.from_numpy(masks.mask.astype(np.float32)).to(field.device)
+    return DMTet.from_density(*density, masks=seen, cameras=mask_views(masks), backend=backend)
 
 
 def mask_views(masks: OutlineMasks) -> Cameras:
@@ -411,9 +401,8 @@ def novel_view_losses(
     if p.regularisers.wanted:
         losses |= regularisers.view_losses(seen.opacity, lambda: seen.normals, cameras, p.regularisers, progress)
     if len(seen.surface):
-        losses["colour_smoothness"] = p.weights.colour_smoothness * colour_change(
-            texture, *neighbours(seen.surface, generator)
-        )
+        change = colour_change(texture, *neighbours(seen.surface, generator))
+        losses["colour_smoothness"] = p.weights.colour_smoothness * change
     return losses
 
 

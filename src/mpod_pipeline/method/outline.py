@@ -213,10 +213,8 @@ def optimize_outline(
     optimisation = Optimisation("The outline's optimisation", both, optimizer, generator, p.steps)
     optimisation.run(losses_of, report, checkpoint)
     if misfits := further.misfits(p.leave_out_below):
-        # without a checkpoint: that of this run has their cameras in it
-        return optimize_outline(
-            cutouts.without(misfits), prior, parameters, seed, report, further_models=further_models
-        )
+        used = cutouts.without(misfits)  # without a checkpoint: that of this run has their cameras in it
+        return optimize_outline(used, prior, parameters, seed, report, further_models=further_models)
     if p.wanted_depth and not shows_depth(cutouts):
         bring_to_depth(field, *p.wanted_depth)
     field.use_levels(None)
@@ -266,15 +264,12 @@ class OutlineGuides:
 
 
 def make_optimizer(field: OutlineField, further: FurtherPhotos, p: OutlineParameters) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        [
-            {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate, "eps": p.adam_epsilon},
-            {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
-            {"params": [further.log_gain], "lr": p.network_learning_rate, "eps": 1e-15},
-        ],
-        betas=(0.9, 0.99),
-        fused=True,
-    )
+    groups = [
+        {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate, "eps": p.adam_epsilon},
+        {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
+        {"params": [further.log_gain], "lr": p.network_learning_rate, "eps": 1e-15},
+    ]
+    return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
 
 def novel_cameras(p: OutlineParameters, generator: torch.Generator, progress: float = 1.0) -> Cameras:
@@ -361,10 +356,8 @@ def further_losses(
     background = 1 - seen.opacity[..., None]
     lit = replace(seen, pictures=(seen.pictures - background) * further.gain(index) + background)
     losses = reference_losses(lit, further.reference(index, resolution), weights)
-    return {
-        "further_colour": losses["reference_colour"] + further.gain_loss(index),
-        "further_mask": losses["reference_mask"],
-    }
+    colour = losses["reference_colour"] + further.gain_loss(index)
+    return {"further_colour": colour, "further_mask": losses["reference_mask"]}
 
 
 def novel_view_losses(

@@ -157,12 +157,12 @@ def framed_together(photos: Sequence[Cutout]) -> Cutouts:
     """
     front = photos[0]
     size = len(front.picture)
-    scales = [1.0] + [
-        scale_beside_front(
-            extent(front.picture), extent(photo.picture), photo.azimuth_deg, (front.elevation_deg, photo.elevation_deg)
-        )
-        for photo in photos[1:]
-    ]
+
+    def scale_of(photo: Cutout) -> float:
+        extents = extent(front.picture), extent(photo.picture)
+        return scale_beside_front(*extents, photo.azimuth_deg, (front.elevation_deg, photo.elevation_deg))
+
+    scales = [1.0, *map(scale_of, photos[1:])]
     longest = max(scale * max(extent(photo.picture)) for scale, photo in zip(scales, photos, strict=True))
     shrink = min(1.0, WIDEST * size / longest)
     framed = [
