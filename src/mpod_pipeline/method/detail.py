@@ -79,12 +79,12 @@ class DetailParameters(PromptParameters, ViewParameters):
     grid_resolution: PositiveInt = 56
     resolution: PositiveInt = 128
     outline_resolution: PositiveInt = Field(
-        96, description="in which stage 1's colours are looked at, marching 4 world units in as many steps"
+        96, description="of the views of stage 1's colours, which march 4 world units in as many steps"
     )
     sdf_learning_rate: PositiveFloat = 2e-3
     table_learning_rate: PositiveFloat = 0.005
     network_learning_rate: PositiveFloat = 1e-3
-    novel_views: PositiveInt = Field(1, description="a step; at most as many as masks were exported")
+    novel_views: PositiveInt = Field(1, description="per iteration; at most as many as masks were exported")
     sds: SdsParameters = Field(
         SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=0.0),
         description="by Stable Diffusion and the product's word",
@@ -98,7 +98,7 @@ class DetailParameters(PromptParameters, ViewParameters):
     regularisers: RegulariserParameters = RegulariserParameters()
     inpainting: InpaintingParameters = InpaintingParameters()
     mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
-        "mrca", description="how Stable Diffusion learns of the outline: MRCA (Eq. 8), a ControlNet, not at all"
+        "mrca", description="how Stable Diffusion is told of the outline: by MRCA (Eq. 8), a ControlNet, not at all"
     )
     controlnet: Path | None = Field(None, description="the ControlNet's folder, for mask_guidance 'controlnet'")
     masked_columns: Literal["token", "token_and_after"] = "token"

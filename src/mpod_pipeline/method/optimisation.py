@@ -124,7 +124,7 @@ class Optimisation:
         }
 
     def _restore(self, state: State) -> None:
-        """Everything but the random numbers, which need not be the same when it is tried again."""
+        """Everything except the random numbers, which need not be the same when it is tried again."""
         self._past = list(state["past"])
         self._lowered = state["lowered"]
         self.module.load_state_dict(state["module"])

@@ -83,8 +83,8 @@ class OutlineParameters(SizeParameters, ViewParameters):
     network_learning_rate: PositiveFloat = 0.01
     adam_epsilon: PositiveFloat = Field(
         1e-5,
-        description="gradients of the grid far below this move nothing: inside a body there are no others, and what "
-        "they would hollow out sinks in",
+        description="gradients of the grid far below this move nothing. Inside a body there are no others: they would "
+        "hollow it out, and it would sink in",
     )
     elevation_deg: ElevationRangeDeg = (-10.0, 50.0)
     absolute_elevation: bool = Field(
@@ -99,13 +99,13 @@ class OutlineParameters(SizeParameters, ViewParameters):
         0.0,
         ge=0,
         lt=1,
-        description="further photos whose silhouettes overlap less than this with the outline's are left out, and the "
-        "outline is made again without them; 0: none are",
+        description="a further photo is left out if its silhouette overlaps less than this with the outline's; the "
+        "outline is then made again without it; 0: none is left out",
     )
     sds: NovelViewSds = Field(
         NovelViewSds(guidance_scale=2.5, weight=500.0),
         description="by Zero-1-to-3; its weight is divided by the cube of the number of photos: the more is shown, the "
-        "less guessed",
+        "less is guessed",
     )
     text: TextSds | None = Field(None, description="SDS by Stable Diffusion and the product's word (RealFusion)")
     likeness: LikenessParameters | None = Field(None, description="what an image encoder wants (Make-It-3D)")
@@ -117,7 +117,7 @@ class OutlineParameters(SizeParameters, ViewParameters):
         "the novel-view prior's own",
     )
     near_first: Share = Field(0.0, description="of all steps, the first, in which novel views are near the photo's")
-    sphere_share: Share = Field(0.0, description="of novel views whose places are even over the sphere, not in height")
+    sphere_share: Share = Field(0.0, description="of novel views that are drawn evenly over the sphere, not in height")
     coarse_levels: PositiveInt | None = Field(None, description="of the hash grid, those that count at first")
     coarse_first: Share = Field(0.0, description="of all steps, the first, in which these alone count")
     cavities: CavityParameters | None = Field(

@@ -25,7 +25,7 @@ from mpod_pipeline.rendering.volume import on_background
 FACING = 0.25
 #: The first fit to the colours: steps, and the learning rate of table and network.
 STEPS, RATE = 60, 0.01
-#: Points a step.
+#: Points per iteration.
 BATCH = 8192
 
 

@@ -44,17 +44,17 @@ LEAST_GAIN = 0.002
 
 
 class TextualInversionParameters(Parameters):
-    """Everything but one embedding is frozen."""
+    """How the word is learnt. Everything is frozen, except one embedding."""
 
     steps: PositiveInt = Field(32, description="at most")
     batch_size: PositiveInt = 4
-    looks: PositiveInt = Field(32, description="at the photo, each with its own noise; again and again")
+    looks: PositiveInt = Field(32, description="at the photo, each with its own noise; they are used again and again")
     learning_rate: PositiveFloat = Field(0.3, description="as a share of the initial word's spread")
     weight_decay: float = Field(0.01, ge=0)
     initial_word: str | None = Field(
         None,
-        description="one token of the prior's vocabulary to start from; null: the category where it is a noun of the "
-        "vocabulary, or else the noun under which the photo is denoised best",
+        description="one token of the prior's vocabulary to start from; null: the category, if it is a noun of the "
+        "vocabulary; otherwise the noun under which the photo is denoised best",
     )
     category: str = Field("", description="what the product is, as the table's column of this name says it")
     noise: NoiseRange = Field(
