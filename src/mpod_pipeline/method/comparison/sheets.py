@@ -16,8 +16,8 @@ Picture = NDArray[np.uint8]
 
 
 def contact_sheet(photo: Picture, views: Mapping[str, ModelViews | None], count: int) -> Picture:
-    """One product, a row per method: its name, the photo [S, S, 3], the model from the photo's camera and from ``count``
-    places all round. Where a method has no model of it, the row says so.
+    """One product, a row per method: its name, the photo [S, S, 3], and the model from the photo's camera and from
+    ``count`` places all round. Where a method has no model of it, the row says so.
     """
     rows = [_row(name, [photo, *_chosen(of, count)] if of else None, count + 2) for name, of in views.items()]
     return np.concatenate(rows)
