@@ -52,7 +52,7 @@ def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None
     assert (seen & masks.mask[1]).sum() / (seen | masks.mask[1]).sum() > 0.95
 
 
-def test_the_road_from_field_to_scored_mesh(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
+def test_from_field_to_scored_mesh(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     field = Ball(20.0)
     masks = export_masks(field, QUICK_MASKS)
     token = text_to_image.word_embedding("a")

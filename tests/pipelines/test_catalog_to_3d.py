@@ -1,4 +1,4 @@
-"""The road as it is wired: node names, catalog and settings, which others build on."""
+"""The pipeline as it is wired: node names, catalog and settings, which others build on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def context(workspace: Path) -> Iterator[KedroContext]:
             yield session.load_context()
 
 
-def test_the_road_has_its_nodes_and_each_is_a_pipeline_too(context: KedroContext) -> None:
+def test_it_has_its_nodes_and_each_is_a_pipeline_too(context: KedroContext) -> None:
     assert {node.name for node in pipelines["catalog_to_3d"].nodes} == {*NODES, TABLE}
     assert pipelines["__default__"] == pipelines["catalog_to_3d"]
     for name in NODES:
@@ -62,7 +62,7 @@ def test_the_road_has_its_nodes_and_each_is_a_pipeline_too(context: KedroContext
         assert [node.name for node in pipelines[name].nodes] == [name, *beside]
 
 
-def test_everything_on_the_road_is_in_the_catalog(context: KedroContext) -> None:
+def test_all_that_it_reads_and_writes_is_in_the_catalog(context: KedroContext) -> None:
     catalog = context.catalog
     missing = [name for name in pipelines["catalog_to_3d"].datasets() if name not in catalog]
     assert not missing

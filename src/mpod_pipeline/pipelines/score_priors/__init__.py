@@ -10,8 +10,8 @@ from mpod_pipeline.pipelines.wiring import named_node
 
 def create_pipeline() -> Pipeline:
     novel_view, text, settings = "novel_view_prior", "text_to_image_prior", "params:score_priors"
-    made = {"scores": "road_scores", "turntables": "road_turntables"}
-    tables = ["novel_view_scores", "caption_scores", "word_scores", "road_scores"]
+    made = {"scores": "reconstruction_scores", "turntables": "reconstruction_turntables"}
+    tables = ["novel_view_scores", "caption_scores", "word_scores", "reconstruction_scores"]
     return Pipeline(
         [
             named_node(
@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
             ),
             named_node(nodes.score_captions, [text, settings], ["caption_scores", "caption_samples"]),
             named_node(nodes.score_words, [text, settings], ["word_scores", "word_samples"]),
-            named_node(nodes.score_road, [novel_view, text, settings], made),
+            named_node(nodes.score_reconstructions, [novel_view, text, settings], made),
             named_node(nodes.print_scores, tables, "prior_scores"),
         ]
     )

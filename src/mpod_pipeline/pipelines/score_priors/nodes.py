@@ -26,7 +26,7 @@ from mpod_pipeline.method.words import SENTENCES, TIMES, WordDrawer, beside
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
 from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
-from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product, photo_of
+from mpod_pipeline.pipelines.score_priors.reconstruction import Method, finish_product, outline_product, photo_of
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
@@ -65,7 +65,7 @@ def score_novel_views(
     prior = load_novel_view_prior(
         novel_view_prior.path,
         device=novel_view_prior.device,
-        absolute_elevation=parameters.road.outline.absolute_elevation,
+        absolute_elevation=parameters.method.outline.absolute_elevation,
         adapters=novel_view_prior.adapters,
     )
     autoencoder = AutoencoderKL.from_pretrained(novel_view_prior.path, subfolder="vae").float().eval()
@@ -239,7 +239,7 @@ def score_words(
     rows, shown, seen = [], [], []
     for family, seed in tqdm(members, desc="words"):
         cutouts = photo_of(family, seed).cutouts
-        token = learn_token(cutouts, prior, parameters.road.textual_inversion, parameters.seed, no_report)
+        token = learn_token(cutouts, prior, parameters.method.textual_inversion, parameters.seed, no_report)
         samples = drawer.samples([token], SENTENCES * TIMES)
         photo = reference_view(cutouts.front.picture, prior.image_size)
         seen.append(encoder.embed(torch.cat([photo.picture[None], samples])))
@@ -273,24 +273,24 @@ def colour_error(samples: Tensor, photo: Reference) -> float:
     return float((mean - photo.picture[:, photo.mask > 0.9].mean(dim=1)).square().mean().sqrt())
 
 
-def score_road(
+def score_reconstructions(
     novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> Iterator[dict[str, Any]]:
     """The whole method from photo to mesh, for products of a split, one of each family in turn; with a mean. One that
     does not arrive is left out. Raises SetupError if none does.
     """
-    p = parameters.road
+    p = parameters.method
     priors = {"novel_view_prior": novel_view_prior, "text_to_image_prior": text_to_image_prior}
-    road = Road.load(priors, p)
+    method = Method.load(priors, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
-    for family, seed in tqdm(road_products(parameters.split, parameters.products), desc="whole road"):
+    for family, seed in tqdm(one_of_each_family(parameters.split, parameters.products), desc="reconstructions"):
         try:
             photo = photo_of(family, seed)
-            outlined = outline_product(photo, road, p, parameters.seed)
-            made = finish_product(family, photo, outlined, road, p, parameters.seed)
+            outlined = outline_product(photo, method, p, parameters.seed)
+            made = finish_product(family, photo, outlined, method, p, parameters.seed)
         except ProductError as error:
-            logger.warning("whole road: %s-%d failed. %s", family, seed, error)
+            logger.warning("reconstruction: %s-%d failed. %s", family, seed, error)
             continue
         rows.append({"product": f"{family}-{seed}", **made["evaluations"]})
         yield {
@@ -298,10 +298,10 @@ def score_road(
             "turntables": {f"{family}-{seed}": np.concatenate([made["turntables"], made["normals"]])},
         }
     if not rows:
-        raise SetupError("No product came through the whole road with these priors; the warnings above say why.")
+        raise SetupError("No product was reconstructed with these priors; the warnings above say why.")
 
 
-def road_products(split: str, count: int) -> list[tuple[str, int]]:
+def one_of_each_family(split: str, count: int) -> list[tuple[str, int]]:
     """Products of a split, each of another family; the second is of the held-out one."""
     first, *others = [*TRAINED_FAMILIES[::2], *TRAINED_FAMILIES[1::2]]
     turn = [first, HELD_OUT_FAMILY, *others]
@@ -313,12 +313,12 @@ def with_mean(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_scores(
-    novel_views: pd.DataFrame, captions: pd.DataFrame, words: pd.DataFrame, road: pd.DataFrame
+    novel_views: pd.DataFrame, captions: pd.DataFrame, words: pd.DataFrame, reconstructions: pd.DataFrame
 ) -> pd.DataFrame:
     """One table, (score, of, value, goal), which is printed as well."""
     groups = {str(group): row_of(novel_views, "group", group) for group in novel_views["group"]}
     trained = groups["trained families"]
-    caption, mean = row_of(captions, "family", "mean"), row_of(road, "product", "mean")
+    caption, mean = row_of(captions, "family", "mean"), row_of(reconstructions, "product", "mean")
     word = row_of(words, "product", "mean")
     rows: list[tuple[str, float, str]] = [
         ("autoencoder, PSNR", trained["autoencoder_psnr"], ">= 32"),
@@ -340,22 +340,22 @@ def print_scores(
         ("learnt words, colour error", word["colour_error"], ""),
         ("learnt words, similarity to the photo", word["similarity"], ""),
         ("the same of the words of other products", word["other_similarity"], ""),
-        ("whole road, products that arrived", len(road) - 1, ""),
-        ("whole road, stage 1, PSNR", mean["outline_psnr"], ""),
-        ("whole road, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
-        ("whole road, PSNR", mean["psnr"], ">= 24"),
-        ("whole road, silhouette IoU", mean["silhouette_iou"], ">= 0.92"),
-        ("whole road, Chamfer", mean["chamfer"], ""),
-        ("whole road, volume IoU", mean["volume_iou"], ""),
-        ("whole road, error of depths from above", mean["depth_error_above"], ""),
+        ("reconstruction, products that arrived", len(reconstructions) - 1, ""),
+        ("reconstruction, stage 1, PSNR", mean["outline_psnr"], ""),
+        ("reconstruction, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
+        ("reconstruction, PSNR", mean["psnr"], ">= 24"),
+        ("reconstruction, silhouette IoU", mean["silhouette_iou"], ">= 0.92"),
+        ("reconstruction, Chamfer", mean["chamfer"], ""),
+        ("reconstruction, volume IoU", mean["volume_iou"], ""),
+        ("reconstruction, error of depths from above", mean["depth_error_above"], ""),
         *(  # of the hollow ones, where there are any
-            ("whole road, depth of cavities, of the true one", mean[name], ">= 0.6")
+            ("reconstruction, depth of cavities, of the true one", mean[name], ">= 0.6")
             for name in ["cavity_depth"]
             if isfinite(mean.get(name, nan))
         ),
-        ("whole road, feature distance of unseen views", mean["feature_distance_efficientnet_lite0"], ""),
-        ("whole road, sharpness of unseen views", mean["sharpness"], "1"),
-        ("whole road, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
+        ("reconstruction, feature distance of unseen views", mean["feature_distance_efficientnet_lite0"], ""),
+        ("reconstruction, sharpness of unseen views", mean["sharpness"], "1"),
+        ("reconstruction, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
         ("the same of the true models", mean["true_kind_top5"], ""),
     ]
     table = pd.DataFrame(rows, columns=["score", "value", "goal"])
