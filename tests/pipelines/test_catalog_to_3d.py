@@ -77,19 +77,21 @@ def test_artifacts_are_where_others_look_for_them(context: KedroContext, workspa
 
 
 def test_the_history_knows_every_steps_artifacts(context: KedroContext) -> None:
-    history = context.catalog.load("history")
+    catalog = context.catalog
+    history = catalog.load("history")
     for node in (node for node in pipelines["catalog_to_3d"].nodes if node.name in NODES):
         artifacts = [name for name in node.outputs if not name.startswith(node.name)]
         assert artifacts and set(artifacts) <= set(history.artifacts)
         for name in artifacts:
-            assert history.artifacts[name].path("mug") == context.catalog.load(name).path("mug")
+            assert history.artifacts[name].path("mug") == catalog.load(name).path("mug")
 
 
 def test_every_steps_settings_are_typed(context: KedroContext) -> None:
+    catalog = context.catalog
     for node in pipelines["catalog_to_3d"].nodes:
         for name in node.inputs:
             if name.startswith("params:"):
-                assert isinstance(context.catalog.load(name), Parameters), f"{node.name}: {name}"
+                assert isinstance(catalog.load(name), Parameters), f"{node.name}: {name}"
 
 
 def test_the_graph_shows_what_a_person_looks_for(context: KedroContext) -> None:
@@ -101,10 +103,10 @@ def test_the_graph_shows_what_a_person_looks_for(context: KedroContext) -> None:
 
 def test_every_preview_can_be_drawn_before_the_first_run(context: KedroContext) -> None:
     """Kedro-Viz warns of each that cannot."""
-    drawn = set()
+    catalog, drawn = context.catalog, set()  # a catalog is made each time that it is asked for
     for pipeline in pipelines.values():
         for name in pipeline.datasets():
-            dataset = context.catalog.get(name)
+            dataset = catalog.get(name)
             settings = (getattr(dataset, "metadata", None) or {}).get("kedro-viz", {})
             if hasattr(dataset, "preview") and settings.get("preview") is not False:
                 dataset.preview()
