@@ -31,9 +31,15 @@ from tqdm import tqdm
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.pipelines.score_priors.nodes import road_products
-from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
-from mpod_pipeline.pipelines.score_priors.road import TO_THE_OUTLINE, Road, finish_product, outline_product, photo_of
+from mpod_pipeline.pipelines.score_priors.nodes import one_of_each_family as road_products
+from mpod_pipeline.pipelines.score_priors.parameters import MethodParameters as RoadParameters
+from mpod_pipeline.pipelines.score_priors.reconstruction import (
+    TO_THE_OUTLINE,
+    finish_product,
+    outline_product,
+    photo_of,
+)
+from mpod_pipeline.pipelines.score_priors.reconstruction import Method as Road
 
 Choices = dict[str, dict[str, Any]]
 

@@ -33,7 +33,7 @@ from mpod_pipeline.method.steps.optimize_outline import load
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
 from mpod_pipeline.metrics.shape import cavity_depth, depth_error, opening_depth, volume_iou
 from mpod_pipeline.pipelines.score_priors.nodes import members_of
-from mpod_pipeline.pipelines.score_priors.road import Photographed, photo_of
+from mpod_pipeline.pipelines.score_priors.reconstruction import Photographed, photo_of
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize

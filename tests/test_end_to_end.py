@@ -131,7 +131,7 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
 
 
 @pytest.mark.slow
-def test_the_whole_road_goes_through_pytorchs_backend_on_a_cpu(photos: Path, tmp_path: Path) -> None:
+def test_the_whole_pipeline_goes_through_pytorchs_backend_on_a_cpu(photos: Path, tmp_path: Path) -> None:
     """What renders on a GPU, with tiny priors."""
     workspace, priors = tmp_path / "workspace", tmp_path / "priors"
     save_tiny_text_to_image(priors / "text_to_image")

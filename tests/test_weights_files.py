@@ -13,7 +13,7 @@ from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.weights_files import check_sha256, on_device, read_tensors
 from mpod_pipeline.cutout.sam import SamParameters, load_sam
 from mpod_pipeline.metrics.encoders import OpenClipParameters, load_open_clip, load_vgg19
-from tests.priors.test_full_size_layouts import Trap
+from tests.priors.layouts import Trap
 
 
 def test_both_formats_are_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
@@ -245,30 +245,26 @@ def serve_review(metadata: ProjectMetadata, env: str | None, params: dict[str, A
             server.serve_forever()
 
 
+def command(name: str, callback: Callable[..., None], help: str, *options: click.Option) -> click.Command:
+    """A command of the project's own, with its settings as `kedro run` takes them."""
+    settings = [click.Option(["--env", "-e"], default=None, help=ENV_HELP), ParamsOption()]
+    return click.Command(name, callback=click.pass_obj(callback), params=[*settings, *options], help=help)
+
+
 run = click.Command(name="run", callback=run_and_tell, params=run_options(), help=kedro_run.help)
-
-status = click.Command(
-    name="status",
-    callback=click.pass_obj(show_status),
-    params=[
-        click.Option(["--env", "-e"], default=None, help=ENV_HELP),
-        ParamsOption(),
-        click.Option(["--failed"], is_flag=True, help="Only products that failed."),
-        click.Option(["--format"], type=click.Choice(["text", "json"]), default="text", help="For people or programs."),
-    ],
-    help="Show the catalog: each product's state, seconds and error at each step, and what is out of date.",
+status = command(
+    "status",
+    show_status,
+    "Show the catalog: each product's state, seconds and error at each step, and what is out of date.",
+    click.Option(["--failed"], is_flag=True, help="Only products that failed."),
+    click.Option(["--format"], type=click.Choice(["text", "json"]), default="text", help="For people or programs."),
 )
-
-review = click.Command(
-    name="review",
-    callback=click.pass_obj(serve_review),
-    params=[
-        click.Option(["--env", "-e"], default=None, help=ENV_HELP),
-        ParamsOption(),
-        click.Option(["--who"], default=getpass.getuser, help="Who decides; by default, the name of your account."),
-        click.Option(["--port"], type=click.IntRange(0, 65535), default=8808, show_default=True, help="0: any."),
-    ],
-    help="Show the models on a page of this machine, and write down what is approved and rejected there.",
+review = command(
+    "review",
+    serve_review,
+    "Show the models on a page of this machine, and write down what is approved and rejected there.",
+    click.Option(["--who"], default=getpass.getuser, help="Who decides; by default, the name of your account."),
+    click.Option(["--port"], type=click.IntRange(0, 65535), default=8808, show_default=True, help="0: any."),
 )
 
 cli = click.Group(name="mpod_pipeline", commands={"run": run, "status": status, "review": review})

@@ -15,9 +15,7 @@ from mpod_pipeline.hooks.tracking import TrackingHooks
 
 
 def mlflow_tracking_uri() -> str:
-    """The environment's MLflow store, or ``mlflow.db`` in the project's folder, wherever the run is
-    started.
-    """
+    """The environment's MLflow store, or ``mlflow.db`` in the project's folder, wherever the run is started."""
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
 

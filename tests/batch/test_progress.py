@@ -67,6 +67,7 @@ def test_a_log_is_told_in_words_how_far_a_step_is(
     with StepProgress("outline", 2) as progress:
         one_product_of_three_steps(progress)
         one_product_of_three_steps(progress)
+    # How it ended, the run says.
     assert caplog.messages == [
         "outline: 0 of 2 products, 8 min left; mug: step 1 of 3",
         "outline: 0 of 2 products, 7 min left; mug: step 2 of 3",
@@ -75,7 +76,7 @@ def test_a_log_is_told_in_words_how_far_a_step_is(
         "outline: 1 of 2 products, 4 min left; mug: step 1 of 3",
         "outline: 1 of 2 products, 2 min left; mug: step 2 of 3",
         "outline: 1 of 2 products, 0 s left; mug: step 3 of 3",
-    ]  # how it ended, the run says
+    ]
 
 
 @pytest.mark.parametrize(

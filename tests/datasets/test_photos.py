@@ -12,28 +12,8 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
-from mpod_pipeline.base.errors import ProductError
-from mpod_pipeline.datasets import PhotoFolder, Photos, ProductSettings
-
-
-def write(folder: Path, *names: str) -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
-
-
-def load(folder: Path, table: str | None = None) -> Photos:
-    if table is not None:
-        (folder / "products.csv").write_text(table, encoding="utf-8")
-    return PhotoFolder(path=str(folder)).load()
-
-
-def reason(photos: Photos, product: str) -> str:
-    """The sentence by which the photo fails."""
-    with pytest.raises(ProductError) as error:
-        photos[product]()
-    return str(error.value)
+from mpod_pipeline.datasets import PhotoFolder, ProductSettings
+from tests.datasets.photo_folders import load, reason, write
 
 
 def test_ids_are_file_names_of_pictures_in_any_case(tmp_path: Path) -> None:

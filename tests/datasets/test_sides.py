@@ -8,7 +8,7 @@ import pytest
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.datasets import FurtherPhotos, PhotoFolder, Photos
-from tests.datasets.test_photos import load, reason, write
+from tests.datasets.photo_folders import load, reason, write
 
 
 def sides(photos: Photos, product: str) -> dict[str, tuple[float, bytes]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +17,8 @@ from mpod_pipeline.geometry.foreign_glb import from_any_glb
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.texture import bake, draw
 from mpod_pipeline.rendering.cameras import Cameras
+from tests.geometry.models import exported, letter, plain, strokes
 from tests.geometry.shapes import box
-from tests.geometry.test_glb import letter, strokes
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +31,6 @@ def in_trimesh(mesh: TexturedMesh) -> trimesh.Trimesh:
     uvs = mesh.uvs * [1, -1] + [0, 1]
     visual = trimesh.visual.TextureVisuals(uv=uvs, material=PBRMaterial(baseColorTexture=Image.fromarray(mesh.texture)))
     return trimesh.Trimesh(mesh.vertices[:, [1, 2, 0]], mesh.faces, visual=visual, process=False)
-
-
-def plain(colour: list[int], **where: Any) -> trimesh.Trimesh:
-    part = trimesh.creation.box([0.4, 0.4, 0.4], **where)
-    part.visual = trimesh.visual.TextureVisuals(material=PBRMaterial(baseColorFactor=colour))
-    return part
-
-
-def exported(*parts: trimesh.Trimesh, **moved: np.ndarray) -> bytes:
-    scene = trimesh.Scene(list(parts))
-    for name, move in moved.items():
-        scene.graph.update(list(scene.graph.nodes_geometry)[int(name[1:])], matrix=move)
-    data: bytes = scene.export(file_type="glb")
-    return data
 
 
 def from_the_front(mesh: TexturedMesh) -> np.ndarray:

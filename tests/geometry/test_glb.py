@@ -10,41 +10,19 @@ from typing import Any
 import numpy as np
 import pygltflib as gltf
 import pytest
-import torch
-from torch import Tensor
 
 from mpod_pipeline import __version__
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.geometry.glb import UNLIT, Material, TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.texture import bake, draw
 from mpod_pipeline.rendering.cameras import Cameras
+from tests.geometry.models import letter, strokes
 from tests.geometry.shapes import ball, box
-
-
-def letter(points: Tensor) -> Tensor:
-    """A dark F on the front (+x) of a light box of side 1, as one reads it with y to the right and z up."""
-    x, y, z = points.unbind(dim=-1)
-    stem = (y > -0.25) & (y < -0.1) & (z.abs() < 0.35)
-    top = (y > -0.25) & (y < 0.25) & (z > 0.2) & (z < 0.35)
-    middle = (y > -0.25) & (y < 0.15) & (z > -0.05) & (z < 0.1)
-    dark = (stem | top | middle) & (x > 0.499)
-    return torch.where(dark[:, None], 0.1, 0.9).expand(-1, 3)
 
 
 @pytest.fixture(scope="module")
 def lettered() -> TexturedMesh:
     return bake(box(), letter, 512)
-
-
-def strokes(picture: Tensor) -> list[list[int]]:
-    """Which of five rows × three columns of the letter's frame are dark."""
-    size, half_frame = picture.shape[0], 2.0 * np.tan(np.radians(20))  # at the front's depth of 2.0
-
-    def dark(y: float, z: float) -> int:
-        row, column = (1 - z / half_frame) * size / 2, (1 + y / half_frame) * size / 2
-        return int(float(picture[int(row), int(column), 0]) < 0.5)
-
-    return [[dark(y, z) for y in (-0.175, 0.02, 0.2)] for z in (0.275, 0.15, 0.025, -0.1, -0.275)]
 
 
 def test_a_letter_reads_correctly_after_the_round_trip(lettered: TexturedMesh) -> None:

@@ -19,7 +19,7 @@ from mpod_pipeline.method.segmentation import framed_together
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
-from tests.method.test_outline import FAST
+from tests.method.quick import QUICK_OUTLINE
 
 R = 48
 
@@ -115,7 +115,7 @@ def four_sides(cutout: np.ndarray) -> Cutouts:
 
 def test_every_side_looks_like_its_own_photo(four_sides: Cutouts, novel_view: NovelViewPrior) -> None:
     """Left and right too: who stands in front sees the green on the right. A field that mirrored them would fail."""
-    p = FAST.model_copy(update={"steps": 120, "sds": SdsParameters(guidance_scale=1.0, weight=0.0)})
+    p = QUICK_OUTLINE.model_copy(update={"steps": 120, "sds": SdsParameters(guidance_scale=1.0, weight=0.0)})
     made = optimize_outline(four_sides, novel_view, p, 0, lambda *_: None)
     pictures, _ = draw_field(made.field, Cameras.at([0.0, 90.0, 180.0, 270.0], 0.0), 24)
     wanted = torch.stack([torch.from_numpy(photo.picture[32, 32, :3] / 255).float() for photo in four_sides.photos])
@@ -131,7 +131,7 @@ def test_a_photo_in_another_light_is_brought_into_the_fronts(four_sides: Cutouts
     """A grey ball, whose back was photographed at half the brightness: where the photos meet, that is seen."""
     grey = [replace(photo, picture=_painted(photo.picture, 160)) for photo in four_sides.photos]
     grey[2] = replace(grey[2], picture=_painted(grey[2].picture, 110))
-    p = FAST.model_copy(update={"steps": 160, "sds": SdsParameters(guidance_scale=1.0, weight=0.0)})
+    p = QUICK_OUTLINE.model_copy(update={"steps": 160, "sds": SdsParameters(guidance_scale=1.0, weight=0.0)})
     made = optimize_outline(Cutouts(tuple(grey)), novel_view, p, 0, lambda *_: None)
     back = made.photos.photos[2].picture[32, 32, :3].astype(float)
     assert (back > 113).all()
@@ -168,7 +168,7 @@ def test_a_photo_of_something_else_is_left_out_where_that_is_asked(
     picture[four_sides.front.picture[..., 3].any(axis=1), 28:32] = 255
     bar = replace(four_sides.photos[2], picture=picture)
     photos = Cutouts((*four_sides.photos[:2], bar))
-    p = FAST.model_copy(update={"sds": SdsParameters(guidance_scale=1.0, weight=0.0)})
+    p = QUICK_OUTLINE.model_copy(update={"sds": SdsParameters(guidance_scale=1.0, weight=0.0)})
     kept = optimize_outline(photos, novel_view, p, 0, lambda *_: None).photos
     assert [photo.name for photo in kept.photos] == ["front", "right", "back"]
     asked = p.model_copy(update={"leave_out_below": 0.6})

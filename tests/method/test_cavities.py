@@ -30,10 +30,9 @@ from mpod_pipeline.method.outline import optimize_outline
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
-from tests.geometry.shapes import box
+from tests.geometry.shapes import box, cup, moved
 from tests.method.conftest import SMALL_FIELD
-from tests.method.test_outline import FAST
-from tests.metrics.test_shape import cup, moved
+from tests.method.quick import QUICK_OUTLINE
 
 FROM_ABOVE = Cameras.at(torch.arange(10) * 36.0, 58.0)
 
@@ -134,7 +133,7 @@ def test_the_prior_is_asked_and_its_answer_is_the_same_again(
 
 def test_what_is_empty_is_carved(cutouts: Cutouts, novel_view: NovelViewPrior, monkeypatch: pytest.MonkeyPatch) -> None:
     hole = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 0.3 - 0.15
-    p = FAST.model_copy(update={"steps": 120, "resolutions": (12,), "cavities": CavityParameters()})
+    p = QUICK_OUTLINE.model_copy(update={"steps": 120, "resolutions": (12,), "cavities": CavityParameters()})
     densities = {}
     for name, cells in (("solid", torch.zeros(0, 3)), ("hollow", hole)):
         monkeypatch.setattr(

@@ -16,7 +16,6 @@ from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import (
     DetailGuides,
-    DetailParameters,
     DetailWeights,
     FurtherGuides,
     draw_masks,
@@ -31,45 +30,36 @@ from mpod_pipeline.method.evaluation import Encoders, EvaluationParameters, eval
 from mpod_pipeline.method.export import ExportParameters, export_model
 from mpod_pipeline.method.guidance.shading import ShadingParameters
 from mpod_pipeline.method.inpainting import InpaintingParameters, painted_over
-from mpod_pipeline.method.masks import MaskParameters, OutlineMasks, export_masks
+from mpod_pipeline.method.masks import OutlineMasks, export_masks
 from mpod_pipeline.priors import TextToImagePrior
 from mpod_pipeline.priors.latents import decode_latents
 from mpod_pipeline.priors.mrca import TokenMask
-from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
-from tests.method.test_masks import RADIUS, Ball
+from tests.method.quick import QUICK_DETAIL, QUICK_MASKS, RADIUS, Ball
 
-MASKS = MaskParameters(azimuths=4, elevations_deg=(0.0,), resolution=32)
-NOTHING_PAINTED = InpaintingParameters(colour=0.0, features=0.0)
-FAST = DetailParameters(
-    steps=4,
-    grid_resolution=16,
-    resolution=32,
-    sds=SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=2.0),
-    inpainting=NOTHING_PAINTED,
-    weights=DetailWeights(outline_colour=100.0),
-)
 EXPORT = ExportParameters(texture_size=64)
 
 
 def test_the_start_is_the_outlines_surface_and_its_silhouette_the_mask() -> None:
     field = Ball(20.0)
-    masks = export_masks(field, MASKS)
-    mesh = start_shape(field, masks, FAST.model_copy(update={"grid_resolution": 32})).mesh()
+    masks = export_masks(field, QUICK_MASKS)
+    mesh = start_shape(field, masks, QUICK_DETAIL.model_copy(update={"grid_resolution": 32})).mesh()
     radius = mesh.vertices.norm(dim=-1)
     assert is_watertight(mesh)
     # The field is a step; marching finds it within a cell of 0.05.
     assert float(radius.min()) > RADIUS - 0.05 and float(radius.max()) < RADIUS + 0.05
-    seen = render(mesh, field, Cameras.at(90.0, 0.0), FAST).opacity[0].detach().numpy() > 0.5
+    seen = render(mesh, field, Cameras.at(90.0, 0.0), QUICK_DETAIL).opacity[0].detach().numpy() > 0.5
     assert (seen & masks.mask[1]).sum() / (seen | masks.mask[1]).sum() > 0.95
 
 
-def test_the_road_from_field_to_scored_mesh(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
+def test_from_field_to_scored_mesh(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     field = Ball(20.0)
-    masks = export_masks(field, MASKS)
+    masks = export_masks(field, QUICK_MASKS)
     token = text_to_image.word_embedding("a")
     losses: list[dict[str, float]] = []
-    refined = refine_detail(cutouts, token, field, masks, text_to_image, FAST, 0, lambda s, n, v: losses.append(v))
+    refined = refine_detail(
+        cutouts, token, field, masks, text_to_image, QUICK_DETAIL, 0, lambda s, n, v: losses.append(v)
+    )
     made = export_model(refined, cutouts, EXPORT)
     assert len(losses) == 4
     assert {"reference_colour", "novel_view_mask", "sds", "laplacian", "colour_smoothness"} <= set(losses[0])
@@ -110,11 +100,11 @@ class Pair(Ball):
 def some_steps(
     cutouts: Cutouts, field: OutlineField, prior: TextToImagePrior, **settings: object
 ) -> tuple[TexturedMesh, list[dict[str, float]]]:
-    """What becomes of a field with FAST's settings but for these, and the losses."""
+    """What becomes of a field with QUICK_DETAIL's settings but for these, and the losses."""
     losses: list[dict[str, float]] = []
-    p = FAST.model_copy(update=settings)
+    p = QUICK_DETAIL.model_copy(update=settings)
     token = prior.word_embedding("a")
-    masks = export_masks(field, MASKS)
+    masks = export_masks(field, QUICK_MASKS)
     refined = refine_detail(cutouts, token, field, masks, prior, p, 0, lambda s, n, v: losses.append(v))
     return export_model(refined, cutouts, EXPORT), losses
 
@@ -158,8 +148,8 @@ def test_each_novel_view_meets_its_own_outline(
     gets that mask: it lies where the picture does that the prior is shown.
     """
     field = Pair(20.0)
-    masks = export_masks(field, MASKS)
-    p = FAST.model_copy(update={"grid_resolution": 32, "mask_guidance": guidance})
+    masks = export_masks(field, QUICK_MASKS)
+    p = QUICK_DETAIL.model_copy(update={"grid_resolution": 32, "mask_guidance": guidance})
     mesh = start_shape(field, masks, p).mesh()
     guides = DetailGuides.of(text_to_image, text_to_image.word_embedding("a"), p, cutouts, FurtherGuides())
     columns = guides.text.prompts["front view"].token_columns.tolist()
@@ -202,8 +192,8 @@ def test_each_novel_view_meets_its_own_outline(
 def test_sds_has_a_gradient_to_colour_and_shape(cutouts: Cutouts, text_to_image: TextToImagePrior, lit: bool) -> None:
     """By silhouettes; and where the views are shaded, to the surface that faces the camera, too."""
     field = Ball(20.0)
-    masks = export_masks(field, MASKS)
-    p = FAST.model_copy(update={"shading": ShadingParameters(lambertian=float(lit))})
+    masks = export_masks(field, QUICK_MASKS)
+    p = QUICK_DETAIL.model_copy(update={"shading": ShadingParameters(lambertian=float(lit))})
     shape = start_shape(field, masks, p)
     mesh = shape.mesh()
     mesh.vertices.retain_grad()
@@ -276,8 +266,8 @@ def test_painting_over_stays_near_the_render_and_within_the_outline(text_to_imag
 
 def test_a_pair_stays_a_pair(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     field = Pair(20.0)
-    masks = export_masks(field, MASKS)
-    p = FAST.model_copy(update={"grid_resolution": 24, "steps": 1})
+    masks = export_masks(field, QUICK_MASKS)
+    p = QUICK_DETAIL.model_copy(update={"grid_resolution": 24, "steps": 1})
     token = text_to_image.word_embedding("a")
     refined = refine_detail(cutouts, token, field, masks, text_to_image, p, 0, lambda *_: None)
     assert check_mesh(Mesh(refined.vertices, refined.faces)).components == 2
@@ -293,9 +283,9 @@ def test_each_step_looks_where_it_is_told(
 ) -> None:
     field, losses = Ball(20.0), list[dict[str, float]]()
     token = text_to_image.word_embedding("a")
-    p = FAST.model_copy(update={"reference_probability": probability})
+    p = QUICK_DETAIL.model_copy(update={"reference_probability": probability})
     refine_detail(
-        cutouts, token, field, export_masks(field, MASKS), text_to_image, p, 0, lambda s, n, v: losses.append(v)
+        cutouts, token, field, export_masks(field, QUICK_MASKS), text_to_image, p, 0, lambda s, n, v: losses.append(v)
     )
     assert sum("reference_colour" in values for values in losses) == photo
     assert sum("sds" in values for values in losses) == prior
@@ -303,13 +293,13 @@ def test_each_step_looks_where_it_is_told(
 
 def test_which_columns_are_rectified(text_to_image: TextToImagePrior) -> None:
     prompt = text_to_image.encode_prompt("a photo of <e>", text_to_image.word_embedding("a"))
-    only = rectified_columns(prompt, FAST)
-    behind = rectified_columns(prompt, FAST.model_copy(update={"masked_columns": "token_and_after"}))
+    only = rectified_columns(prompt, QUICK_DETAIL)
+    behind = rectified_columns(prompt, QUICK_DETAIL.model_copy(update={"masked_columns": "token_and_after"}))
     assert only.nonzero()[:, 0].tolist() == [4]
     assert behind.nonzero()[:, 0].tolist() == list(range(4, 16))
 
 
 def test_a_field_without_surface_is_the_products_failure() -> None:
-    masks = export_masks(Ball(20.0), MASKS)
+    masks = export_masks(Ball(20.0), QUICK_MASKS)
     with pytest.raises(ProductError):
-        start_shape(Ball(0.0), masks, FAST)
+        start_shape(Ball(0.0), masks, QUICK_DETAIL)

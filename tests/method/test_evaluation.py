@@ -19,7 +19,7 @@ from mpod_pipeline.method.evaluation import (
     photo_scores,
 )
 from tests.geometry.shapes import ball
-from tests.method.test_masks import Ball
+from tests.method.quick import Ball
 
 
 def square(start: int, side: int) -> torch.Tensor:

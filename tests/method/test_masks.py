@@ -7,23 +7,9 @@ import pytest
 import torch
 
 from mpod_pipeline.base.errors import ProductError
-from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.masks import MaskParameters, export_masks, mask_cameras
 from mpod_pipeline.rendering.cameras import Cameras
-from tests.method.conftest import SMALL_FIELD
-
-SIGMA, RADIUS = 3.0, 0.5
-
-
-class Ball(OutlineField):
-    """A homogeneous ball."""
-
-    def __init__(self, sigma: float = SIGMA) -> None:
-        super().__init__(SMALL_FIELD)
-        self.sigma = sigma
-
-    def density(self, points: torch.Tensor) -> torch.Tensor:
-        return self.sigma * (points.norm(dim=-1) < RADIUS).float()
+from tests.method.quick import RADIUS, SIGMA, Ball
 
 
 def test_opacity_is_that_of_the_chord_and_the_mask_its_threshold() -> None:

@@ -23,10 +23,7 @@ from mpod_pipeline.method.optimisation import LOWER_STEP, Optimisation, has_dive
 from mpod_pipeline.method.outline import optimize_outline
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
-from tests.method.test_detail import FAST as DETAIL
-from tests.method.test_detail import MASKS
-from tests.method.test_masks import Ball
-from tests.method.test_outline import FAST as OUTLINE
+from tests.method.quick import QUICK_DETAIL, QUICK_MASKS, QUICK_OUTLINE, Ball
 
 STEPS = 60
 Losses = dict[str, Tensor]
@@ -247,7 +244,7 @@ def test_the_learned_word_is_the_same_after_a_kill(
 def test_the_outline_is_the_same_after_a_kill(
     cutouts: Cutouts, novel_view: NovelViewPrior, checkpoint: Checkpoint
 ) -> None:
-    p = OUTLINE.model_copy(update={"steps": 6})
+    p = QUICK_OUTLINE.model_copy(update={"steps": 6})
     with pytest.raises(Killed):
         optimize_outline(cutouts, novel_view, p, 0, kill_after(5), checkpoint)
     resumed = optimize_outline(cutouts, novel_view, p, 0, lambda *_: None, checkpoint).field
@@ -260,7 +257,9 @@ def test_an_outline_with_far_too_large_steps_is_noticed_and_tried_again(
     cutouts: Cutouts, novel_view: NovelViewPrior, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whether smaller steps save it hangs on the last digits, which threads change; that they can is tested above."""
-    p = OUTLINE.model_copy(update={"table_learning_rate": 20.0, "network_learning_rate": 10.0, "resolutions": (16,)})
+    p = QUICK_OUTLINE.model_copy(
+        update={"table_learning_rate": 20.0, "network_learning_rate": 10.0, "resolutions": (16,)}
+    )
     told: list[float] = []
     with suppress(ProductError):
         optimize_outline(cutouts, novel_view, p, 0, lambda step, _, losses: told.append(sum(losses.values())))
@@ -274,10 +273,10 @@ def test_the_mesh_is_the_same_after_a_kill(
     cutouts: Cutouts, text_to_image: TextToImagePrior, checkpoint: Checkpoint
 ) -> None:
     field = Ball(20.0)
-    masks = export_masks(field, MASKS)
+    masks = export_masks(field, QUICK_MASKS)
     token = text_to_image.word_embedding("a")
     painted = InpaintingParameters(views=2, every=4, steps=1)
-    p = DETAIL.model_copy(update={"steps": 6, "inpainting": painted})
+    p = QUICK_DETAIL.model_copy(update={"steps": 6, "inpainting": painted})
 
     def refine(report: Report, checkpoint: Checkpoint | None = None) -> dict[str, torch.Tensor]:
         made = refine_detail(cutouts, token, field, masks, text_to_image, p, 0, report, checkpoint)

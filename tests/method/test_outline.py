@@ -30,21 +30,12 @@ from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import make_volume_renderer
 from tests.method.conftest import SMALL_FIELD
-
-FAST = OutlineParameters(
-    steps=40,
-    field=SMALL_FIELD,
-    resolutions=(16, 24),
-    step_size=0.08,
-    table_learning_rate=0.02,
-    sds=NovelViewSds(guidance_scale=1.0, weight=0.01),
-    cavities=None,
-)
+from tests.method.quick import QUICK_OUTLINE
 
 
 def test_the_photos_view_is_learnt(cutout: NDArray[np.uint8], cutouts: Cutouts, novel_view: NovelViewPrior) -> None:
     losses: list[dict[str, float]] = []
-    field = optimize_outline(cutouts, novel_view, FAST, 0, lambda s, n, values: losses.append(values)).field
+    field = optimize_outline(cutouts, novel_view, QUICK_OUTLINE, 0, lambda s, n, values: losses.append(values)).field
     assert len(losses) == 40
     assert losses[-1]["reference_colour"] < 0.15 * losses[0]["reference_colour"]
     picture, opacity = draw_field(field, Cameras.at(0.0, 0.0), 24)
@@ -85,7 +76,7 @@ class TwoSides:
 
 def test_the_prior_shapes_what_the_photo_does_not_show(cutouts: Cutouts) -> None:
     """Score distillation alone, from views on both sides: each gets its own colours and the ball's outline."""
-    p = FAST.model_copy(
+    p = QUICK_OUTLINE.model_copy(
         update={
             "steps": 80,
             "resolutions": (24,),
@@ -103,7 +94,7 @@ def test_the_prior_shapes_what_the_photo_does_not_show(cutouts: Cutouts) -> None
 
 
 def test_the_same_seed_gives_the_same_field(cutouts: Cutouts, novel_view: NovelViewPrior) -> None:
-    p = FAST.model_copy(update={"steps": 4})
+    p = QUICK_OUTLINE.model_copy(update={"steps": 4})
     one, other, third = (optimize_outline(cutouts, novel_view, p, seed, lambda *_: None).field for seed in (3, 3, 4))
     assert torch.equal(one.encoding.table, other.encoding.table)
     assert not torch.equal(one.encoding.table, third.encoding.table)
@@ -114,7 +105,7 @@ def test_a_loss_that_is_no_number_is_the_products_failure(
 ) -> None:
     monkeypatch.setattr(novel_view, "predict", lambda noisy, *_: noisy * float("nan"))
     with pytest.raises(ProductError, match="step 1"):
-        optimize_outline(cutouts, novel_view, FAST, 0, lambda *_: None)
+        optimize_outline(cutouts, novel_view, QUICK_OUTLINE, 0, lambda *_: None)
 
 
 def test_colours_choose_depths_only_where_told() -> None:
@@ -125,7 +116,7 @@ def test_colours_choose_depths_only_where_told() -> None:
     field.occupancy.update(0, field.density, generator=torch.Generator().manual_seed(0))
 
     def see(colours_choose_depths: bool) -> Views:
-        p = FAST.model_copy(update={"colours_choose_depths": colours_choose_depths})
+        p = QUICK_OUTLINE.model_copy(update={"colours_choose_depths": colours_choose_depths})
         generator = torch.Generator().manual_seed(1)
         return render(field, Cameras.at(0.0, 0.0), 16, make_volume_renderer(), p, generator)
 

@@ -9,7 +9,7 @@ from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.geometry.shapes import ball
-from tests.method.test_masks import RADIUS, Ball
+from tests.method.quick import RADIUS, Ball
 
 SIGMA, SHELL = 20.0, 0.05
 PHOTO = Cameras.at(0.0, 0.0)

@@ -16,7 +16,7 @@ from mpod_pipeline.method.symmetry import counterparts, is_unseen, symmetry_loss
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.sds import SdsParameters
 from tests.method.conftest import SMALL_FIELD
-from tests.method.test_outline import FAST
+from tests.method.quick import QUICK_OUTLINE
 
 SYMMETRIES: list[Symmetry] = ["left_right", "front_back", "both", "revolution"]
 
@@ -116,7 +116,7 @@ def test_only_what_no_photo_shows_is_asked() -> None:
 
 def test_the_back_of_a_turned_thing_gets_the_fronts_colours(cutouts: Cutouts, novel_view: NovelViewPrior) -> None:
     """The disc is red above and blue below; score distillation is silent, so nothing else tells the back."""
-    p = FAST.model_copy(
+    p = QUICK_OUTLINE.model_copy(
         update={"steps": 120, "symmetry": "revolution", "sds": SdsParameters(guidance_scale=1.0, weight=0.0)}
     )
     field = optimize_outline(cutouts, novel_view, p, 0, lambda *_: None).field

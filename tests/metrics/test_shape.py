@@ -10,21 +10,8 @@ import torch
 
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.metrics.shape import cavity_depth, depth_error, opening_depth, solid, volume_iou
-from mpod_pipeline.synthesis.solids import Part, cylinder, lathe
-from tests.geometry.shapes import ball, box
-
-
-def mesh_of(*parts: Part) -> Mesh:
-    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
-    return Mesh(torch.from_numpy(np.concatenate([p.vertices for p in parts])), torch.from_numpy(faces.astype(np.int64)))
-
-
-def cup(floor: float, radius: float = 0.4, wall: float = 0.06, height: float = 1.0) -> Mesh:
-    """A turned cup: the outer side, the rim, the inner side, and a floor at that height."""
-    inner = radius - wall
-    profile = [(0, 0), (radius, 0), (radius, height), (inner, height), (inner, floor), (0, floor)]
-    return mesh_of(lathe(profile, 0, segments=96))
+from mpod_pipeline.synthesis.solids import cylinder, lathe
+from tests.geometry.shapes import ball, box, cup, mesh_of, moved
 
 
 def hemisphere(radius: float, wall: float) -> Mesh:
@@ -32,10 +19,6 @@ def hemisphere(radius: float, wall: float) -> Mesh:
     angle = np.linspace(-pi / 2, 0, 40)
     outer, inner = (np.stack([r * np.cos(angle), r * np.sin(angle)], -1) for r in (radius, radius - wall))
     return mesh_of(lathe(np.concatenate([outer, inner[::-1]]), 0, segments=96))
-
-
-def moved(mesh: Mesh, *offset: float) -> Mesh:
-    return Mesh(mesh.vertices + torch.tensor(offset), mesh.faces)
 
 
 def test_boxes_that_overlap_by_half_share_a_third() -> None:

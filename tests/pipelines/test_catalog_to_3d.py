@@ -1,4 +1,4 @@
-"""The road as it is wired: node names, catalog and settings, which others build on."""
+"""The pipeline as it is wired: node names, catalog and settings, which others build on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def context(workspace: Path) -> Iterator[KedroContext]:
             yield session.load_context()
 
 
-def test_the_road_has_its_nodes_and_each_is_a_pipeline_too(context: KedroContext) -> None:
+def test_it_has_its_nodes_and_each_is_a_pipeline_too(context: KedroContext) -> None:
     assert {node.name for node in pipelines["catalog_to_3d"].nodes} == {*NODES, TABLE}
     assert pipelines["__default__"] == pipelines["catalog_to_3d"]
     for name in NODES:
@@ -62,7 +62,7 @@ def test_the_road_has_its_nodes_and_each_is_a_pipeline_too(context: KedroContext
         assert [node.name for node in pipelines[name].nodes] == [name, *beside]
 
 
-def test_everything_on_the_road_is_in_the_catalog(context: KedroContext) -> None:
+def test_all_that_it_reads_and_writes_is_in_the_catalog(context: KedroContext) -> None:
     catalog = context.catalog
     missing = [name for name in pipelines["catalog_to_3d"].datasets() if name not in catalog]
     assert not missing
@@ -77,19 +77,21 @@ def test_artifacts_are_where_others_look_for_them(context: KedroContext, workspa
 
 
 def test_the_history_knows_every_steps_artifacts(context: KedroContext) -> None:
-    history = context.catalog.load("history")
+    catalog = context.catalog
+    history = catalog.load("history")
     for node in (node for node in pipelines["catalog_to_3d"].nodes if node.name in NODES):
         artifacts = [name for name in node.outputs if not name.startswith(node.name)]
         assert artifacts and set(artifacts) <= set(history.artifacts)
         for name in artifacts:
-            assert history.artifacts[name].path("mug") == context.catalog.load(name).path("mug")
+            assert history.artifacts[name].path("mug") == catalog.load(name).path("mug")
 
 
 def test_every_steps_settings_are_typed(context: KedroContext) -> None:
+    catalog = context.catalog
     for node in pipelines["catalog_to_3d"].nodes:
         for name in node.inputs:
             if name.startswith("params:"):
-                assert isinstance(context.catalog.load(name), Parameters), f"{node.name}: {name}"
+                assert isinstance(catalog.load(name), Parameters), f"{node.name}: {name}"
 
 
 def test_the_graph_shows_what_a_person_looks_for(context: KedroContext) -> None:
@@ -101,10 +103,10 @@ def test_the_graph_shows_what_a_person_looks_for(context: KedroContext) -> None:
 
 def test_every_preview_can_be_drawn_before_the_first_run(context: KedroContext) -> None:
     """Kedro-Viz warns of each that cannot."""
-    drawn = set()
+    catalog, drawn = context.catalog, set()  # a catalog is made each time that it is asked for
     for pipeline in pipelines.values():
         for name in pipeline.datasets():
-            dataset = context.catalog.get(name)
+            dataset = catalog.get(name)
             settings = (getattr(dataset, "metadata", None) or {}).get("kedro-viz", {})
             if hasattr(dataset, "preview") and settings.get("preview") is not False:
                 dataset.preview()

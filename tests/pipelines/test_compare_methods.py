@@ -172,13 +172,13 @@ def test_the_method_that_is_asked_for_is_in_the_sections() -> None:
         **sections,
         "drawing": {},
         "evaluation": {},
-        "score_priors": {"road": {"outline": {}}},
+        "score_priors": {"method": {"outline": {}}},
         "compare": {"settings": {"export": {"photo_pixels": False}}},
         "methods": {"mpod123": {}, "magic123": {"outline": {"sds": {"weight": 2}}}},
         "method": "magic123",
     }
     made = with_methods(given, {"outline": {"steps": 9}})
-    assert made["outline"] == {"steps": 9, "sds": {"weight": 2}} == made["score_priors"]["road"]["outline"]
+    assert made["outline"] == {"steps": 9, "sds": {"weight": 2}} == made["score_priors"]["method"]["outline"]
     assert made["methods"]["mpod123"]["outline"] == {"steps": 9, "sds": {"weight": 1}}
     assert made["methods"]["magic123"]["export"] == {"photo_pixels": False} and made["export"] == {}
     with pytest.raises(SetupError, match="did you mean 'magic123'"):

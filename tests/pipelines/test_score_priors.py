@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from mpod_pipeline.base.errors import ProductError, SetupError
@@ -23,11 +24,11 @@ from mpod_pipeline.pipelines.score_priors.nodes import (
     grid,
     linear_classifier,
     members_of,
+    one_of_each_family,
     own_and_other_similarity,
-    road_products,
     score_novel_views,
     score_product,
-    score_road,
+    score_reconstructions,
 )
 from mpod_pipeline.pipelines.score_priors.parameters import ScorePriorsParameters
 from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY
@@ -64,10 +65,15 @@ def test_a_grid_is_read_like_a_page() -> None:
 
 
 def test_scored_products_are_of_the_test_split_and_of_different_families() -> None:
-    products = road_products("test", 12)
+    products = one_of_each_family("test", 12)
     assert len({family for family, _ in products}) == 12 and products[1][0] == HELD_OUT_FAMILY
     assert all(SPLIT_SEEDS["test"] <= seed < SPLIT_SEEDS["samples"] for _, seed in products)
     assert len(members_of("test", TRAINED_FAMILIES, 100)) == 100
+
+
+def test_the_section_that_has_moved_says_where() -> None:
+    with pytest.raises(ValidationError, match=r"score_priors\.road has moved: set score_priors\.method"):
+        ScorePriorsParameters.model_validate({"road": {"outline": {"steps": 12}}})
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -112,9 +118,7 @@ def test_the_classifier_separates_what_can_be_separated() -> None:
     assert (found == labels).float().mean() > 0.95
 
 
-def test_a_product_that_does_not_arrive_is_left_out_of_the_road(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_product_that_does_not_arrive_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     priors = (
         Weights(save_tiny_novel_view(tmp_path / "novel_view"), "cpu"),
         Weights(save_tiny_text_to_image(tmp_path / "text_to_image"), "cpu"),
@@ -131,13 +135,13 @@ def test_a_product_that_does_not_arrive_is_left_out_of_the_road(
     made = {"evaluations": {"psnr": 20.0}, "turntables": picture, "normals": picture}
     monkeypatch.setattr(nodes, "finish_product", lambda *_: made)
     p = ScorePriorsParameters(products=3)
-    families = [family for family, _ in road_products(p.split, 3)]
+    families = [family for family, _ in one_of_each_family(p.split, 3)]
     lost = families[1:2]
-    *_, last = score_road(*priors, p)
+    *_, last = score_reconstructions(*priors, p)
     assert [name.split("-")[0] for name in last["scores"]["product"]] == [families[0], families[2], "mean"]
     lost = families
     with pytest.raises(SetupError, match="No product"):
-        list(score_road(*priors, p))
+        list(score_reconstructions(*priors, p))
 
 
 @pytest.mark.slow
@@ -149,9 +153,9 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
         [
             "novel_views.objects=1,novel_views.held_out=1,novel_views.compounds=1,novel_views.views=2",
             "novel_views.steps=2,captions.examples=1,captions.captions=1,captions.steps=1,products=1",
-            "road.textual_inversion.steps=1,road.outline.steps=12,road.detail.steps=1",
-            "road.masks.azimuths=3,road.masks.resolution=32,road.detail.grid_resolution=20,road.detail.resolution=48",
-            "road.export.texture_size=128,road.export.triangles=2000,road.evaluation.resolution=64",
+            "method.textual_inversion.steps=1,method.outline.steps=12,method.detail.steps=1",
+            "method.masks.azimuths=3,method.masks.resolution=32,method.detail.grid_resolution=20,method.detail.resolution=48",
+            "method.export.texture_size=128,method.export.triangles=2000,method.evaluation.resolution=64",
         ]
     )
     params = ",".join(f"score_priors.{one}" for one in few.split(","))
@@ -183,5 +187,5 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
     values = dict(zip(table["score"].str.replace(",", "_"), table["value"], strict=True))
     assert run.data.metrics == pytest.approx(values)
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}
-    tables = {f"{what}_scores.csv" for what in ("novel_view", "caption", "word", "road", "prior")}
-    assert tables | {"novel_view_samples", "caption_samples", "word_samples", "road_turntables"} <= kept
+    tables = {f"{what}_scores.csv" for what in ("novel_view", "caption", "word", "reconstruction", "prior")}
+    assert tables | {"novel_view_samples", "caption_samples", "word_samples", "reconstruction_turntables"} <= kept

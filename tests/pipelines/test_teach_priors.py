@@ -38,7 +38,7 @@ from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import ADAPTER_FILE
 from mpod_pipeline.priors.train_denoisers import MEASURED_TIMESTEPS, ViewLatents
 from tests.command import ROOT, environment
-from tests.geometry.test_foreign_glb import exported, plain
+from tests.geometry.models import exported, plain
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
 TABLE = "file,split\nred_block.glb,train\ngreen_tower.glb,train\nblue_block.glb,validation\nbroken.glb,train\n"

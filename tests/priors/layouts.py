@@ -220,3 +220,13 @@ def save_dpt(folder: Path) -> Path:
     network.save_pretrained(folder)
     DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
+
+
+class Trap:
+    """A pickle of this writes a file when it is opened without care."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.victim,))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.datasets.codecs import Token
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
-from tests.priors.layouts import save_stable_diffusion_15, save_stable_diffusion_21, save_zero123
+from tests.priors.layouts import Trap, save_stable_diffusion_15, save_stable_diffusion_21, save_zero123
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +74,6 @@ def test_pickles_are_read_as_plain_weights(tmp_path: Path, sd15: Path) -> None:
     safe = load_text_to_image_prior(sd15, precision="float32")
     for name, value in safe.state_dict().items():
         assert torch.equal(pickled.state_dict()[name], value), name
-
-
-class Trap:
-    """A pickle of this writes a file when it is opened without care."""
-
-    def __init__(self, victim: Path) -> None:
-        self.victim = victim
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (self.victim,))
 
 
 @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model.bin", "text_encoder/pytorch_model.bin"])

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.geometry.document import Document
 from mpod_pipeline.geometry.glb import TexturedMesh, to_glb
 from mpod_pipeline.publish.checks import CHECKS, Examined, Layout, what_is_wrong
 from mpod_pipeline.publish.contents import contents_of_glb
-from mpod_pipeline.publish.document import Document
 from mpod_pipeline.publish.settings import TargetSettings
 from tests.publish.conftest import LONG_SIDE_M
 

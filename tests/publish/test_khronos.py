@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mpod_pipeline.base.errors import ProductError, SetupError
+from mpod_pipeline.geometry.document import Document
 from mpod_pipeline.method.steps import Given
-from mpod_pipeline.publish.document import Document
 from mpod_pipeline.publish.khronos import errors_in, find_validator
 from mpod_pipeline.publish.steps import publish_google
 from mpod_pipeline.publish.target import load

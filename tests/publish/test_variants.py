@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.geometry.document import DRACO, WEBP, Document
 from mpod_pipeline.geometry.glb import Material, TexturedMesh, from_glb, to_glb
 from mpod_pipeline.publish.contents import BASE_COLOUR, NORMALS, contents_of_glb
-from mpod_pipeline.publish.document import DRACO, WEBP, Document
 from mpod_pipeline.publish.usdz import contents_of_usdz, to_usdz, what_arkit_would_say
 from mpod_pipeline.publish.variants import for_browsers, within
 from tests.publish.conftest import LONG_SIDE_M

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mpod_pipeline.geometry.marching_tetrahedra import marching_tetrahedra
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.rasterize import Raster, numba_, rasterize_numpy, reference, torch_
-from tests.geometry.shapes import unit_grid
+from mpod_pipeline.rendering.rasterize import Raster, numba_, rasterize_numpy, torch_
+from tests.geometry.shapes import sphere, unit_grid
+from tests.rendering import reference
 
 FRONT = Cameras.at(0.0, 0.0)
 Rasterize = Callable[[Tensor, Tensor, Tensor, Cameras, int], Raster]
@@ -22,33 +23,6 @@ def rasterize(request: pytest.FixtureRequest) -> Rasterize:
     """Each rasteriser that runs on a CPU."""
     by: Rasterize = request.param
     return by
-
-
-def sphere(rings: int, segments: int, radius: float = 1.0) -> tuple[Tensor, Tensor]:
-    """A closed sphere of (rings, segments) quads cut in two, poles on z."""
-    polar = torch.linspace(0, pi, rings + 1)[1:-1]
-    turn = torch.arange(segments) * 2 * pi / segments
-    grid = torch.stack(
-        [
-            polar.sin()[:, None] * turn.cos(),
-            polar.sin()[:, None] * turn.sin(),
-            polar.cos()[:, None].expand(-1, segments),
-        ],
-        dim=-1,
-    ).reshape(-1, 3)
-    vertices = torch.cat([grid, torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])]) * radius
-    faces, top, bottom = [], len(vertices) - 2, len(vertices) - 1
-    for i in range(rings - 1):
-        for j in range(segments):
-            here, beside = i * segments + j, i * segments + (j + 1) % segments
-            if i == 0:
-                faces.append([top, here, beside])
-            if i == rings - 2:
-                faces.append([bottom, beside, here])
-            else:
-                below, across = here + segments, beside + segments
-                faces += [[here, below, beside], [beside, below, across]]
-    return vertices, torch.tensor(faces)
 
 
 def facing(corners: list[tuple[float, float]], depth: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
-from tests.rendering.test_rasterize import sphere
+from tests.geometry.shapes import sphere
 
 HAS_KAOLIN = importlib.util.find_spec("kaolin") is not None
 needs_kaolin = pytest.mark.skipif(not (torch.cuda.is_available() and HAS_KAOLIN), reason="needs CUDA and kaolin")

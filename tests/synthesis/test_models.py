@@ -11,7 +11,7 @@ import trimesh
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.synthesis.models import LONGEST_EDGE, read_model
 from mpod_pipeline.synthesis.views import photograph_model, photograph_models
-from tests.geometry.test_foreign_glb import exported, plain
+from tests.geometry.models import exported, plain
 
 RED, GREEN = [255, 0, 0, 255], [0, 255, 0, 255]
 

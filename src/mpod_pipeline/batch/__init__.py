@@ -4,7 +4,6 @@ A step's node calls `step.run_step`. It goes through the products one by one. `e
 `due` decides by their `fingerprints` what has to be made, and `recorded` says what is written down about it
 (`records`). The `executor` has it made. A failure of one product leaves the others alone (`isolation`). Each result is
 yielded as it finishes.
-
 """
 
 from mpod_pipeline.base.checkpoint import Checkpoint

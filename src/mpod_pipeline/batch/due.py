@@ -53,34 +53,25 @@ class Settings:
         return known_to(self.parameters, (self.product_settings or {}).get(product, {}))
 
 
+@dataclass(frozen=True)
 class Due:
     """What one step has to do in one run. inputs: as in `step.run_step`."""
 
-    def __init__(
-        self,
-        step: BatchStep,
-        inputs: Mapping[str, Any],
-        settings: Settings,
-        batch: BatchParameters,
-        history: History,
-        existing: Existing,
-    ) -> None:
-        self._step = step
-        self._inputs = inputs
-        self._settings = settings
-        self._batch = batch
-        self._history = history
-        self._existing = existing
-        self._records = history.records(step.name)
+    step: BatchStep
+    inputs: Mapping[str, Any]
+    settings: Settings
+    batch: BatchParameters
+    history: History
+    existing: Existing
 
     def products(self) -> list[str]:
         """The products this run is about. Raises SetupError if one is asked for that nobody knows."""
-        available = list(next(iter(self._inputs.values())))
-        if self._batch.products is None:
+        available = list(next(iter(self.inputs.values())))
+        if self.batch.products is None:
             return available
-        chosen = set(self._batch.products)
+        chosen = set(self.batch.products)
         # what failed or was left out at an earlier step is not there, and yet no mistake of the user's
-        if unknown := [p for p in sorted(chosen.difference(available)) if not self._history.knows(p)]:
+        if unknown := [p for p in sorted(chosen.difference(available)) if not self.history.knows(p)]:
             raise SetupError(f"The catalog has no product {', '.join(map(repr, unknown))}; see --params=products=[…].")
         return [product for product in available if product in chosen]
 
@@ -89,25 +80,25 @@ class Due:
 
         Raises SetupError where it was made with settings of its own, and this run's table does not know it.
         """
-        previous = read_record(self._records, product)
+        previous = read_record(self.history.records(self.step.name), product)
         if reason := self._why_left_out(product):
             return Settled(left_out=True, record=left_out(previous, reason))
         self._require_its_table(product, previous)
-        identities = self._existing.identities(product, previous)
+        identities = self.existing.identities(product, previous)
         current = self._fingerprint(product, identities)
         same = previous is not None and previous.fingerprint == current
-        if previous and same and not self._batch.force and self._existing.whole(product, previous):
+        if previous and same and not self.batch.force and self.existing.whole(product, previous):
             back = previous.model_copy(update={"state": "made", "message": ""}) if previous.state != "made" else None
             return Settled(left_out=False, record=back)
         draft = Record(
-            product=self._settings.written_as(product),
-            step=self._step.name,
+            product=self.settings.written_as(product),
+            step=self.step.name,
             state="failed",
             fingerprint=current,
             inputs=identities,
-            own_parameters=self._settings.own(product),
+            own_parameters=self.settings.own(product),
             attempt=previous.attempt + 1 if previous and same else 1,
-            run_id=self._history.run_id,
+            run_id=self.history.run_id,
         )
         return Todo(self._task(product, current), draft)
 
@@ -119,45 +110,45 @@ class Due:
             return True
 
     def _task(self, product: str, current: str) -> Task:
-        settings, every = self._settings, self._batch.checkpoint_every_seconds
-        file = self._existing.checkpoint_file(product)
+        settings, every = self.settings, self.batch.checkpoint_every_seconds
+        file = self.existing.checkpoint_file(product)
         return Task(
             product,
             inputs={
-                **{name: files.get(product) for name, files in self._inputs.items()},
+                **{name: files.get(product) for name, files in self.inputs.items()},
                 "parameters": partial(with_own, settings.parameters, settings.own(product)),
                 "product": partial(str, settings.written_as(product)),
                 "fingerprint": partial(str, current),
             },
-            seed=seed_of(self._batch.seed, self._step.name, product),
+            seed=seed_of(self.batch.seed, self.step.name, product),
             checkpoint=None if every is None else Checkpoint(file, current, every),
             fingerprint=current,
         )
 
     def _why_left_out(self, product: str) -> str:
-        for name, files in self._inputs.items():
-            if maker := self._step.made_by.get(name):
-                record = read_record(self._history.records(maker), product)
+        for name, files in self.inputs.items():
+            if maker := self.step.made_by.get(name):
+                record = read_record(self.history.records(maker), product)
                 if record and record.state != "made":
                     return f"{maker}: {record.state}"
-            if product not in files and name not in self._step.optional:
+            if product not in files and name not in self.step.optional:
                 return f"there is no {name}"
         return ""
 
     def _fingerprint(self, product: str, identities: Mapping[str, FileIdentity | None]) -> str:
         return fingerprint(
             {
-                "code": self._step.code_version,
+                "code": self.step.code_version,
                 "inputs": {name: identity.sha256 if identity else None for name, identity in identities.items()},
-                "parameters": {**self._parameters, **self._settings.own(product)},
+                "parameters": {**self._parameters, **self.settings.own(product)},
                 "weights": self._weights,
-                "seed": seed_of(self._batch.seed, self._step.name, product),
+                "seed": seed_of(self.batch.seed, self.step.name, product),
             }
         )
 
     def _require_its_table(self, product: str, previous: Record | None) -> None:
         own = previous.own_parameters if previous else {}
-        if own and product not in (self._settings.product_settings or {}) and not self._batch.force:
+        if own and product not in (self.settings.product_settings or {}) and not self.batch.force:
             said = ", ".join(f"{name} {value}" for name, value in own.items())
             raise SetupError(
                 f"{product} was made with settings of its own ({said}), and the folder of photos has no table that "
@@ -167,12 +158,12 @@ class Due:
     @cached_property
     def _parameters(self) -> Any:
         """As JSON has them."""
-        return to_jsonable_python(_with_contents(self._settings.parameters.model_dump(), self._existing.contents))
+        return to_jsonable_python(_with_contents(self.settings.parameters.model_dump(), self.existing.contents))
 
     @cached_property
     def _weights(self) -> str:
         """One text for all weights in use."""
-        return fingerprint({"weights": [self._existing.contents(folder) for folder in self._settings.weights]})
+        return fingerprint({"weights": [self.existing.contents(folder) for folder in self.settings.weights]})
 
 
 def _with_contents(setting: Any, contents: Callable[[Path], dict[str, str]]) -> Any:

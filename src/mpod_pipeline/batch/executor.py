@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Any
 
-from mpod_pipeline.batch.isolation import Outcome, Task, Work, attempt
+from mpod_pipeline.batch.isolation import DEATHS, Outcome, Task, Work, attempt, worker_died
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StepProgress
 
+logger = logging.getLogger(__name__)
 
-class Executor(Protocol):
+
+class Executor(AbstractContextManager["Executor"], ABC):
     """Takes tasks one by one and hands outcomes back as they come, in whatever order.
 
     A product's failure is an outcome. What concerns the whole run is raised. It is a context: at its end nothing is at
     work any more.
     """
 
+    @abstractmethod
     def submit(self, task: Task) -> Iterator[Outcome]:
         """Take the task, and yield what has finished meanwhile; waits while too much is under way."""
-        ...
 
+    @abstractmethod
     def drain(self) -> Iterator[Outcome]:
         """Yield the outcomes that are still to come."""
-        ...
-
-    def __enter__(self) -> Executor: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None: ...
 
 
-class InProcess:
+class InProcess(Executor):
     """Tasks are done one at a time in this process, as for a debugger. The work (its models) is opened when the first
     task comes.
     """
@@ -51,11 +50,39 @@ class InProcess:
     def drain(self) -> Iterator[Outcome]:
         yield from ()
 
-    def __enter__(self) -> InProcess:
-        return self
-
     def __exit__(self, *exception: object) -> None:
         self._work = None
+
+
+class OfWorkers(Executor):
+    """An executor whose workers are processes of their own; outcomes come in the order in which they finish.
+
+    No more tasks are under way than there are workers, so at most one result per worker waits to be saved. A task whose
+    worker died is done again by another; if that happens `DEATHS` times, the product has failed.
+    """
+
+    def __init__(self, limit: int, progress: StepProgress) -> None:
+        self._limit = limit
+        self._progress = progress
+        self._waiting: deque[Task] = deque()
+        self._running: dict[Any, Any] = {}
+        self._deaths: Counter[str] = Counter()
+
+    def drain(self) -> Iterator[Outcome]:
+        while self._waiting or self._running:
+            yield from self._wait()
+
+    @abstractmethod
+    def _wait(self) -> Iterator[Outcome]:
+        """Wait for something to happen, at most a moment, and see to it."""
+
+    def _after_a_death(self, task: Task, seconds: float, error: Exception) -> Iterator[Outcome]:
+        self._deaths[task.product] += 1
+        if self._deaths[task.product] < DEATHS:
+            logger.warning("The worker that had %s died; another one does it again.", task.product)
+            self._waiting.appendleft(task)
+        else:
+            yield Outcome(task.product, seconds, worker_died(str(error)))
 
 
 def make_executor(

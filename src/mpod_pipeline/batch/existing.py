@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from mpod_pipeline.batch.fingerprints import FileIdentity, identify, identify_fi
 from mpod_pipeline.batch.records import Record
 
 
+@dataclass(frozen=True)
 class Existing:
     """The files of one step's products. inputs: as in `step.run_step`."""
 
-    def __init__(self, step: BatchStep, inputs: Mapping[str, Any], history: History) -> None:
-        self._step = step
-        self._inputs = inputs
-        self._history = history
+    step: BatchStep
+    inputs: Mapping[str, Any]
+    history: History
 
     def identities(self, product: str, previous: Record | None) -> dict[str, FileIdentity | None]:
         """Each input's identity by name; None for one that is absent. A large file is not read again if the previous
@@ -29,18 +30,18 @@ class Existing:
         """
         known = previous.inputs if previous else {}
         identities = {}
-        for name, files in self._inputs.items():
+        for name, files in self.inputs.items():
             for part, path in _places(name, files.get(product)):
                 identities[part] = _identify_input(path, known.get(part)) if path else None
         return identities
 
     def outputs(self, product: str) -> dict[str, FileIdentity | None]:
         """Each artifact's identity by name; None for one that is not on disk."""
-        return {name: _identify_output(self._place(name, product)) for name in self._step.artifacts}
+        return {name: _identify_output(self._place(name, product)) for name in self.step.artifacts}
 
     def whole(self, product: str, record: Record) -> bool:
         """Whether the artifacts are those that the record vouches for."""
-        if set(record.outputs) != set(self._step.artifacts):
+        if set(record.outputs) != set(self.step.artifacts):
             return False
         for name, known in record.outputs.items():
             identity = _identify_output(self._place(name, product), known)
@@ -50,12 +51,12 @@ class Existing:
 
     def in_the_way(self, product: str) -> str:
         """A sentence on what lies where an artifact of the product is to be written; empty if nothing does."""
-        places = (self._place(name, product) for name in self._step.artifacts)
+        places = (self._place(name, product) for name in self.step.artifacts)
         return next((f"{place} is no file; please move it away." for place in places if _is_no_file(place)), "")
 
     def checkpoint_file(self, product: str) -> Path:
         """Where a product's unfinished work keeps its state."""
-        return self._history.checkpoints / self._step.name / f"{product}.pt"
+        return self.history.checkpoints / self.step.name / f"{product}.pt"
 
     def forget_checkpoint(self, product: str) -> None:
         """Remove what an attempt left to go on from: it has come to its end, or is not to be made any more."""
@@ -66,7 +67,7 @@ class Existing:
         """The digests of a file, or of a folder's files by name. Large files are read once; their identities are kept
         beside the records.
         """
-        store = self._history.folder / ".weights.json"
+        store = self.history.folder / ".weights.json"
         known, name = _read_weights(store), place.absolute().as_posix()
         files = identify_files(place, known.get(name, {}))
         if known.get(name) != files:
@@ -75,7 +76,7 @@ class Existing:
         return {name: identity.sha256 for name, identity in files.items()}
 
     def _place(self, artifact: str, product: str) -> Path:
-        path: Path = self._history.artifacts[artifact].path(product)
+        path: Path = self.history.artifacts[artifact].path(product)
         return path
 
 

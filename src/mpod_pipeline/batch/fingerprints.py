@@ -14,9 +14,7 @@ from mpod_pipeline.base.files import open_regular
 
 
 class FileIdentity(BaseModel):
-    """A file's content, with the size and time of change that tell without reading that it is still the
-    same.
-    """
+    """A file's content, with the size and time of change that tell without reading that it is still the same."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -73,21 +73,10 @@ class Outcome:
     peak_bytes: int = 0
 
 
-# A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and
-# Pydantic's error a ValueError, so these are asked for first; everything else that an Exception can be may
-# come from one product.
-_STOPS_THE_RUN = (
-    SetupError,
-    ImportError,
-    SyntaxError,
-    TypeError,
-    NameError,
-    AttributeError,
-    NotImplementedError,
-    AssertionError,
-    LookupError,
-    ValidationError,
-)
+# A bug or a wrong setting would fail every product in turn. NotImplementedError is a RuntimeError and Pydantic's error
+# a ValueError, so these are asked for first; everything else that an Exception can be may come from one product.
+_BUGS = (ImportError, SyntaxError, TypeError, NameError, AttributeError, NotImplementedError, AssertionError)
+_STOPS_THE_RUN = (SetupError, ValidationError, LookupError, *_BUGS)
 #: A product during whose work so many processes died is taken to have killed them: each is tried once more.
 DEATHS = 2
 #: The kind of failure that this is.

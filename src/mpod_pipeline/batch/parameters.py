@@ -41,8 +41,7 @@ class BatchParameters(Parameters):
 
     #: Every product and step draws its own seed from this one, the step's name and the product's id.
     seed: int = Field(ge=0)
-    #: The run as a whole fails (after finishing what it can) if more than this fraction of its products
-    #: failed.
+    #: The run as a whole fails (after finishing what it can) if more than this fraction of its products failed.
     max_failed_fraction: float = Field(ge=0, le=1)
     #: Only these products; None for all.
     products: tuple[str, ...] | None

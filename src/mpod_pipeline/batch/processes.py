@@ -13,19 +13,18 @@ import pickle
 import signal
 import sys
 import threading
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from types import TracebackType
 
 import psutil
 
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.batch.isolation import DEATHS, BrokenWorkerError, Outcome, Task, Work, attempt, worker_died
+from mpod_pipeline.batch.executor import OfWorkers
+from mpod_pipeline.batch.isolation import BrokenWorkerError, Outcome, Task, Work, attempt
 from mpod_pipeline.batch.progress import StepProgress
 
 logger = logging.getLogger(__name__)
@@ -50,23 +49,15 @@ def worker_count(products: int) -> int:
     return max(1, min(cores(), products, room))
 
 
-class Processes:
-    """An executor whose workers are processes; outcomes come in the order in which they finish.
-
-    No more tasks are under way than there are workers, so at most one result per worker waits to be saved. A task whose
-    process died is done again by another; if that happens `DEATHS` times, the product has failed. The processes outlive
-    the executor, see `close_workers`.
-    """
+class Processes(OfWorkers):
+    """An executor whose workers are processes of this machine. They outlive it, see `close_workers`."""
 
     def __init__(self, limit: int, open_work: Callable[[], Work], progress: StepProgress) -> None:
-        self._limit = limit
+        super().__init__(limit, progress)
         self._threads = max(1, cores() // limit)
         self._open_work = pickle.dumps(open_work)
-        self._progress = progress
-        self._waiting: deque[Task] = deque()
         self._idle: list[_Worker] = []
         self._running: dict[Future[bytes], tuple[_Worker, Task]] = {}
-        self._deaths: Counter[str] = Counter()
 
     def submit(self, task: Task) -> Iterator[Outcome]:
         self._waiting.append(task)
@@ -74,16 +65,7 @@ class Processes:
             yield from self._wait()
         self._assign()
 
-    def drain(self) -> Iterator[Outcome]:
-        while self._waiting or self._running:
-            yield from self._wait()
-
-    def __enter__(self) -> Processes:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for worker, _ in self._running.values():
             worker.kill()
         _resting.extend(self._idle)
@@ -99,7 +81,6 @@ class Processes:
             self._running[future] = (worker, self._waiting.popleft())
 
     def _wait(self) -> Iterator[Outcome]:
-        """Wait for something to happen, at most a moment, and see to it."""
         self._assign()
         finished, _ = wait(self._running, timeout=ASK_EVERY_S, return_when=FIRST_COMPLETED)
         for worker, task in self._running.values():
@@ -111,21 +92,13 @@ class Processes:
                 outcome: Outcome = pickle.loads(future.result())
             except (BrokenProcessPool, EOFError) as error:
                 worker.kill()
-                yield from self._after_a_death(task, error)
+                yield from self._after_a_death(task, 0.0, error)
             except Exception:
                 self._idle.append(worker)
                 raise
             else:
                 self._idle.append(worker)
                 yield outcome
-
-    def _after_a_death(self, task: Task, error: Exception) -> Iterator[Outcome]:
-        self._deaths[task.product] += 1
-        if self._deaths[task.product] < DEATHS:
-            logger.warning("The process that had %s died; another one does it again.", task.product)
-            self._waiting.appendleft(task)
-        else:
-            yield Outcome(task.product, 0.0, worker_died(str(error)))
 
 
 Step = tuple[int, int, dict[str, float]]

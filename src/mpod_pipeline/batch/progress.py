@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import Protocol
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -40,15 +39,14 @@ class LossCurves:
                 self.curves.setdefault(name, []).append((step, float(value)))
 
 
-class StepProgress:
+class StepProgress(AbstractContextManager["StepProgress"]):
     """One step's progress, while it is entered: bars on a terminal, else a line a minute in the log, and nothing where
     the log leaves INFO out.
     """
 
     def __init__(self, step: str, products: int) -> None:
-        told = products > 0 and logger.isEnabledFor(logging.INFO)
-        self._display: _Display = _Nothing()
-        if told:
+        self._display = _Display()
+        if products > 0 and logger.isEnabledFor(logging.INFO):
             self._display = (_Bars if sys.stderr.isatty() else _Lines)(step, products)
 
     def report_for(self, product: str) -> Report:
@@ -62,14 +60,13 @@ class StepProgress:
     def done(self, product: str) -> None:
         self._display.done(product)
 
-    def __enter__(self) -> StepProgress:
-        return self
-
     def __exit__(self, *exception: object) -> None:
         self._display.close()
 
 
-class _Display(Protocol):
+class _Display:
+    """Shows nothing."""
+
     def step(self, product: str, step: int, total: int, losses: dict[str, float]) -> None: ...
 
     def done(self, product: str) -> None: ...
@@ -77,18 +74,7 @@ class _Display(Protocol):
     def close(self) -> None: ...
 
 
-class _Nothing:
-    def step(self, product: str, step: int, total: int, losses: dict[str, float]) -> None:
-        pass
-
-    def done(self, product: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class _Bars:
+class _Bars(_Display):
     """A bar of the products, and one of the steps of each product at work; the log's lines go above them."""
 
     def __init__(self, step: str, products: int) -> None:
@@ -121,7 +107,7 @@ def _bar(title: str, total: int, unit: str, leave: bool) -> tqdm:
     return tqdm(desc=title, total=total, unit=unit, leave=leave, mininterval=0.5, dynamic_ncols=True)
 
 
-class _Lines:
+class _Lines(_Display):
     """Sentences in the log. The part of a product that is done counts for the time left."""
 
     def __init__(self, step: str, products: int) -> None:
@@ -137,9 +123,6 @@ class _Lines:
         self._parts.pop(product, None)
         self._finished += 1
         self._tell_now_and_then()
-
-    def close(self) -> None:
-        pass  # how the step ended, the run says
 
     def _tell_now_and_then(self) -> None:
         now = time.monotonic()

@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.batch.isolation import DEATHS, BrokenWorkerError, Outcome, Task, Work, attempt, worker_died
+from mpod_pipeline.batch.executor import OfWorkers
+from mpod_pipeline.batch.isolation import BrokenWorkerError, Outcome, Task, Work, attempt
 from mpod_pipeline.batch.parameters import ExecutorParameters, Resources
 from mpod_pipeline.batch.progress import StepProgress
 
@@ -81,11 +81,9 @@ class _Worker:
         self._step = (step, total, losses)
 
 
-class RayWorkers:
-    """An executor whose workers are Ray actors; outcomes come in the order in which they finish.
+class RayWorkers(OfWorkers):
+    """An executor whose workers are Ray actors, which die with their machines, too.
 
-    No more tasks are under way than there are workers, so at most one result a worker waits to be saved. A task
-    whose worker or machine died is done again by another; if that happens `DEATHS` times, the product has failed.
     Raises SetupError if there is no cluster at the address, or no machine of it can hold a worker.
     """
 
@@ -93,7 +91,7 @@ class RayWorkers:
         self, chosen: ExecutorParameters, resources: Resources, open_work: Callable[[], Work], progress: StepProgress
     ) -> None:
         _connect(chosen.address)
-        self._limit = chosen.workers or _places(resources)
+        super().__init__(chosen.workers or _places(resources), progress)
         if not _places(resources):
             raise SetupError(
                 f"No machine of the Ray cluster has {resources.num_cpus:g} CPUs and {resources.num_gpus:g} GPUs, "
@@ -104,12 +102,9 @@ class RayWorkers:
         remote: Any = ray.remote
         self._actor = remote(concurrency_groups={"asking": 1}, **share)(_Worker)
         self._open_work = ray.put(open_work)
-        self._progress = progress
-        self._waiting: deque[Task] = deque()
         self._starting: dict[Any, Any] = {}  # the answer to `ready`, the actor
         self._idle: list[Any] = []
         self._running: dict[Any, tuple[Any, Task, float]] = {}  # the outcome to be, the actor, its task, since when
-        self._deaths: Counter[str] = Counter()
         self._failed_starts = 0
         self._complained = time.monotonic()
 
@@ -120,13 +115,6 @@ class RayWorkers:
         self._assign()
         while len(self._waiting) + len(self._running) > self._limit:
             yield from self._wait()
-
-    def drain(self) -> Iterator[Outcome]:
-        while self._waiting or self._running:
-            yield from self._wait()
-
-    def __enter__(self) -> RayWorkers:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         """Let the workers go at once, and their share of the cluster with them."""
@@ -144,7 +132,6 @@ class RayWorkers:
             self._running[actor.do.remote(_absolute(task), _files(task))] = (actor, task, time.perf_counter())
 
     def _wait(self) -> Iterator[Outcome]:
-        """Wait for something to happen, at most a moment, and see to it."""
         self._assign()
         happened, _ = ray.wait([*self._starting, *self._running], num_returns=1, timeout=ASK_EVERY_S)
         for reference in happened:
@@ -175,29 +162,16 @@ class RayWorkers:
         actor, task, since = self._running.pop(reference)
         try:
             outcome = ray.get(reference)
-        except DIED as error:
+        except (*DIED, RayTaskError) as error:
+            if isinstance(error, RayTaskError) and not isinstance(error.cause, BrokenWorkerError):
+                raise (error.cause if isinstance(error.cause, Exception) else error) from error
             ray.kill(actor)
             self._start_worker()
             yield from self._after_a_death(task, time.perf_counter() - since, error)
-        except RayTaskError as error:
-            if isinstance(error.cause, BrokenWorkerError):
-                ray.kill(actor)
-                self._start_worker()
-                yield from self._after_a_death(task, time.perf_counter() - since, error)
-                return
-            raise (error.cause if isinstance(error.cause, Exception) else error) from error
         else:
             self._idle.append(actor)
             self._assign()
             yield outcome
-
-    def _after_a_death(self, task: Task, seconds: float, error: Exception) -> Iterator[Outcome]:
-        self._deaths[task.product] += 1
-        if self._deaths[task.product] < DEATHS:
-            logger.warning("The worker that had %s died; another one does it again.", task.product)
-            self._waiting.appendleft(task)
-        else:
-            yield Outcome(task.product, seconds, worker_died(str(error)))
 
     def _ask_for_steps(self) -> None:
         asked = {actor.step.remote(): task for actor, task, _ in self._running.values()}

@@ -81,9 +81,7 @@ class RunSummary:
         }
 
     def as_text(self) -> str:
-        """A table of the steps that had work or lost products; a line for each of the first failures; the mean
-        scores.
-        """
+        """A table of the steps that had work or lost products; a line for each of the first failures; mean scores."""
         rows = [("step", *(name.replace("_", " ") for name in _COLUMNS), "s/product", "GB/worker")]
         for step, counts in self.steps.items():
             tried = counts["made"] + counts["failed"]

@@ -39,14 +39,8 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
         stale, untold = _stale(catalog, loader["parameters"])
         remarks += untold
     run = who_holds(history.folder / ".lock")
-    steps = {
-        step.name: StepView(
-            history.records(step.name),
-            stale.get(step.name, set()),
-            UnderWay(history.folder, step.name, run.run).read() if run else set(),
-        )
-        for step in STEPS
-    }
+    at_work = {step.name: UnderWay(history.folder, step.name, run.run).read() if run else set() for step in STEPS}
+    steps = {name: StepView(history.records(name), stale.get(name, set()), at_work[name]) for name in at_work}
     return CatalogStatus(
         photos=str(Path(loader["catalog"]["photos"]["path"]).absolute()),
         workspace=str(workspace.absolute()),
@@ -73,10 +67,7 @@ def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str,
     for node in (node for node in pipeline.nodes if node.name in STEP_BY_NAME):
         names: Any = node._inputs  # by argument; `node.run` would log each step as if it were run
         try:
-            inputs = {
-                argument: parameters[name] if name in parameters else load_from(catalog, name)
-                for argument, name in names.items()
-            }
+            inputs = {key: parameters.get(name) or load_from(catalog, name) for key, name in names.items()}
             with looking() as seen:
                 list(node.func(**inputs))
         except SetupError as error:

@@ -1,6 +1,4 @@
-"""Kedro datasets for what Kedro has none for: one file per product, a folder of photos, weights, earlier
-results.
-"""
+"""Kedro datasets for what Kedro has none for: one file per product, a folder of photos, weights, earlier results."""
 
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.datasets.decisions import DecisionsTable

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from kedro.utils import load_obj
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence, PngImagePlugin
 
@@ -41,13 +43,20 @@ class Codec(Protocol):
     def read(self, path: Path) -> Any: ...
 
 
-class Png:
-    """A picture: uint8 [H, W], [H, W, 3] or [H, W, 4]."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture: uint8 [H, W], [H, W, 3] or [H, W, 4]. quality: of a format that loses some."""
 
-    suffixes = (".png",)
+    format: Literal["PNG", "WEBP"]
+    quality: int | None = None
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        return (f".{self.format.lower()}",)
 
     def write(self, value: NDArray[np.uint8], path: Path) -> None:
-        Image.fromarray(value).save(path, format="PNG")
+        options = {} if self.quality is None else {"quality": self.quality}
+        Image.fromarray(value).save(path, format=self.format, **options)
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
@@ -70,7 +79,7 @@ class CutoutStrip:
         Image.fromarray(strip).save(path, format="PNG", pnginfo=text)
 
     def read(self, path: Path) -> Any:
-        from mpod_pipeline.method.cutouts import Cutout, Cutouts  # as in `Field`
+        from mpod_pipeline.method.cutouts import Cutout, Cutouts  # as in `Stored`
 
         with Image.open(path) as image:
             image.load()
@@ -146,16 +155,8 @@ class Animation:
 
     def write(self, value: NDArray[np.uint8], path: Path) -> None:
         first, *others = (Image.fromarray(frame) for frame in value)
-        first.save(
-            path,
-            format="WEBP",
-            save_all=True,
-            append_images=others,
-            duration=100,  # ms a picture
-            loop=0,
-            quality=80,
-            method=2,
-        )
+        options = {"duration": 100, "loop": 0, "quality": 80, "method": 2}  # 100 ms a picture
+        first.save(path, format="WEBP", save_all=True, append_images=others, **options)
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
@@ -173,19 +174,6 @@ class Script:
 
     def read(self, path: Path) -> Any:
         return json.loads(path.read_text(encoding="ascii").strip()[len(self.CALL) : -1])
-
-
-class Webp:
-    """A picture: uint8 [H, W, 3]."""
-
-    suffixes = (".webp",)
-
-    def write(self, value: NDArray[np.uint8], path: Path) -> None:
-        Image.fromarray(value).save(path, format="WEBP", quality=85)
-
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
 
 
 class Usdz:
@@ -212,37 +200,22 @@ class Traceback:
         return path.read_text(encoding="utf-8")
 
 
-class Field:
-    """An `OutlineField` (stage 1), or what its ``stored`` gives, in safetensors: all that is needed to render it."""
+@dataclass(frozen=True)
+class Stored:
+    """An object that has ``stored`` and ``load``, or what its ``stored`` gives, in safetensors: all that renders it.
 
-    suffixes = (".safetensors",)
+    kind: its class, by the full name. It is imported when one is read: the catalog is also opened by commands that
+    never touch one.
+    """
 
-    def write(self, value: Any, path: Path) -> None:
-        _stored(value).save(path)
-
-    def read(self, path: Path) -> Any:
-        # Imported when a field is read: the catalog is also opened by commands that never touch one.
-        from mpod_pipeline.fields.outline_field import OutlineField
-
-        return OutlineField.load(path)
-
-
-class Surface:
-    """A `PaintedSurface` (stage 2), or what its ``stored`` gives, in safetensors."""
-
-    suffixes = (".safetensors",)
+    kind: str
+    suffixes: tuple[str, ...] = (".safetensors",)
 
     def write(self, value: Any, path: Path) -> None:
-        _stored(value).save(path)
+        (value.stored() if hasattr(value, "stored") else value).save(path)
 
     def read(self, path: Path) -> Any:
-        from mpod_pipeline.fields.painted_surface import PaintedSurface  # as in `Field`
-
-        return PaintedSurface.load(path)
-
-
-def _stored(value: Any) -> Any:
-    return value.stored() if hasattr(value, "stored") else value
+        return load_obj(self.kind).load(path)
 
 
 class Npz:
@@ -259,44 +232,33 @@ class Npz:
             return {name: arrays[name] for name in arrays.files}
 
 
-class Masks(Npz):
-    """`OutlineMasks`."""
+@dataclass(frozen=True)
+class Arrays(Npz):
+    """A dataclass of arrays. kind: as of `Stored`."""
+
+    kind: str
 
     def write(self, value: Any, path: Path) -> None:
         super().write(vars(value), path)
 
     def read(self, path: Path) -> Any:
-        from mpod_pipeline.method.masks import OutlineMasks  # as in `Field`
-
-        return OutlineMasks(**super().read(path))
-
-
-class Views(Npz):
-    """`ModelViews`."""
-
-    def write(self, value: Any, path: Path) -> None:
-        super().write(vars(value), path)
-
-    def read(self, path: Path) -> Any:
-        from mpod_pipeline.method.comparison.views import ModelViews  # as in `Field`
-
-        return ModelViews(**super().read(path))
+        return load_obj(self.kind)(**super().read(path))
 
 
 CODECS: dict[str, Codec] = {
-    "png": Png(),
+    "png": Picture("PNG"),
     "cutouts": CutoutStrip(),
     "token": Token(),
     "npz": Npz(),
-    "outline_masks": Masks(),
-    "model_views": Views(),
+    "outline_masks": Arrays("mpod_pipeline.method.masks.OutlineMasks"),
+    "model_views": Arrays("mpod_pipeline.method.comparison.views.ModelViews"),
     "glb": Glb(),
     "animation": Animation(),
     "script": Script(),
-    "webp": Webp(),
+    "webp": Picture("WEBP", quality=85),
     "usdz": Usdz(),
     "json": Json(),
     "traceback": Traceback(),
-    "outline_field": Field(),
-    "painted_surface": Surface(),
+    "outline_field": Stored("mpod_pipeline.fields.outline_field.OutlineField"),
+    "painted_surface": Stored("mpod_pipeline.fields.painted_surface.PaintedSurface"),
 }

@@ -1,7 +1,6 @@
 """What earlier runs left on disk, for nodes to compare with.
 
-A Kedro node cannot read its own output. To know what is already done it gets this view, under a name of its
-own.
+A Kedro node cannot read its own output. To know what is already done it gets this view, under a name of its own.
 """
 
 from __future__ import annotations

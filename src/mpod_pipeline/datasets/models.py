@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
-
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.base.files import read_bounded
 from mpod_pipeline.base.text import number_of, readable, some
 from mpod_pipeline.datasets.products_csv import places_of, read_cells, table_in
+from mpod_pipeline.datasets.read_only import ReadOnly
 
 NAME = "models.csv"
 NEEDED = ("file",)
@@ -78,7 +77,7 @@ class Models(Sequence[ModelFile]):
         return [file for file in self if file.split == split]
 
 
-class ModelFolder(AbstractDataset[None, Models]):
+class ModelFolder(ReadOnly[Models]):
     """Models to learn from: the GLBs of a folder, or those that its ``models.csv`` names; none where ``path`` is null.
 
     The table's columns: ``file``, the path within the folder; and, where they say something, ``caption``, ``split``
@@ -88,12 +87,14 @@ class ModelFolder(AbstractDataset[None, Models]):
     Raises SetupError where there is no such folder or no model in it, and for a table that cannot be what was meant.
     """
 
+    WHAT = "The folder of models"
+
     def __init__(self, *, path: str | None, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(path) if path else None
-        self.metadata = metadata
+        super().__init__(path=path or "", metadata=metadata)
+        self._named = bool(path)
 
     def load(self) -> Models:
-        if self.path is None:
+        if not self._named:
             return Models()
         if not self.path.is_dir():
             raise SetupError(f"The folder of models {self.path} does not exist; set it by --params=models=FOLDER.")
@@ -105,12 +106,6 @@ class ModelFolder(AbstractDataset[None, Models]):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise SetupError(f"Several models in {self.path} have one name ({some(twice, len(twice))}): rename them.")
         return Models(files)
-
-    def save(self, data: None) -> None:
-        raise SetupError("The folder of models is only read.")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path)}
 
 
 def caption_of(name: str) -> str:

@@ -44,9 +44,7 @@ class Partitions(Mapping[str, Partition]):
         self.codec = codec
 
     def path(self, product: str) -> Path:
-        """Where the product's file is, or would be written. Raises ValueError for an id that is no file
-        name.
-        """
+        """Where the product's file is, or would be written. Raises ValueError for an id that is no file name."""
         if problem := what_is_wrong_with(product):
             raise ValueError(f"{product!r}: {problem}")
         return self._find(product) or self.folder / f"{product}{self.codec.suffixes[0]}"

@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image, ImageOps
 
@@ -26,29 +24,12 @@ from mpod_pipeline.datasets.photo import MASK, Photo
 from mpod_pipeline.datasets.previews import HEIGHT, PRODUCTS, WIDTH, picture_grid
 from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
 from mpod_pipeline.datasets.products_csv import NAME, SETTINGS, ProductNumbers, Row, Table, read_table
+from mpod_pipeline.datasets.read_only import ReadOnly
 from mpod_pipeline.datasets.sides import NO_SIDES, FurtherPhoto, Sides, by_product, nearly_sides, side_of, sides_of
 
 #: What a photo's name may end with, in any case.
-SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".avif",
-        ".jp2",
-        ".j2k",
-        ".heic",
-        ".heif",
-    )
-)
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k")
+SUFFIXES = frozenset((*_JPEG, ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"))
 #: What pictures begin with, whatever their names say: those that are read, and Photoshop's, JPEG XL and cameras' raw.
 SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0\x0c(JXL|jP) |\xff\x0a|8BPS"
@@ -123,7 +104,7 @@ class Photos(Mapping[str, Callable[[], bytes]]):
         return {product: Photo(path) for product, path in beside.items() if os.path.isfile(path)}  # noqa: PTH113
 
 
-class PhotoFolder(AbstractDataset[None, Photos]):
+class PhotoFolder(ReadOnly[Photos]):
     """Photos to make products of.
 
     With a ``products.csv`` (columns ``id`` and ``photo``, and those of `ProductNumbers`) its rows are the catalog, and
@@ -140,9 +121,7 @@ class PhotoFolder(AbstractDataset[None, Photos]):
         SetupError: There is no photo at all, or the table cannot be read as one. A bad row is that product's failure.
     """
 
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(path)
-        self.metadata = metadata
+    WHAT = "The folder of photos"
 
     def load(self) -> Photos:
         try:
@@ -154,48 +133,26 @@ class PhotoFolder(AbstractDataset[None, Photos]):
         """The first few that can be read, for Kedro-Viz, as base64 of a PNG."""
         return picture_grid(list(islice(_thumbnails(self.load()), PRODUCTS)))
 
-    def save(self, data: None) -> None:
-        raise SetupError("The folder of photos is only read.")
-
     def _exists(self) -> bool:
         return self.path.exists()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path)}
 
-
-class FurtherPhotos(AbstractDataset[None, dict[str, Sides]]):
+class FurtherPhotos(ReadOnly[dict[str, Sides]]):
     """The photos of other sides in a folder of photos, by product: ``ID.back.jpg``, or as the table names them."""
 
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.metadata = metadata
-        self._photos = PhotoFolder(path=path)
+    WHAT = PhotoFolder.WHAT
 
     def load(self) -> dict[str, Sides]:
-        return dict(self._photos.load().further)
-
-    def save(self, data: None) -> None:
-        raise SetupError("The folder of photos is only read.")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._photos.path)}
+        return dict(PhotoFolder(path=str(self.path)).load().further)
 
 
-class PhotoMasks(AbstractDataset[None, dict[str, Photo]]):
+class PhotoMasks(ReadOnly[dict[str, Photo]]):
     """The masks that somebody drew beside a folder's photos, by product: ``ID.mask.png``, white is the product."""
 
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.metadata = metadata
-        self._photos = PhotoFolder(path=path)
+    WHAT = PhotoFolder.WHAT
 
     def load(self) -> dict[str, Photo]:
-        return self._photos.load().masks()
-
-    def save(self, data: None) -> None:
-        raise SetupError("The folder of photos is only read.")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._photos.path)}
+        return PhotoFolder(path=str(self.path)).load().masks()
 
 
 def _thumbnails(photos: Photos) -> Iterator[Image.Image]:
@@ -206,24 +163,16 @@ def _thumbnails(photos: Photos) -> Iterator[Image.Image]:
             yield ImageOps.exif_transpose(picture)
 
 
-class ProductSettings(AbstractDataset[None, dict[str, dict[str, str]]]):
+class ProductSettings(ReadOnly[dict[str, dict[str, str]]]):
     """What a folder's ``products.csv`` says of single products in the columns `SETTINGS`, by id and column; empty
     cells say nothing, nor does a folder without a table.
     """
 
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(path)
-        self.metadata = metadata
+    WHAT = "The table of products"
 
     def load(self) -> dict[str, dict[str, str]]:
         table = read_table(self.path) if self.path.is_dir() else None
         return {row.id: row.settings for row in table.rows} if table else {}
-
-    def save(self, data: None) -> None:
-        raise SetupError("The table of products is only read.")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path)}
 
 
 def _photos(place: Path) -> Photos:

@@ -6,8 +6,7 @@ import hashlib
 import re
 import unicodedata
 
-#: Bytes of UTF-8. File systems take 255 for a name; suffixes and the mark of an unfinished file need their
-#: share.
+#: Bytes of UTF-8. File systems take 255 for a name; suffixes and the mark of an unfinished file need their share.
 MAX_BYTES = 120
 
 

@@ -33,10 +33,9 @@ WriteWeights = Callable[[Path], None]
 class WeightsFolder(AbstractDataset[WriteWeights, Weights]):
     """A folder in diffusers' format: ``path``, or else the hub client's own cache of the repository ``hub``.
 
-    hub, revision: the repository on the Hugging Face hub and its commit, from which a folder that is missing comes.
-    A run never downloads: it says the command that does. device: where the network is to be, as PyTorch names it.
-    sha256, vae_slicing, adapters: see `Weights`. Where the folder does not exist, the `Weights` say so
-    to who opens them.
+    hub, revision: the repository on the Hugging Face hub and its commit, from which a folder that is missing comes. A
+    run never downloads: it says the command that does. device: where the network is to be, as PyTorch names it. sha256,
+    vae_slicing, adapters: see `Weights`. Where the folder does not exist, the `Weights` say so to who opens them.
     """
 
     def __init__(

@@ -17,7 +17,8 @@ from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_enc
 from mpod_pipeline.fields.mlp import MLP, side_by_side
 from mpod_pipeline.fields.stored import Stored, fill, read_stored
 from mpod_pipeline.rendering.backend import Backend, choose_backend
-from mpod_pipeline.rendering.volume import OccupancyGrid
+from mpod_pipeline.rendering.cameras import Cameras
+from mpod_pipeline.rendering.volume import OccupancyGrid, VolumeImage, make_volume_renderer, render_image
 
 #: Version of the files that are written here, and the kind of file.
 FORMAT_VERSION, KIND = 6, "outline_field"
@@ -84,12 +85,8 @@ class OutlineField(nn.Module):
         self.backend = choose_backend(backend, device)
         self.encoding = make_hash_encoding(settings.hash_grid, self.backend, seed=seed)
         inputs = self.encoding.output_dim // 2
-        self.network = nn.ModuleDict(
-            {
-                "density": MLP(inputs, 1, settings.mlp_width, seed),
-                "albedo": MLP(inputs, 3, settings.mlp_width, seed + 1),
-            }
-        )
+        density, albedo = (MLP(inputs, outputs, settings.mlp_width, seed + i) for i, outputs in enumerate((1, 3)))
+        self.network = nn.ModuleDict({"density": density, "albedo": albedo})
         feature = torch.arange(self.encoding.output_dim) % settings.hash_grid.features_per_level
         first_half = feature < settings.hash_grid.features_per_level // 2
         self.register_buffer("density_columns", first_half.nonzero()[:, 0], persistent=False)
@@ -159,6 +156,15 @@ class OutlineField(nn.Module):
         total = raw + self.settings.blob_scale * shape
         return F.softplus(total) if self.settings.activation == "softplus" else total.clamp_max(LARGEST_EXPONENT).exp()
 
+    def seen_by(self, cameras: Cameras, resolution: int, step_size: float, *, colours: bool = True) -> VolumeImage:
+        """What cameras see of it, without gradients, in steps of so many world units. Without colours, theirs is 0."""
+
+        def density_alone(points: Tensor) -> tuple[Tensor, Tensor]:
+            return self.density(points), points.new_zeros(len(points), 1)
+
+        look, renderer = self if colours else density_alone, make_volume_renderer(self.backend)
+        return render_image(look, cameras.to(self.device), resolution, self.occupancy, renderer, step_size=step_size)
+
     def use_levels(self, count: int | None) -> None:
         """Let only so many of the hash grid's levels count, the coarsest; None: all."""
         if count is None:
@@ -175,8 +181,7 @@ class OutlineField(nn.Module):
     def load(cls, path: Path) -> OutlineField:
         """Read what a stored field's `save` wrote, for the backend and the device that made it.
 
-        Raises ProductError where the file is missing, damaged or of another version, SetupError as the
-        constructor.
+        Raises ProductError where the file is missing, damaged or of another version, SetupError as the constructor.
         """
         try:
             header, tensors = read_stored(path, KIND, FORMAT_VERSION)

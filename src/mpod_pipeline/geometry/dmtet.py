@@ -41,9 +41,8 @@ NO_SURFACE = "The outline is empty: no part of it is dense enough to be a surfac
 class DMTet(nn.Module):
     """A grid's signed distances and offsets as parameters.
 
-    A vertex moves by at most a quarter of a cell along each axis: less than half the way to its nearest
-    neighbour, so that tetrahedra keep their orientation. The grid's hull is outside always, so that the
-    surface is closed.
+    A vertex moves by at most a quarter of a cell along each axis: less than half the way to its nearest neighbour, so
+    that tetrahedra keep their orientation. The grid's hull is outside always, so that the surface is closed.
     """
 
     grid_vertices: Tensor
@@ -66,9 +65,7 @@ class DMTet(nn.Module):
         return self.grid_vertices + 0.25 * self.cell * self.offsets.tanh()
 
     def mesh(self) -> Mesh:
-        """The surface, closed and outward, differentiable in sdf and offsets. Raises ProductError if there
-        is none.
-        """
+        """The surface, closed and outward, differentiable in sdf and offsets. Raises ProductError if there is none."""
         sdf = torch.where(self.boundary, -self.cell, self.sdf)
         mesh = marching_tetrahedra(self.vertices(), self.tetrahedra, sdf, self.backend)
         if len(mesh.faces) == 0:
@@ -88,14 +85,12 @@ class DMTet(nn.Module):
     ) -> DMTet:
         """The surface of a density field, on a grid fitted to its extent.
 
-        density: points [N, 3] -> [N], per world unit. bound: the field fills [-bound, bound]³. resolution:
-        the grid has about resolution³ vertices. masks: [B, H, W] opacities or masks that cameras (B of
-        them) see.
+        density: points [N, 3] -> [N], per world unit. bound: the field fills [-bound, bound]³. resolution: the grid has
+        about resolution³ vertices. masks: [B, H, W] opacities or masks that cameras (B of them) see.
 
-        The level is the one whose solid has the silhouettes closest to the masks (intersection over union),
-        or without masks to those of the field itself along the axes. Pieces under LEAST_PIECE of the
-        largest are left out, hollows are filled. Raises ProductError if nothing is dense enough to be a
-        surface.
+        The level is the one whose solid has the silhouettes closest to the masks (intersection over union), or without
+        masks to those of the field itself along the axes. Pieces under LEAST_PIECE of the largest are left out, hollows
+        are filled. Raises ProductError if nothing is dense enough to be a surface.
         """
         device = masks.device if masks is not None else torch.device("cpu")
 
@@ -121,9 +116,7 @@ class DMTet(nn.Module):
 
 
 def _best_level(samples: NDArray[np.float32], agreement: Callable[[float], float]) -> float:
-    """The level with the best agreement: first over the field's whole range, then between the best one's
-    neighbours.
-    """
+    """The level with the best agreement: first over the field's whole range, then between the best one's neighbours."""
     densest = float(samples.max())
     if densest <= 0:
         raise ProductError(NO_SURFACE)

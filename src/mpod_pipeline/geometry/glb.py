@@ -9,8 +9,6 @@ product's base; how to come back to the world, `asset.extras` says. The same mes
 from __future__ import annotations
 
 import io
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +20,7 @@ from PIL import Image
 
 from mpod_pipeline import __version__
 from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.geometry.document import Document
 from mpod_pipeline.geometry.tangents import tangent_frames
 
 #: What shops accept (Shopify: the viewer and AR; Google Merchant: the file).
@@ -253,54 +252,42 @@ def _gltf_material(material: Material, name: str) -> gltf.Material:
     )
 
 
-def _read_material(document: gltf.GLTF2, blob: bytes, described: gltf.Material) -> Material:
-    surface = described.pbrMetallicRoughness
-    unlit = UNLIT in (described.extensions or {})
-    bumpy = described.normalTexture
-    normals = None if bumpy is None else _read_picture(document, blob, bumpy.index)
-    if surface.metallicRoughnessTexture is None:
-        return Material(surface.roughnessFactor, surface.metallicFactor, None, unlit, normals)
-    packed = _read_picture(document, blob, surface.metallicRoughnessTexture.index)
-    roughness, metalness = (packed[..., 1:].mean(axis=(0, 1)) / 255).round(2).tolist()
-    occlusion = packed[..., 0] if described.occlusionTexture is not None else None
-    factors = roughness * surface.roughnessFactor, metalness * surface.metallicFactor
-    return Material(*factors, occlusion, unlit, normals)
+def _read_material(document: Document, described: Mapping[str, Any]) -> Material:
+    surface = described["pbrMetallicRoughness"]
+    unlit = UNLIT in described.get("extensions", {})
+    bumpy, packed = described.get("normalTexture"), surface.get("metallicRoughnessTexture")
+    normals = _read_picture(document, bumpy) if bumpy else None
+    factors = surface.get("roughnessFactor", 1.0), surface.get("metallicFactor", 1.0)
+    if packed is None:
+        return Material(*factors, None, unlit, normals)
+    picture = _read_picture(document, packed)
+    roughness, metalness = (picture[..., 1:].mean(axis=(0, 1)) / 255).round(2).tolist()
+    occlusion = picture[..., 0] if "occlusionTexture" in described else None
+    return Material(roughness * factors[0], metalness * factors[1], occlusion, unlit, normals)
 
 
-def _read_picture(document: gltf.GLTF2, blob: bytes, texture: int) -> NDArray[np.uint8]:
-    """[T, T, 3]."""
-    view = document.bufferViews[document.images[document.textures[texture].source].bufferView]
-    start = view.byteOffset or 0
-    with Image.open(io.BytesIO(blob[start : start + view.byteLength])) as picture:
+def _read_picture(document: Document, used: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """A material's texture, [T, T, 3]."""
+    source = document.json["textures"][used["index"]]["source"]
+    data = document.views[document.json["images"][source]["bufferView"]]
+    with Image.open(io.BytesIO(data)) as picture:
         return np.asarray(picture.convert("RGB"))
-
-
-def _read_array(document: gltf.GLTF2, blob: bytes, index: int) -> NDArray:
-    accessor = document.accessors[index]
-    view = document.bufferViews[accessor.bufferView]
-    width, dtype = _WIDTH[accessor.type], np.dtype(_NUMPY[accessor.componentType])
-    start = (view.byteOffset or 0) + (accessor.byteOffset or 0)
-    stride = view.byteStride or width * dtype.itemsize
-    shape, strides = (accessor.count, width), (stride, dtype.itemsize)
-    return np.ndarray(shape, dtype, buffer=blob, offset=start, strides=strides).copy()
 
 
 def is_ours(data: bytes) -> bool:
     """Whether `to_glb` wrote the file. Any bytes may be asked about."""
     try:
-        (length,) = struct.unpack_from("<I", data, 12)
-        generator = json.loads(data[20 : 20 + length])["asset"]["generator"]
+        generator = Document.unpacked(data).json["asset"]["generator"]
         return isinstance(generator, str) and generator.split()[:1] == [GENERATOR]
-    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+    except (ProductError, KeyError, TypeError):
         return False
 
 
 def said_of_itself(data: bytes) -> dict[str, Any]:
     """A GLB's ``asset.extras``. Raises ProductError for bytes that are none."""
     try:
-        (length,) = struct.unpack_from("<I", data, 12)
-        return dict(json.loads(data[20 : 20 + length])["asset"].get("extras") or {})
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return dict(Document.unpacked(data).json["asset"].get("extras") or {})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProductError("The file is not a GLB.") from error
 
 
@@ -317,22 +304,19 @@ def from_glb(data: bytes) -> TexturedMesh:
         ProductError: It is not a single textured mesh.
     """
     try:
-        document = gltf.GLTF2.load_from_bytes(data)
-        (mesh,) = document.meshes
-        (primitive,) = mesh.primitives
-        blob = document.binary_blob()
-        attributes = primitive.attributes
-        material = document.materials[primitive.material]
-        pixels = _read_picture(document, blob, material.pbrMetallicRoughness.baseColorTexture.index)
-        frame = Frame.from_json(document.asset.extras or {})
-        positions = gltf_to_world(_read_array(document, blob, attributes.POSITION)).astype(np.float64)
+        document = Document.unpacked(data)
+        (mesh,) = document.json["meshes"]
+        (primitive,) = mesh["primitives"]
+        attributes, material = primitive["attributes"], document.json["materials"][primitive["material"]]
+        frame = Frame.from_json(document.json["asset"].get("extras", {}))
+        positions = gltf_to_world(document.array(attributes["POSITION"])).astype(np.float64)
         return TexturedMesh(
             (positions / frame.scale + frame.base).astype(np.float32),
-            _read_array(document, blob, primitive.indices).reshape(-1, 3).astype(np.int64),
-            _read_array(document, blob, attributes.TEXCOORD_0),
-            gltf_to_world(_read_array(document, blob, attributes.NORMAL)),
-            pixels,
-            _read_material(document, blob, material),
+            document.array(primitive["indices"]).reshape(-1, 3).astype(np.int64),
+            document.array(attributes["TEXCOORD_0"]),
+            gltf_to_world(document.array(attributes["NORMAL"])),
+            _read_picture(document, material["pbrMetallicRoughness"]["baseColorTexture"]),
+            _read_material(document, material),
         )
     except MemoryError:
         raise

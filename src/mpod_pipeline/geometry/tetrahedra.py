@@ -1,9 +1,8 @@
 """The tetrahedral grid of DMTet, generated for any resolution.
 
-A body-centred cubic lattice: the corners of cubes and their centres. Two neighbouring centres and an edge
-of the square between them make a tetrahedron. All are congruent, with dihedral angles of 60 and 90 degrees;
-the usual cut of each cube into six has 45 to 90 degrees and favours one diagonal, which shows in the
-surface.
+A body-centred cubic lattice: the corners of cubes and their centres. Two neighbouring centres and an edge of the square
+between them make a tetrahedron. All are congruent, with dihedral angles of 60 and 90 degrees; the usual cut of each
+cube into six has 45 to 90 degrees and favours one diagonal, which shows in the surface.
 """
 
 # Numba infers the types of its kernels.
@@ -60,8 +59,7 @@ def _index(points: NDArray, counts: NDArray) -> NDArray:
 
 
 def box_grid(lower: Tensor, upper: Tensor, resolution: int) -> TetrahedralGrid:
-    """A grid of about ``resolution ** 3`` vertices over the box from lower [3] to upper [3], or a little
-    more.
+    """A grid of about ``resolution ** 3`` vertices over the box from lower [3] to upper [3], or a little more.
 
     The hull is bumpy: between the outermost centres only the lattice's corners reach the box's faces.
     """

@@ -1,6 +1,4 @@
-"""What happens round a batch: a check of the command line, the log, the lock, the table of failures, the
-summary.
-"""
+"""What happens round a batch: a check of the command line, the log, the lock, the table of failures, the summary."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def with_methods(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dic
         return {section: merged(parameters[section], *(each.get(section) for each in layers)) for section in SECTIONS}
 
     of_run = resolved(chosen)
-    road = parameters["score_priors"]["road"]
-    scoring = {**parameters["score_priors"], "road": road | {name: of_run[name] for name in road.keys() & of_run}}
+    scored = parameters["score_priors"]["method"]
+    scoring = {**parameters["score_priors"], "method": scored | {name: of_run[name] for name in scored.keys() & of_run}}
     each = {name: resolved(name, common) for name in methods}
     return {**parameters, **of_run, "score_priors": scoring, "methods": each}
 

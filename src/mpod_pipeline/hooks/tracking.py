@@ -1,6 +1,4 @@
-"""Runs in MLflow: kedro-mlflow's hook, with what a batch has to tell. A store that fails costs the record,
-not the run.
-"""
+"""Runs in MLflow: kedro-mlflow's hook, with what a batch tells. A store that fails costs the record, not the run."""
 
 from __future__ import annotations
 
@@ -121,14 +119,10 @@ class TrackingHooks:
         mlflow.set_tags(origin(self._context.project_path))
         names = sorted(name for name in pipeline.inputs() if name.startswith("params:"))
         named = self._context.config_loader["parameters"]
-        parameters = {
-            **{name: self._place(name) for name in PLACES if named.get(name) is not None},
-            **{
-                key: str(value)[:MAX_PARAM_VAL_LENGTH]
-                for name in names
-                for key, value in flatten(name.removeprefix("params:"), catalog.load(name))
-            },
-        }
+        parameters = {name: self._place(name) for name in PLACES if named.get(name) is not None}
+        for name in names:
+            leaves = flatten(name.removeprefix("params:"), catalog.load(name))
+            parameters |= {key: str(value)[:MAX_PARAM_VAL_LENGTH] for key, value in leaves}
         for batch in _batches(parameters.items(), MAX_PARAMS_TAGS_PER_BATCH):
             mlflow.log_params(dict(batch))
 

@@ -89,15 +89,11 @@ def align(mask: Tensor, silhouettes: Silhouettes, start: Placement, now: Placeme
 def _turned(placement: Placement, step: float, start: Placement) -> list[Placement]:
     """The placement turned by one and two steps to each side, and up and down, within bounds."""
     turns = [(k * step, 0.0) for k in (-2, -1, 1, 2)] + [(0.0, k * step) for k in (-2, -1, 1, 2)]
-    turned = [
-        replace(placement, azimuth_deg=placement.azimuth_deg + a, elevation_deg=placement.elevation_deg + e)
-        for a, e in turns
-    ]
+    places = [(placement.azimuth_deg + a, placement.elevation_deg + e) for a, e in turns]
     return [
-        p
-        for p in turned
-        if abs(p.azimuth_deg - start.azimuth_deg) <= AZIMUTH_BOUND
-        and abs(p.elevation_deg - start.elevation_deg) <= ELEVATION_BOUND
+        replace(placement, azimuth_deg=azimuth, elevation_deg=elevation)
+        for azimuth, elevation in places
+        if abs(azimuth - start.azimuth_deg) <= AZIMUTH_BOUND and abs(elevation - start.elevation_deg) <= ELEVATION_BOUND
     ]
 
 
@@ -109,13 +105,12 @@ def fit_in_frame(
     best = float(soft_overlap(placed(mask, [found]), silhouette)[0])
     scale_step, shift_step = SCALE_STEP, SHIFT_STEP
     for _ in range(ROUNDS):
+        moves = [(found.scale * (1 + a * scale_step), x * shift_step, y * shift_step) for a, x, y in PATTERN]
         tried = [
-            replace(
-                found, scale=found.scale * (1 + a * scale_step), x=found.x + x * shift_step, y=found.y + y * shift_step
-            )
-            for a, x, y in PATTERN
+            replace(found, scale=scale, x=found.x + x, y=found.y + y)
+            for scale, x, y in moves
+            if 1 / SCALE_BOUND <= scale / expected_scale <= SCALE_BOUND
         ]
-        tried = [t for t in tried if 1 / SCALE_BOUND <= t.scale / expected_scale <= SCALE_BOUND]
         overlaps = soft_overlap(placed(mask, tried), silhouette)
         if float(overlaps.max()) > best:
             best, found = float(overlaps.max()), tried[int(overlaps.argmax())]

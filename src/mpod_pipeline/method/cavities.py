@@ -29,7 +29,7 @@ THICK = 3
 LEAST_PIECE = 100
 #: This share of the points that views see is taken for errors below the base.
 LOWEST = 0.02
-#: Points a step.
+#: Points per iteration.
 POINTS = 2048
 #: Density per world unit that is nothing.
 EMPTY = 0.1
@@ -45,9 +45,9 @@ class CavityParameters(Parameters):
     views: PositiveInt = 10
     elevation_deg: ElevationDeg = Field(58.0, description="the small priors know up to 60")
     steps: PositiveInt = Field(10, description="of DDIM")
-    margin: PositiveFloat = Field(0.06, description="by how much a point must lie in front of what is seen there")
-    share: float = Field(0.7, gt=0, le=1, description="of the views that see as far as a point, and find it empty")
-    votes: PositiveInt = Field(2, description="of so many views at least")
+    margin: PositiveFloat = Field(0.06, description="a point is empty if it lies so far in front of what is seen there")
+    share: float = Field(0.7, gt=0, le=1, description="of the views that see as far as a point must find it empty")
+    votes: PositiveInt = Field(2, description="so many views at least must find it empty")
     floor: PositiveFloat = Field(0.1, description="thickness that is left above the base")
 
 
@@ -78,14 +78,9 @@ def find_cavities(
     """
     network = depth_network(prior)
     cameras = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
+    angles = cameras.azimuth_deg, cameras.elevation_deg
     pictures = prior.sample(
-        photo,
-        cameras.azimuth_deg,
-        cameras.elevation_deg,
-        photo_elevation_deg=photo_elevation_deg,
-        steps=p.steps,
-        guidance_scale=1.0,
-        seed=seed,
+        photo, *angles, photo_elevation_deg=photo_elevation_deg, steps=p.steps, guidance_scale=1.0, seed=seed
     )
     depth, there = network(pictures, cameras.elevation_deg)
     ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound
@@ -132,7 +127,7 @@ def without_dents(empty: Tensor) -> Tensor:
 
 
 def base_of(depth: Tensor, there: Tensor, cameras: Cameras) -> float:
-    """How high the base of what views [B, R, R] see is: the height of their lowest points, but for some."""
+    """How high the base of what views [B, R, R] see is: the height of their lowest points, except some."""
     rays_o, rays_d = cameras.rays(depth.shape[-1], depth.shape[-1])
     along = torch.einsum("bhwc,bc->bhw", rays_d, cameras.basis[3])
     height = (rays_o + rays_d * (depth / along)[..., None])[..., 2]

@@ -79,12 +79,12 @@ class DetailParameters(PromptParameters, ViewParameters):
     grid_resolution: PositiveInt = 56
     resolution: PositiveInt = 128
     outline_resolution: PositiveInt = Field(
-        96, description="in which stage 1's colours are looked at, marching 4 world units in as many steps"
+        96, description="of the views of stage 1's colours, which march 4 world units in as many steps"
     )
     sdf_learning_rate: PositiveFloat = 2e-3
     table_learning_rate: PositiveFloat = 0.005
     network_learning_rate: PositiveFloat = 1e-3
-    novel_views: PositiveInt = Field(1, description="a step; at most as many as masks were exported")
+    novel_views: PositiveInt = Field(1, description="per iteration; at most as many as masks were exported")
     sds: SdsParameters = Field(
         SdsParameters(guidance_scale=5.0, start=(0.02, 0.5), end=(0.02, 0.3), weight=0.0),
         description="by Stable Diffusion and the product's word",
@@ -98,7 +98,7 @@ class DetailParameters(PromptParameters, ViewParameters):
     regularisers: RegulariserParameters = RegulariserParameters()
     inpainting: InpaintingParameters = InpaintingParameters()
     mask_guidance: Literal["mrca", "controlnet", "none"] = Field(
-        "mrca", description="how Stable Diffusion learns of the outline: MRCA (Eq. 8), a ControlNet, not at all"
+        "mrca", description="how Stable Diffusion is told of the outline: by MRCA (Eq. 8), a ControlNet, not at all"
     )
     controlnet: Path | None = Field(None, description="the ControlNet's folder, for mask_guidance 'controlnet'")
     masked_columns: Literal["token", "token_and_after"] = "token"
@@ -172,22 +172,17 @@ def refine_detail(
     device = some_prior.device if some_prior else field.device
     field = field.on(device)
     shape = start_shape(field, masks, p)
-    outline_colours = OutlineColours.of(
-        field, shape.mesh().detach(), mask_views(masks).to(device), photos.cameras, p.outline_resolution, shape.backend
-    )
+    cameras = mask_views(masks).to(device), photos.cameras
+    outline_colours = OutlineColours.of(field, shape.mesh().detach(), *cameras, p.outline_resolution, shape.backend)
     texture = outline_colours.start_texture(field, generator)
     if not p.second_stage:
         return whole_surface(shape, texture)
-    optimizer = torch.optim.Adam(
-        [
-            {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
-            {"params": list(texture.encoding.parameters()), "lr": p.table_learning_rate},
-            {"params": list(texture.network.parameters()), "lr": p.network_learning_rate},
-        ],
-        betas=(0.9, 0.99),
-        eps=1e-15,
-        fused=True,
-    )
+    groups = [
+        {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
+        {"params": list(texture.encoding.parameters()), "lr": p.table_learning_rate},
+        {"params": list(texture.network.parameters()), "lr": p.network_learning_rate},
+    ]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
     guides = DetailGuides.of(prior, token, p, photos, further)
     painted = InpaintedViews(p.inpainting, len(masks.mask), p.resolution).to(device)
     features = load_efficientnet_lite0(device, p.resolution) if p.inpainting.features else None
@@ -237,14 +232,9 @@ def whole_surface(shape: DMTet, texture: OutlineField) -> PaintedSurface:
 
 def start_shape(field: OutlineField, masks: OutlineMasks, p: DetailParameters) -> DMTet:
     """DMTet from the outline's density, at the level whose silhouettes are the masks'. Raises ProductError if empty."""
-    return DMTet.from_density(
-        field.density,
-        field.settings.bound,
-        p.grid_resolution,
-        masks=torch.from_numpy(masks.mask.astype(np.float32)).to(field.device),
-        cameras=mask_views(masks),
-        backend=choose_backend(p.backend, field.device),
-    )
+    density, backend = (field.density, field.settings.bound, p.grid_resolution), choose_backend(p.backend, field.device)
+    seen = torch.from_numpy(masks.mask.astype(np.float32)).to(field.device)
+    return DMTet.from_density(*density, masks=seen, cameras=mask_views(masks), backend=backend)
 
 
 def mask_views(masks: OutlineMasks) -> Cameras:
@@ -411,9 +401,8 @@ def novel_view_losses(
     if p.regularisers.wanted:
         losses |= regularisers.view_losses(seen.opacity, lambda: seen.normals, cameras, p.regularisers, progress)
     if len(seen.surface):
-        losses["colour_smoothness"] = p.weights.colour_smoothness * colour_change(
-            texture, *neighbours(seen.surface, generator)
-        )
+        change = colour_change(texture, *neighbours(seen.surface, generator))
+        losses["colour_smoothness"] = p.weights.colour_smoothness * change
     return losses
 
 

@@ -40,7 +40,7 @@ from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouett
 from mpod_pipeline.metrics.shape import cavity_depth, depth_error, opening_depth, volume_iou
 from mpod_pipeline.metrics.similarity import multi_view_consistency, semantic_similarity
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
+from mpod_pipeline.rendering.volume import on_background
 
 #: Below this overlap of their boxes in the photo's view, a ground truth is of another size, or turned over.
 SAME_FRAME_IOU = 0.5
@@ -139,11 +139,8 @@ def evaluate(
         named = view_scores((pictures, opacity), fronts[stage], photo, azimuths, truth, encoders)
         scores |= {f"{stage}_{name}" if stage else name: value for name, value in named.items()}
     scores |= further_scores(mesh, photos, p.resolution)
-    flags += [
-        f"{name} below {LEAST_PHOTO_IOU}"
-        for name, value in scores.items()
-        if name.startswith("photo") and name.endswith("_iou") and value < LEAST_PHOTO_IOU
-    ]
+    overlaps = {name: iou for name, iou in scores.items() if name.startswith("photo") and name.endswith("_iou")}
+    flags += [f"{name} below {LEAST_PHOTO_IOU}" for name, iou in overlaps.items() if iou < LEAST_PHOTO_IOU]
     height, width = extent(photos.front.picture)
     if told := contradiction(height / width, photos.front.elevation_deg, p):
         flags.append(told)
@@ -281,9 +278,8 @@ def janus_scores(
     scores: dict[str, float] = {}
     with torch.no_grad():
         for encoder in encoders if len(backs) else ():
-            front, *others = encoder.embed(torch.cat([photo[None], backs, true_backs])).split(
-                [1, len(backs), len(backs)]
-            )
+            embeddings = encoder.embed(torch.cat([photo[None], backs, true_backs]))
+            front, *others = embeddings.split([1, len(backs), len(backs)])
             made, true = (float(semantic_similarity(front[0], other)) for other in others)
             scores[score_name("janus", encoder)] = made - true
     return scores
@@ -291,15 +287,7 @@ def janus_scores(
 
 def draw_field(field: OutlineField, cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
     """Pictures on white [B, R, R, 3] and opacities [B, R, R] of a field."""
-    device = next(field.network.parameters()).device
-    image = render_image(
-        field,
-        cameras.to(device),
-        resolution,
-        field.occupancy,
-        make_volume_renderer(field.backend),
-        step_size=4.0 / resolution,
-    )
+    image = field.seen_by(cameras, resolution, 4.0 / resolution)
     return on_background(image.colour, image.opacity, 1.0).clamp(0, 1).cpu(), image.opacity.cpu()
 
 

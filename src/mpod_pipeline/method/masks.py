@@ -15,7 +15,6 @@ from mpod_pipeline.base.parameters import ElevationDeg, Parameters
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import Cutouts, turn_deg
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.volume import make_volume_renderer, render_image
 
 #: A view turned further than this from every photo's is unseen, degrees.
 UNSEEN_DEG = 45.0
@@ -59,15 +58,7 @@ def mask_cameras(p: MaskParameters) -> Cameras:
 
 def opacity_of(field: OutlineField, cameras: Cameras, resolution: int, step_size: float) -> Tensor:
     """What cameras see of a field without its colours (Eq. 3, 4), [B, R, R] in [0, 1], on the CPU."""
-    image = render_image(
-        lambda x: (field.density(x), x.new_zeros(len(x), 1)),
-        cameras.to(field.device),
-        resolution,
-        field.occupancy,
-        make_volume_renderer(field.backend),
-        step_size=step_size,
-    )
-    return image.opacity.cpu()
+    return field.seen_by(cameras, resolution, step_size, colours=False).opacity.cpu()
 
 
 def export_masks(field: OutlineField, parameters: MaskParameters) -> OutlineMasks:

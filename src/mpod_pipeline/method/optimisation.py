@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 State = dict[str, Any]
 
 
+@dataclass
 class Optimisation:
     """Minimises a sum of losses over a fixed number of steps.
 
@@ -40,16 +42,13 @@ class Optimisation:
     generator: the only source of random numbers. Both, and the optimizer, are the caller's own objects.
     """
 
-    def __init__(
-        self, name: str, module: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, steps: int
-    ) -> None:
-        self._name = name
-        self._module = module
-        self._optimizer = optimizer
-        self._generator = generator
-        self._steps = steps
-        self._past: list[dict[str, float]] = []  # the losses of the steps behind
-        self._lowered = False
+    name: str
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    steps: int
+    _past: list[dict[str, float]] = field(default_factory=list, init=False)  # the losses of the steps behind
+    _lowered: bool = field(default=False, init=False)
 
     def run(
         self,
@@ -68,12 +67,12 @@ class Optimisation:
         """
         if checkpoint and (state := checkpoint.load()):
             self._restore(state)
-            self._generator.set_state(state["random"])
+            self.generator.set_state(state["random"])
             for step, losses in enumerate(self._past):
-                report(step + 1, self._steps, losses)
+                report(step + 1, self.steps, losses)
         good = latest = self._state()
         written = time.monotonic()
-        while (step := len(self._past)) < self._steps and not enough(self._past):
+        while (step := len(self._past)) < self.steps and not enough(self._past):
             if step % GOOD_AFTER == 0 and step > latest["step"]:
                 good, latest = latest, self._state()
                 if checkpoint and time.monotonic() - written >= checkpoint.every_seconds:
@@ -87,7 +86,7 @@ class Optimisation:
                 self._go_back(good, error)
                 latest = good
                 continue
-            report(step + 1, self._steps, self._past[-1])
+            report(step + 1, self.steps, self._past[-1])
 
     def _do(self, step: int, losses_of: Callable[[int], dict[str, Tensor]]) -> None:
         """One step, taken only if losses and gradients are sound, so that the state stays sound too."""
@@ -95,19 +94,19 @@ class Optimisation:
         loss = torch.stack(list(losses.values())).sum()
         self._past.append({name: float(value.detach()) for name, value in losses.items()})
         if not torch.isfinite(loss):
-            raise ProductError(f"{self._name} diverged at step {step + 1} (its loss is not a number).")
+            raise ProductError(f"{self.name} diverged at step {step + 1} (its loss is not a number).")
         if has_diverged(self._past):
-            raise ProductError(f"{self._name} diverged at step {step + 1} (its loss grew beyond measure).")
-        self._optimizer.zero_grad(set_to_none=True)
+            raise ProductError(f"{self.name} diverged at step {step + 1} (its loss grew beyond measure).")
+        self.optimizer.zero_grad(set_to_none=True)
         with in_one_order_on_cpu(loss.device):
             loss.backward()
-        if not _finite_gradients(self._module.parameters()):
-            raise ProductError(f"{self._name} diverged at step {step + 1} (its gradient is not a number).")
-        self._optimizer.step()
+        if not _finite_gradients(self.module.parameters()):
+            raise ProductError(f"{self.name} diverged at step {step + 1} (its gradient is not a number).")
+        self.optimizer.step()
 
     def _go_back(self, good: State, error: ProductError) -> None:
         self._restore(good)
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] *= LOWER_STEP
         self._lowered = True
         logger.warning(
@@ -119,18 +118,18 @@ class Optimisation:
             "step": len(self._past),
             "past": list(self._past),
             "lowered": self._lowered,
-            "module": copy.deepcopy(self._module.state_dict()),
-            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
-            "random": self._generator.get_state(),
+            "module": copy.deepcopy(self.module.state_dict()),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "random": self.generator.get_state(),
         }
 
     def _restore(self, state: State) -> None:
-        """Everything but the random numbers, which need not be the same when it is tried again."""
+        """Everything except the random numbers, which need not be the same when it is tried again."""
         self._past = list(state["past"])
         self._lowered = state["lowered"]
-        self._module.load_state_dict(state["module"])
+        self.module.load_state_dict(state["module"])
         # A copy, or the optimizer would go on in the tensors of the state.
-        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
 
 
 @contextmanager

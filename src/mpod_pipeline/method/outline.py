@@ -83,8 +83,8 @@ class OutlineParameters(SizeParameters, ViewParameters):
     network_learning_rate: PositiveFloat = 0.01
     adam_epsilon: PositiveFloat = Field(
         1e-5,
-        description="gradients of the grid far below this move nothing: inside a body there are no others, and what "
-        "they would hollow out sinks in",
+        description="gradients of the grid far below this move nothing. Inside a body there are no others: they would "
+        "hollow it out, and it would sink in",
     )
     elevation_deg: ElevationRangeDeg = (-10.0, 50.0)
     absolute_elevation: bool = Field(
@@ -99,13 +99,13 @@ class OutlineParameters(SizeParameters, ViewParameters):
         0.0,
         ge=0,
         lt=1,
-        description="further photos whose silhouettes overlap less than this with the outline's are left out, and the "
-        "outline is made again without them; 0: none are",
+        description="a further photo is left out if its silhouette overlaps less than this with the outline's; the "
+        "outline is then made again without it; 0: none is left out",
     )
     sds: NovelViewSds = Field(
         NovelViewSds(guidance_scale=2.5, weight=500.0),
         description="by Zero-1-to-3; its weight is divided by the cube of the number of photos: the more is shown, the "
-        "less guessed",
+        "less is guessed",
     )
     text: TextSds | None = Field(None, description="SDS by Stable Diffusion and the product's word (RealFusion)")
     likeness: LikenessParameters | None = Field(None, description="what an image encoder wants (Make-It-3D)")
@@ -117,7 +117,7 @@ class OutlineParameters(SizeParameters, ViewParameters):
         "the novel-view prior's own",
     )
     near_first: Share = Field(0.0, description="of all steps, the first, in which novel views are near the photo's")
-    sphere_share: Share = Field(0.0, description="of novel views whose places are even over the sphere, not in height")
+    sphere_share: Share = Field(0.0, description="of novel views that are drawn evenly over the sphere, not in height")
     coarse_levels: PositiveInt | None = Field(None, description="of the hash grid, those that count at first")
     coarse_first: Share = Field(0.0, description="of all steps, the first, in which these alone count")
     cavities: CavityParameters | None = Field(
@@ -213,10 +213,8 @@ def optimize_outline(
     optimisation = Optimisation("The outline's optimisation", both, optimizer, generator, p.steps)
     optimisation.run(losses_of, report, checkpoint)
     if misfits := further.misfits(p.leave_out_below):
-        # without a checkpoint: that of this run has their cameras in it
-        return optimize_outline(
-            cutouts.without(misfits), prior, parameters, seed, report, further_models=further_models
-        )
+        used = cutouts.without(misfits)  # without a checkpoint: that of this run has their cameras in it
+        return optimize_outline(used, prior, parameters, seed, report, further_models=further_models)
     if p.wanted_depth and not shows_depth(cutouts):
         bring_to_depth(field, *p.wanted_depth)
     field.use_levels(None)
@@ -266,15 +264,12 @@ class OutlineGuides:
 
 
 def make_optimizer(field: OutlineField, further: FurtherPhotos, p: OutlineParameters) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        [
-            {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate, "eps": p.adam_epsilon},
-            {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
-            {"params": [further.log_gain], "lr": p.network_learning_rate, "eps": 1e-15},
-        ],
-        betas=(0.9, 0.99),
-        fused=True,
-    )
+    groups = [
+        {"params": list(field.encoding.parameters()), "lr": p.table_learning_rate, "eps": p.adam_epsilon},
+        {"params": list(field.network.parameters()), "lr": p.network_learning_rate, "eps": 1e-15},
+        {"params": [further.log_gain], "lr": p.network_learning_rate, "eps": 1e-15},
+    ]
+    return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
 
 def novel_cameras(p: OutlineParameters, generator: torch.Generator, progress: float = 1.0) -> Cameras:
@@ -361,10 +356,8 @@ def further_losses(
     background = 1 - seen.opacity[..., None]
     lit = replace(seen, pictures=(seen.pictures - background) * further.gain(index) + background)
     losses = reference_losses(lit, further.reference(index, resolution), weights)
-    return {
-        "further_colour": losses["reference_colour"] + further.gain_loss(index),
-        "further_mask": losses["reference_mask"],
-    }
+    colour = losses["reference_colour"] + further.gain_loss(index)
+    return {"further_colour": colour, "further_mask": losses["reference_mask"]}
 
 
 def novel_view_losses(

@@ -19,13 +19,13 @@ from mpod_pipeline.method.photo_texture import facing_cosine
 from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
-from mpod_pipeline.rendering.volume import make_volume_renderer, on_background, render_image
+from mpod_pipeline.rendering.volume import on_background
 
 #: Points whose normals are turned to a photo's camera by more than this cosine are the photo's to paint.
 FACING = 0.25
 #: The first fit to the colours: steps, and the learning rate of table and network.
 STEPS, RATE = 60, 0.01
-#: Points a step.
+#: Points per iteration.
 BATCH = 8192
 
 
@@ -50,9 +50,7 @@ class OutlineColours:
         """The field on white as cameras see it, at the points of the mesh that lie under the pixels, except for those
         that face a photo's camera. backend: the rasteriser's.
         """
-        image = render_image(
-            field, cameras, resolution, field.occupancy, make_volume_renderer(field.backend), step_size=4.0 / resolution
-        )
+        image = field.seen_by(cameras, resolution, 4.0 / resolution)
         attributes = torch.cat([mesh.vertices, mesh.vertex_normals()], dim=1)
         raster = rasterize(mesh.vertices, mesh.faces, attributes, cameras, resolution, backend)
         points, normals = raster.attributes.split(3, dim=-1)

@@ -34,24 +34,25 @@ WIDEST = 0.94
 class SegmentationParameters(Parameters):
     """How products are cut out.
 
-    maker: ``alpha`` takes the photo's own alpha; ``embedded`` needs no weights beyond the installation; ``sam`` is
-    Segment Anything; ``auto`` is ``alpha`` where the photo's alpha cuts something out, else ``sam`` where its weights
-    are named, else ``embedded``.
-    network: a file with another network than the embedded one: U²-Net, IS-Net or BiRefNet in ONNX, as rembg keeps them.
-    size: side of the square cutout, pixels; null: 512, or 1280 where the photo shows the product with more than 1024.
-    long_side: the product's long side as a share of the frame.
-    check_below: somebody should look at cutouts that are less sure than this.
-    photo_elevation_deg: how high above the product the photos' cameras stood; ``auto``: as each photo looks.
-    sam: where Segment Anything's weights are.
+    maker: ``alpha`` takes the photo's own alpha. ``embedded`` needs no weights beyond the installation. ``sam`` is
+    Segment Anything. ``auto`` is ``alpha`` where the photo's alpha cuts something out, else ``sam`` where its weights
+    are named, else ``embedded``. network: a U²-Net, IS-Net or BiRefNet in ONNX, as rembg keeps them.
     """
 
     maker: Maker = "auto"
-    network: Path | None = None
-    size: int | None = Field(None, ge=64, le=4096)
-    long_side: float = Field(0.8, gt=0.1, le=1.0)
-    check_below: float = Field(0.75, ge=0, le=1)
-    sam: SamParameters | None = None
-    photo_elevation_deg: PhotoElevationDeg = "auto"
+    network: Path | None = Field(None, description="a file with another network than the embedded one")
+    size: int | None = Field(
+        None,
+        ge=64,
+        le=4096,
+        description="pixels a side; null: 512, or 1280 where the product has more than 1024 pixels",
+    )
+    long_side: float = Field(0.8, gt=0.1, le=1.0, description="of the product, as a share of the frame")
+    check_below: float = Field(0.75, ge=0, le=1, description="somebody should look at cutouts less sure than this")
+    sam: SamParameters | None = Field(None, description="where Segment Anything's weights are")
+    photo_elevation_deg: PhotoElevationDeg = Field(
+        "auto", description="how high above the product the photos' cameras stood; auto: as each photo looks"
+    )
 
     @property
     def asks_sam(self) -> bool:
@@ -155,12 +156,12 @@ def framed_together(photos: Sequence[Cutout]) -> Cutouts:
     """
     front = photos[0]
     size = len(front.picture)
-    scales = [1.0] + [
-        scale_beside_front(
-            extent(front.picture), extent(photo.picture), photo.azimuth_deg, (front.elevation_deg, photo.elevation_deg)
-        )
-        for photo in photos[1:]
-    ]
+
+    def scale_of(photo: Cutout) -> float:
+        extents = extent(front.picture), extent(photo.picture)
+        return scale_beside_front(*extents, photo.azimuth_deg, (front.elevation_deg, photo.elevation_deg))
+
+    scales = [1.0, *map(scale_of, photos[1:])]
     longest = max(scale * max(extent(photo.picture)) for scale, photo in zip(scales, photos, strict=True))
     shrink = min(1.0, WIDEST * size / longest)
     framed = [

@@ -11,7 +11,7 @@ from mpod_pipeline.method.cutouts import Cutouts, turn_deg
 
 #: Points whose direction from the product's axis is further than this from every photo's camera are unseen, degrees.
 UNSEEN_DEG = 70.0
-#: Points a step.
+#: Points per iteration.
 POINTS = 1024
 
 

@@ -44,17 +44,17 @@ LEAST_GAIN = 0.002
 
 
 class TextualInversionParameters(Parameters):
-    """Everything but one embedding is frozen."""
+    """How the word is learnt. Everything is frozen, except one embedding."""
 
     steps: PositiveInt = Field(32, description="at most")
     batch_size: PositiveInt = 4
-    looks: PositiveInt = Field(32, description="at the photo, each with its own noise; again and again")
+    looks: PositiveInt = Field(32, description="at the photo, each with its own noise; they are used again and again")
     learning_rate: PositiveFloat = Field(0.3, description="as a share of the initial word's spread")
     weight_decay: float = Field(0.01, ge=0)
     initial_word: str | None = Field(
         None,
-        description="one token of the prior's vocabulary to start from; null: the category where it is a noun of the "
-        "vocabulary, or else the noun under which the photo is denoised best",
+        description="one token of the prior's vocabulary to start from; null: the category, if it is a noun of the "
+        "vocabulary; otherwise the noun under which the photo is denoised best",
     )
     category: str = Field("", description="what the product is, as the table's column of this name says it")
     noise: NoiseRange = Field(
@@ -106,9 +106,8 @@ def learn_token(
     """
     p = parameters
     generator = torch.Generator().manual_seed(seed)
-    pictures = [
-        reference_view(photo.picture, prior.image_size * 5 // 4).picture.to(prior.device) for photo in cutouts.photos
-    ]
+    views = (reference_view(photo.picture, prior.image_size * 5 // 4) for photo in cutouts.photos)
+    pictures = [view.picture.to(prior.device) for view in views]
     initial = prior.word_embedding(initial_word(pictures[0], prior, p, generator)).float()
     sides = [view_words(photo.azimuth_deg, 0) for photo in cutouts.photos]
     looks = looks_at(pictures, sides, prior, p, generator)
@@ -180,16 +179,14 @@ def spread_levels(noise: NoiseRange, count: int) -> list[float]:
 
 def augment(picture: Tensor, size: int) -> Tensor:
     """A random look at the photo [3, R, R] on white: turned, cropped, jittered; [3, size, size] in [0, 1]."""
-    look = v2.Compose(
-        [
-            v2.RandomApply([v2.RandomRotation(10, fill=1.0)], p=0.75),
-            v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True),
-            v2.RandomApply([v2.ColorJitter(0.04, 0.04, 0.04, 0.02)], p=0.75),
-            v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.0))], p=0.1),
-            v2.RandomHorizontalFlip(),
-        ]
-    )
-    return look(picture).clamp(0, 1)  # type: ignore[no-any-return]
+    steps = [
+        v2.RandomApply([v2.RandomRotation(10, fill=1.0)], p=0.75),
+        v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True),
+        v2.RandomApply([v2.ColorJitter(0.04, 0.04, 0.04, 0.02)], p=0.75),
+        v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.0))], p=0.1),
+        v2.RandomHorizontalFlip(),
+    ]
+    return v2.Compose(steps)(picture).clamp(0, 1)  # type: ignore[no-any-return]
 
 
 def denoising_loss(prior: TextToImagePrior, looks: Looks, token: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.shading import LIGHT_GREY, normal_picture
 
-#: The sheet's cells a row; the first cell is the photo.
+#: The sheet's cells per row; the first cell is the photo.
 COLUMNS = 4
 #: Views all round, the first of them the photo's own.
 SIDES = 8

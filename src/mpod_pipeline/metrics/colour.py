@@ -64,13 +64,14 @@ def ciede2000(one: Tensor, other: Tensor) -> Tensor:
     far = (h1 - h2).abs() > pi
     mean = (h1 + h2) / 2 + torch.where(far, torch.where(h1 + h2 < 2 * pi, pi, -pi), 0.0)
     hue = torch.where(grey, h1 + h2, mean)  # (14)
+    # (15)
     t = (
         1
         - 0.17 * (hue - pi / 6).cos()
         + 0.24 * (2 * hue).cos()
         + 0.32 * (3 * hue + pi / 30).cos()
         - 0.20 * (4 * hue - 63 * pi / 180).cos()
-    )  # (15)
+    )
     turn = (pi / 3) * (-(((hue * 180 / pi - 275) / 25) ** 2)).exp()  # 2 (16)
     s_l = 1 + 0.015 * (light - 50) ** 2 / (20 + (light - 50) ** 2).sqrt()  # (18)
     s_c, s_h = 1 + 0.045 * chroma, 1 + 0.015 * chroma * t  # (19), (20)

@@ -80,8 +80,7 @@ def normalize_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, 
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 with real ImageNet weights: the encoder that every installation has.
 
-    Embedding: the pooled last layer, D = 1280. Features: the last map at stride 16,
-    [112, 14, 14] at its 224 pixels.
+    Embedding: the pooled last layer, D = 1280. Features: the last map at stride 16, [112, 14, 14] at its 224 pixels.
     """
 
     name = "efficientnet_lite0"

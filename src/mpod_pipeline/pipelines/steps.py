@@ -40,19 +40,14 @@ def step_node(step: Step, only_for: Collection[str] = ()) -> Node:
 
     only_for: methods of a comparison; it does nothing where none of them is compared.
     """
-    inputs = {
-        **step.needs,
-        **{name: name for name in step.priors},
-        "parameters": f"params:{step.section}",
-        **({"product_settings": "product_settings"} if _may_differ_per_product(step) else {}),
-        **({"publish": "params:publish"} if isinstance(step, TargetStep) else {}),
-        **({"compare": "params:compare"} if only_for else {}),
-    }
+    inputs = {**step.needs, **{name: name for name in step.priors}, "parameters": f"params:{step.section}"}
+    if set(SETTINGS) & step.settings.model_fields.keys():  # they may differ per product
+        inputs["product_settings"] = "product_settings"
+    if isinstance(step, TargetStep):
+        inputs["publish"] = "params:publish"
+    if only_for:
+        inputs["compare"] = "params:compare"
     return batch_node(node_function(step, inputs, only_for), batch_step(step), inputs)
-
-
-def _may_differ_per_product(step: Step) -> bool:
-    return bool(set(SETTINGS) & step.settings.model_fields.keys())
 
 
 def node_function(
@@ -61,10 +56,8 @@ def node_function(
     """What Kedro calls. Its annotations let Kedro validate the settings."""
 
     def run(**given: Any) -> Iterator[dict[str, Any]]:
-        if isinstance(step, TargetStep) and step.target not in given["publish"].targets:
-            yield part_of_outputs(batch_step(step))
-            return
-        if only_for and not set(only_for) & set(given["compare"].methods):
+        not_asked = isinstance(step, TargetStep) and step.target not in given["publish"].targets
+        if not_asked or (only_for and not set(only_for) & set(given["compare"].methods)):
             yield part_of_outputs(batch_step(step))
             return
         unused = step.unused(given["parameters"])
@@ -83,16 +76,14 @@ def node_function(
             product_settings=given.get("product_settings"),
         )
 
-    types: dict[str, Any] = {"parameters": step.settings, "batch": BatchParameters, "publish": PublishParameters}
-    types["compare"] = CompareParameters
+    types = {"batch": BatchParameters, "publish": PublishParameters, "compare": CompareParameters}
+    types["parameters"] = step.settings
     annotations = {name: types.get(name, Any) for name in (*inputs, *EVERY_STEP_READS)}
     run.__name__ = run.__qualname__ = step.name
     run.__doc__ = step.purpose
     run.__annotations__ = {**annotations, "return": Iterator[dict[str, Any]]}
-    signature = Signature(
-        [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in annotations.items()]
-    )
-    vars(run)["__signature__"] = signature
+    arguments = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in annotations.items()]
+    vars(run)["__signature__"] = Signature(arguments)
     return run
 
 
@@ -120,13 +111,8 @@ def _handed_over(artifact: Any) -> Any:
 
 
 def scores_node() -> Node:
-    return node(
-        tabulate_scores,
-        {"evaluations": "evaluations", "records": f"{SCORED_BY}_records", "history": "history"},
-        "scores",
-        name="tabulate_scores",
-        tags=[SCORED_BY],
-    )
+    inputs = ["evaluations", f"{SCORED_BY}_records", "history"]
+    return node(tabulate_scores, inputs, "scores", name="tabulate_scores", tags=[SCORED_BY])
 
 
 def tabulate_scores(evaluations: Any, records: Any, history: History) -> pd.DataFrame:

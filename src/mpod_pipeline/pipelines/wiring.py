@@ -1,4 +1,4 @@
-"""What the nodes of all steps have in common."""
+"""How nodes are put together."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ def batch_node(function: Callable[..., Any], step: BatchStep, inputs: dict[str, 
     Artifacts have the same name in the step and in the catalog; what is written down about a step begins
     with the step's name there. ``outputs``: those beyond `BatchStep.outputs`.
     """
-    written_down = [name for name in step.outputs if name not in step.artifacts]
-    return node(
-        function,
-        inputs={**inputs, **EVERY_STEP_READS},
-        outputs={
-            **{name: name for name in step.artifacts},
-            **{name: f"{step.name}_{name}" for name in written_down},
-            **outputs,
-        },
-        name=step.name,
-        tags=[step.name],
-    )
+    names = {name: name if name in step.artifacts else f"{step.name}_{name}" for name in step.outputs}
+    return node(function, {**inputs, **EVERY_STEP_READS}, {**names, **outputs}, name=step.name, tags=[step.name])
+
+
+def named_node(
+    function: Callable[..., Any],
+    inputs: str | list[str] | dict[str, str] | None,
+    outputs: str | list[str] | dict[str, str],
+) -> Node:
+    """A node that has its function's name. inputs, outputs: datasets, in the order of the function or by name."""
+    return node(function, inputs, outputs, name=function.__name__)

@@ -66,34 +66,20 @@ def make_unet(p: ArchitectureParameters, in_channels: int, pose_dim: int | None 
 
 
 def make_text_encoder(p: ArchitectureParameters, vocabulary: int, bos: int, eos: int) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=p.context_dim,
-            intermediate_size=2 * p.context_dim,
-            projection_dim=p.context_dim,
-            num_hidden_layers=p.text_layers,
-            num_attention_heads=p.attention_heads,
-            max_position_embeddings=p.text_length,
-            bos_token_id=bos,
-            eos_token_id=eos,
-            pad_token_id=eos,
-        )
-    )
+    text = {"vocab_size": vocabulary, "max_position_embeddings": p.text_length, "num_hidden_layers": p.text_layers}
+    ends = {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": eos}
+    return CLIPTextModel(CLIPTextConfig(**_transformer(p), **text, **ends))
 
 
 def make_image_encoder(p: ArchitectureParameters) -> CLIPVisionModelWithProjection:
-    return CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=p.context_dim,
-            intermediate_size=2 * p.context_dim,
-            projection_dim=p.context_dim,
-            num_hidden_layers=p.image_layers,
-            num_attention_heads=p.attention_heads,
-            image_size=p.image_size,
-            patch_size=p.patch_size,
-        )
-    )
+    image = {"image_size": p.image_size, "patch_size": p.patch_size, "num_hidden_layers": p.image_layers}
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**_transformer(p), **image))
+
+
+def _transformer(p: ArchitectureParameters) -> dict[str, int]:
+    """What both encoders have in common."""
+    widths = {"hidden_size": p.context_dim, "intermediate_size": 2 * p.context_dim, "projection_dim": p.context_dim}
+    return {**widths, "num_attention_heads": p.attention_heads}
 
 
 def make_camera_projection(p: ArchitectureParameters) -> CLIPCameraProjection:

@@ -31,9 +31,8 @@ class AttentionProcessor:
         def heads(x: Tensor) -> Tensor:
             return x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)
 
-        attended = self.attend(
-            heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context)), attn.scale
-        )
+        query, key, value = (heads(x) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
+        attended = self.attend(query, key, value, attn.scale)
         attended = attended.transpose(1, 2).reshape(batch, queries, -1)
         output: Tensor = attn.to_out[1](attn.to_out[0](attended))
         return output

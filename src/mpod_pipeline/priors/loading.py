@@ -144,9 +144,8 @@ def load_text_to_image_prior(
 
 def _unet(folder: Path, dtype: torch.dtype, adapters: Sequence[Path]) -> UNet2DConditionModel:
     """The U-Net with its adapters in its weights, which are rounded once."""
-    unet: UNet2DConditionModel = load_network(
-        UNet2DConditionModel, folder, "unet", torch.float32 if adapters else dtype
-    )
+    precision = torch.float32 if adapters else dtype
+    unet: UNet2DConditionModel = load_network(UNet2DConditionModel, folder, "unet", precision)
     for file in adapters:
         fuse_adapter(unet, file)
     nn.Module.to(unet, dtype)  # diffusers' own warns of modules for float32, of which this one has none
@@ -185,12 +184,8 @@ def load_mask_controlnet(folder: str | Path, prior: TextToImagePrior) -> Control
     config, unet = network.config, prior.unet.config
     shrinks = 2 ** (len(config.conditioning_embedding_out_channels) - 1)
     family = (config.cross_attention_dim, tuple(config.block_out_channels), config.in_channels, shrinks)
-    wanted = (
-        unet.cross_attention_dim,
-        tuple(unet.block_out_channels),
-        unet.in_channels,
-        prior.image_size // unet.sample_size,
-    )
+    scale = prior.image_size // unet.sample_size
+    wanted = (unet.cross_attention_dim, tuple(unet.block_out_channels), unet.in_channels, scale)
     if family != wanted or config.conditioning_channels != 3:
         raise SetupError(
             f"The ControlNet at {folder} does not fit the text prior (token width, channels, latent channels, scale): "

@@ -80,18 +80,16 @@ class NovelViewPrior(nn.Module):
         """Pictures [B, 3, H, W] in [0, 1] as the image encoder wants them: its size, mean and deviation."""
         size = self.image_encoder.config.image_size
         if pictures.shape[-2:] != (size, size):
-            pictures = F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False, antialias=True).clamp(
-                0, 1
-            )
+            pictures = F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False, antialias=True)
+            pictures = pictures.clamp(0, 1)
         mean = pictures.new_tensor(self.image_mean)[:, None, None]
         std = pictures.new_tensor(self.image_std)[:, None, None]
         return ((pictures - mean) / std).to(self.image_encoder.dtype)
 
     def pose(self, condition: PhotoCondition, azimuth_deg: Tensor, elevation_deg: Tensor) -> Tensor:
         """``[polar - polar_photo, sin Δaz, cos Δaz, Δr = 0]`` [N, 4]; polar angles fall as elevation grows."""
-        return relative_pose(condition.elevation_deg, azimuth_deg, elevation_deg, self.absolute_elevation).to(
-            self.device
-        )
+        pose = relative_pose(condition.elevation_deg, azimuth_deg, elevation_deg, self.absolute_elevation)
+        return pose.to(self.device)
 
     def context(self, condition: PhotoCondition, pose: Tensor) -> Tensor:
         """Cross-attention tokens [N, T, D] for poses [N, 4]."""
@@ -109,23 +107,16 @@ class NovelViewPrior(nn.Module):
         latents = condition.latents.expand(len(noisy), -1, -1, -1)
         if guidance_scale == 1.0:
             return self._unet(noisy, timesteps, latents, context, pose)
-        both = self._unet(
-            torch.cat([noisy, noisy]),
-            torch.cat([timesteps, timesteps]),
-            torch.cat([latents, torch.zeros_like(latents)]),
-            torch.cat([context, torch.zeros_like(context)]),
-            torch.cat([pose, torch.zeros_like(pose)]),
-        )
-        conditional, unconditional = both.chunk(2)
+        asked = (torch.cat([each, each]) for each in (noisy, timesteps))
+        told = (torch.cat([each, torch.zeros_like(each)]) for each in (latents, context, pose))
+        conditional, unconditional = self._unet(*asked, *told).chunk(2)
         return unconditional + guidance_scale * (conditional - unconditional)
 
     def _unet(self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor, pose: Tensor) -> Tensor:
         dtype = dtype_of(self.unet)
         x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(dtype)
-        prediction = self.unet(
-            x, timesteps, encoder_hidden_states=context.to(dtype), class_labels=pose_labels(self.unet, pose)
-        )
-        return prediction.sample.float()
+        told = {"encoder_hidden_states": context.to(dtype), "class_labels": pose_labels(self.unet, pose)}
+        return self.unet(x, timesteps, **told).sample.float()
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
@@ -157,9 +148,8 @@ class NovelViewPrior(nn.Module):
         Returns:
             [N, 3, H, W] in [0, 1], at the prior's own size.
         """
-        azimuth = torch.as_tensor(azimuth_deg, dtype=torch.float32).reshape(-1)
-        elevation = torch.as_tensor(elevation_deg, dtype=torch.float32).reshape(-1)
-        azimuth, elevation = torch.broadcast_tensors(azimuth, elevation)
+        angles = (torch.as_tensor(each, dtype=torch.float32).reshape(-1) for each in (azimuth_deg, elevation_deg))
+        azimuth, elevation = torch.broadcast_tensors(*angles)
         condition = self.encode_photo(photo, photo_elevation_deg)
         pose = self.pose(condition, azimuth, elevation)
         noise = torch.randn(len(pose), *condition.latents.shape[1:], generator=torch.Generator().manual_seed(seed))

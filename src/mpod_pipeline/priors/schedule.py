@@ -32,9 +32,7 @@ class NoiseSchedule:
         """From a diffusers scheduler's own table and config."""
         kind = scheduler.config.prediction_type
         if kind not in ("epsilon", "v_prediction"):
-            raise SetupError(
-                f"The scheduler's prediction_type is {kind!r}; only 'epsilon' and 'v_prediction' are known."
-            )
+            raise SetupError(f"The scheduler's prediction_type is {kind!r}; known are 'epsilon' and 'v_prediction'.")
         return cls(scheduler.alphas_cumprod.float(), kind)
 
     def __len__(self) -> int:

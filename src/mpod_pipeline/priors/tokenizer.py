@@ -21,21 +21,15 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int, max_length: int) -
 
     bpe = Tokenizer(models.BPE(unk_token=EOS, end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORDS), "removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    words = pre_tokenizers.Split(Regex(WORDS), "removed", invert=True)
+    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([words, letters])
+    # CLIP's vocabulary starts so: each byte, inside and at a word's end
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    ends = [
-        letter + "</w>" for letter in alphabet
-    ]  # CLIP's vocabulary starts so: each byte, inside and at a word's end
+    ends = [letter + "</w>" for letter in alphabet]
+    size = max(vocabulary - len(ends) - 2, len(alphabet))
     trainer = trainers.BpeTrainer(
-        vocab_size=max(vocabulary - len(ends) - 2, len(alphabet)),
-        initial_alphabet=alphabet,
-        end_of_word_suffix="</w>",
-        show_progress=False,
+        vocab_size=size, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
     bpe.train_from_iterator(captions, trainer)
     model = json.loads(bpe.to_str())["model"]

@@ -39,9 +39,8 @@ class AutoencoderTraining(TrainingParameters):
 
 def to_network(pictures: NDArray[np.uint8] | Tensor, device: torch.device | str) -> Tensor:
     """uint8 [B, H, W, 3] to float [B, 3, H, W] in [-1, 1]."""
-    return (torch.as_tensor(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
-        memory_format=torch.channels_last
-    )
+    scaled = torch.as_tensor(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return scaled.contiguous(memory_format=torch.channels_last)
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, p: AutoencoderTraining) -> Tensor:

@@ -90,15 +90,8 @@ class ViewLatents:
         return np.concatenate([rng.integers(0, others, known), rng.integers(others, products, count - known)])
 
     def only_models(self) -> ViewLatents:
-        n = self.models
-        return replace(
-            self,
-            latents=self.latents[-n:],
-            photos=self.photos[-n:],
-            azimuth_deg=self.azimuth_deg[-n:],
-            elevation_deg=self.elevation_deg[-n:],
-            captions=self.captions[-n:],
-        )
+        by_product = ("latents", "photos", "azimuth_deg", "elevation_deg", "captions")
+        return replace(self, **{name: getattr(self, name)[-self.models :] for name in by_product})
 
     def to(self, device: torch.device) -> ViewLatents:
         """The same where the networks are: a step then waits for no copying."""
@@ -110,6 +103,11 @@ class ViewLatents:
 
     def scaled(self, product: NDArray[np.int64], view: NDArray[np.int64]) -> Tensor:
         return self.modes(product, view) * self.scaling_factor
+
+    def sentence(self, product: int, view: int, rng: np.random.Generator) -> str:
+        """A view of a product in words."""
+        directions = self.azimuth_deg[product, view], self.elevation_deg[product, view]
+        return sentence(self.captions[product], *directions, rng)
 
 
 def sentence(caption: str, azimuth_deg: float, elevation_deg: float, rng: np.random.Generator) -> str:
@@ -137,11 +135,8 @@ class Condition:
         def zeroed(x: Tensor) -> Tensor:
             return x * keep.view(-1, *[1] * (x.ndim - 1))
 
-        return Condition(
-            zeroed(self.context),
-            None if self.latents is None else zeroed(self.latents),
-            None if self.pose is None else zeroed(self.pose),
-        )
+        latents, pose = (None if each is None else zeroed(each) for each in (self.latents, self.pose))
+        return Condition(zeroed(self.context), latents, pose)
 
 
 def denoising_loss(
@@ -150,13 +145,9 @@ def denoising_loss(
     """Plain mean squared error on the prediction: its implied weights keep high noise worth learning."""
     noisy = schedule.add_noise(clean, noise, timesteps)
     x = noisy if condition.latents is None else torch.cat([noisy, condition.latents], dim=1)
+    x = x.contiguous(memory_format=torch.channels_last)
     with mixed_precision(clean.device):
-        prediction = unet(
-            x.contiguous(memory_format=torch.channels_last),
-            timesteps,
-            encoder_hidden_states=condition.context,
-            class_labels=condition.pose,
-        ).sample
+        prediction = unet(x, timesteps, encoder_hidden_states=condition.context, class_labels=condition.pose).sample
     return (prediction.float() - schedule.target(clean, noise, timesteps)).square().mean()
 
 
@@ -203,17 +194,14 @@ class TextDenoiser(nn.Module):
     @classmethod
     def new(cls, architecture: ArchitectureParameters, tokenizer: CLIPTokenizer, seed: int) -> TextDenoiser:
         torch.manual_seed(seed)
-        return cls(
-            make_unet(architecture, architecture.latent_channels),
-            make_text_encoder(architecture, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id),
-        )
+        ends = tokenizer.bos_token_id, tokenizer.eos_token_id
+        unet = make_unet(architecture, architecture.latent_channels)
+        return cls(unet, make_text_encoder(architecture, len(tokenizer), *ends))
 
     @classmethod
     def of_folder(cls, folder: Path) -> TextDenoiser:
-        return cls(
-            load_network(UNet2DConditionModel, folder, "unet", torch.float32),
-            load_network(CLIPTextModel, folder, "text_encoder", torch.float32),
-        )
+        unet = load_network(UNet2DConditionModel, folder, "unet", torch.float32)
+        return cls(unet, load_network(CLIPTextModel, folder, "text_encoder", torch.float32))
 
     def take_layers(self, unet: UNet2DConditionModel) -> None:
         """The layers of a small Zero-1-to-3's U-Net, which has seen more, in place of its own: all but the attention to
@@ -230,13 +218,8 @@ class TextDenoiser(nn.Module):
 
     def context(self, texts: Sequence[str], tokenizer: CLIPTokenizer) -> Tensor:
         """What the U-Net attends to, [B, tokens, D]."""
-        ids = tokenizer(
-            list(texts),
-            padding="max_length",
-            truncation=True,
-            max_length=tokenizer.model_max_length,
-            return_tensors="pt",
-        )["input_ids"].to(device_of(self))
+        padded = {"padding": "max_length", "truncation": True, "max_length": tokenizer.model_max_length}
+        ids = tokenizer(list(texts), **padded, return_tensors="pt")["input_ids"].to(device_of(self))
         with mixed_precision(ids.device):
             hidden: Tensor = self.text_encoder(input_ids=ids).last_hidden_state
         return hidden
@@ -247,10 +230,7 @@ def text_to_image_errors(network: TextDenoiser, data: ViewLatents, tokenizer: CL
     rng, _ = step_generator(0, 0)
 
     def condition_of(product: NDArray[np.int64], view: NDArray[np.int64]) -> Condition:
-        texts = [
-            sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
-            for i, v in zip(product, view, strict=True)
-        ]
+        texts = [data.sentence(i, v, rng) for i, v in zip(product, view, strict=True)]
         return Condition(network.context(texts, tokenizer))
 
     return list(denoising_errors(network.unet, data, condition_of))
@@ -284,9 +264,7 @@ def train_text_to_image(
         rng, generator = step_generator(p.seed, step, device)
         product, view = data.draw(rng, p.batch_size), rng.integers(0, views, p.batch_size)
         texts = [
-            ""
-            if rng.random() < p.condition_dropout
-            else sentence(data.captions[i], data.azimuth_deg[i, v], data.elevation_deg[i, v], rng)
+            "" if rng.random() < p.condition_dropout else data.sentence(i, v, rng)
             for i, v in zip(product, view, strict=True)
         ]
         clean = data.scaled(product, view)
@@ -315,9 +293,8 @@ class NovelViewDenoiser(nn.Module):
     def new(cls, architecture: ArchitectureParameters, start: UNet2DConditionModel, seed: int) -> NovelViewDenoiser:
         """Its U-Net starts as the small Stable Diffusion's."""
         torch.manual_seed(seed)
-        return cls(
-            widen_input(start, architecture), make_image_encoder(architecture), make_camera_projection(architecture)
-        )
+        unet = widen_input(start, architecture)
+        return cls(unet, make_image_encoder(architecture), make_camera_projection(architecture))
 
     @classmethod
     def of_folder(cls, folder: Path) -> NovelViewDenoiser:
@@ -333,11 +310,8 @@ class NovelViewDenoiser(nn.Module):
         photographed, nth = np.unique(product, return_inverse=True)
         # mean and deviation of 0.5 map [0, 1] to [-1, 1]
         pixels = to_network(data.photos[torch.from_numpy(photographed)], device)
-        pose = relative_pose(
-            torch.from_numpy(data.elevation_deg[product, 0]),
-            torch.from_numpy(data.azimuth_deg[product, view]),
-            torch.from_numpy(data.elevation_deg[product, view]),
-        ).to(device)
+        azimuth, elevation = (torch.from_numpy(deg[product, view]) for deg in (data.azimuth_deg, data.elevation_deg))
+        pose = relative_pose(torch.from_numpy(data.elevation_deg[product, 0]), azimuth, elevation).to(device)
         with mixed_precision(device):
             tokens = image_tokens(self.image_encoder, pixels, self.camera_projection.num_tokens)
             context: Tensor = self.camera_projection(tokens[torch.from_numpy(nth).to(device)], pose)

@@ -85,21 +85,6 @@ def blemished(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     return (blurred + GRAIN * amount * normal(*pictures.shape)).clamp(0, 1)
 
 
-@torch.no_grad()
-def depth_errors(network: DepthNetwork, data: DepthPictures, batch_size: int = 64) -> NDArray[np.float32]:
-    """Mean absolute error of each picture's depths, world units, [N]; where the product is."""
-    device = next(network.parameters()).device
-    errors = []
-    for start in range(0, len(data), batch_size):
-        batch = data[slice(start, start + batch_size)]
-        with mixed_precision(device):
-            depth, _ = network(to_tensor(batch.pictures).to(device), torch.from_numpy(batch.elevation_deg))
-        target = torch.from_numpy(batch.depth.astype(np.float32))
-        there = target > 0
-        errors.append(((depth.cpu() - target).abs() * there).sum((1, 2)) / there.sum((1, 2)).clamp_min(1))
-    return torch.cat(errors).numpy()
-
-
 def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 [N, H, W, 3] to float [N, 3, H, W] in [0, 1]."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous() / 255

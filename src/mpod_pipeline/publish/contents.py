@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mpod_pipeline.base.errors import ProductError
-from mpod_pipeline.publish.document import DRACO, WEBP, Document
+from mpod_pipeline.geometry.document import DRACO, WEBP, Document
 
 #: What a texture says of the surface.
 BASE_COLOUR, NORMALS = "base colour", "normals"

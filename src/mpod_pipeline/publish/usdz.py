@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.geometry.document import Document
 from mpod_pipeline.geometry.glb import UNLIT
 from mpod_pipeline.publish.contents import BASE_COLOUR, NORMALS, Contents, Texture, contents_of_glb
-from mpod_pipeline.publish.document import Document
 
 #: What ARKit reads as a texture.
 SUFFIXES = {"JPEG": "jpg", "PNG": "png"}

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from mpod_pipeline.geometry.document import DRACO, WEBP, Document
 from mpod_pipeline.geometry.glb import JPEG_QUALITY, TexturedMesh, from_glb, to_glb
 from mpod_pipeline.geometry.mesh import Mesh, simplify
 from mpod_pipeline.geometry.normal_map import normal_map, normals_of_fine
@@ -20,7 +21,6 @@ from mpod_pipeline.geometry.occlusion import occlusion_texture
 from mpod_pipeline.geometry.tangents import tangent_frames
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.studio_light import SAID
-from mpod_pipeline.publish.document import DRACO, WEBP, Document
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
 
 #: Bits of a coordinate as Draco keeps it: 1 / 16,384 of the model's size, a quarter of a texel of 2048.

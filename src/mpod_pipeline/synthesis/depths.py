@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.recipes import recipes
 from mpod_pipeline.synthesis.studio import on_white
-from mpod_pipeline.synthesis.views import SPLIT_SEEDS, VIEW_ELEVATION, scene_of
+from mpod_pipeline.synthesis.views import SPLIT_SEEDS, VIEW_ELEVATION, by_several, scene_of
 
 #: Those that one looks into: a picture of any other family says less about how deep something goes.
 HOLLOW_FAMILIES = ("mug", "bowl", "vase")
@@ -59,9 +57,4 @@ def photograph_many_depths(
     members: Sequence[tuple[str, int]], views: int, resolution: int, workers: int
 ) -> Iterator[DepthViews]:
     """``photograph_depths`` of many, in order, on several processes."""
-    work = partial(photograph_depths, views=views, resolution=resolution)
-    if workers <= 1:
-        yield from map(work, members)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, members, chunksize=8)
+    yield from by_several(partial(photograph_depths, views=views, resolution=resolution), members, workers, 8)

@@ -45,11 +45,8 @@ def shop_photo(scene: Scene, elevation_deg: float, backdrop: Backdrop) -> NDArra
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     distance = np.hypot((x / width - 0.5), (y / height - 0.45))
     picture = np.asarray(backdrop.paper, np.float32) / 255 * (1 - backdrop.falloff * distance[..., None] ** 2 * 4)
-    picture = picture * (
-        1
-        - backdrop.shadow
-        * _paste(_contact_shadow(scene, camera, backdrop.frame), (height, width), top, left)[..., None]
-    )
+    shadow = _paste(_contact_shadow(scene, camera, backdrop.frame), (height, width), top, left)
+    picture = picture * (1 - backdrop.shadow * shadow[..., None])
     alpha = _paste(product[..., 3], (height, width), top, left)[..., None]
     colour = np.stack([_paste(product[..., c] * product[..., 3], (height, width), top, left) for c in range(3)], -1)
     grain = np.random.default_rng(0).normal(0, 0.004, picture.shape)

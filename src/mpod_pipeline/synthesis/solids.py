@@ -67,12 +67,8 @@ def loft(rings: ArrayLike, material: int, start: ArrayLike | None = None, end: A
 
     i, j = np.meshgrid(np.arange(n - 1), np.arange(m), indexing="ij")
     here, right = i * m + j, i * m + (j + 1) % m
-    sides = np.concatenate(
-        [
-            np.stack([here, right, right + m], -1).reshape(-1, 3),
-            np.stack([here, right + m, here + m], -1).reshape(-1, 3),
-        ]
-    )
+    halves = [here, right, right + m], [here, right + m, here + m]
+    sides = np.concatenate([np.stack(half, -1).reshape(-1, 3) for half in halves])
     k = np.arange(m)
     bottom = np.stack([(k + 1) % m, k, np.full(m, n * m)], -1)
     top = np.stack([(n - 1) * m + k, (n - 1) * m + (k + 1) % m, np.full(m, n * m + 1)], -1)
@@ -121,9 +117,9 @@ def cylinder(radius: float, height: float, material: int, bevel: float = 0.0, to
     """Standing on z = 0. ``top_radius`` makes a cone's frustum."""
     top = radius if top_radius is None else top_radius
     b = min(bevel, 0.49 * height, 0.9 * radius, 0.9 * max(top, 1e-3))
-    profile = (
-        [(radius, 0), (top, height)] if b <= 0 else [(radius - b, 0), (radius, b), (top, height - b), (top - b, height)]
-    )
+    profile = [(radius, 0), (top, height)]
+    if b > 0:
+        profile = [(radius - b, 0), (radius, b), (top, height - b), (top - b, height)]
     return lathe(profile, material, refine=2)
 
 
@@ -135,15 +131,12 @@ def rounded_box(size: Sequence[float], material: int, radius: float = 0.02, corn
 
     def outline(inset: float) -> Array:
         rr = max(r - inset, 1e-4)
-        corners = [(1, 1, 0), (-1, 1, 1), (-1, -1, 2), (1, -1, 3)]
-        points = [
-            (
-                sgx * (sx / 2 - r) + rr * np.cos(quarter + k * np.pi / 2),
-                sgy * (sy / 2 - r) + rr * np.sin(quarter + k * np.pi / 2),
-            )
-            for sgx, sgy, k in corners
-        ]
-        return np.concatenate([np.stack(p, -1) for p in points]).astype(np.float32)
+        points = []
+        for k, (sgx, sgy) in enumerate([(1, 1), (-1, 1), (-1, -1), (1, -1)]):
+            angle = quarter + k * np.pi / 2
+            x, y = sgx * (sx / 2 - r) + rr * np.cos(angle), sgy * (sy / 2 - r) + rr * np.sin(angle)
+            points.append(np.stack([x, y], -1))
+        return np.concatenate(points).astype(np.float32)
 
     rings = []
     for angle in quarter:
@@ -205,10 +198,8 @@ def extrude(outline: ArrayLike, height: float, material: int, bevel: float = 0.0
     centre = outline.mean(0)
     span = float(np.ptp(outline, axis=0).max())
     inner = centre + (outline - centre) * (1 - 2 * bevel / max(span, 1e-6))
-    levels = (
-        [(inner, 0.0), (outline, bevel), (outline, height - bevel), (inner, height)]
-        if bevel
-        else [(outline, 0.0), (outline, height)]
-    )
+    levels = [(outline, 0.0), (outline, height)]
+    if bevel:
+        levels = [(inner, 0.0), (outline, bevel), (outline, height - bevel), (inner, height)]
     rings = [np.concatenate([flat, np.full((len(flat), 1), z)], -1) for flat, z in levels]
     return loft(np.stack(rings), material)

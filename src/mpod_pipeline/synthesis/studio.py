@@ -119,10 +119,8 @@ class Scene:
 
     def _highlight(self, normals: Array, face: Integers, points: Array, eye: Array) -> Array:
         """Blinn's highlight of the key light, [N, 1]: it moves with the eye."""
-        view = eye - points
-        half = view / np.linalg.norm(view, axis=1, keepdims=True) + np.asarray(self.light.key) / np.linalg.norm(
-            self.light.key
-        )
+        view, key = eye - points, np.asarray(self.light.key)
+        half = view / np.linalg.norm(view, axis=1, keepdims=True) + key / np.linalg.norm(key)
         half /= np.linalg.norm(half, axis=1, keepdims=True)
         cosine = np.clip(np.einsum("nc,nc->n", normals, half), 0, 1)
         return (self.product.gloss(face) * cosine**40)[:, None].astype(np.float32)

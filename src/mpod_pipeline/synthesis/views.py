@@ -139,14 +139,14 @@ def photograph_many(
     members: Sequence[tuple[str, int]], views: int, resolution: int, workers: int
 ) -> Iterator[ProductViews]:
     """``photograph_product`` for many, in order, on several processes."""
-    yield from _by_several(partial(_product_views, views, resolution), members, workers, 8)
+    yield from by_several(partial(_product_views, views, resolution), members, workers, 8)
 
 
 def photograph_models(
     models: Sequence[ModelSource], shots: int, views: int, resolution: int, workers: int
 ) -> Iterator[list[ProductViews] | ProductError]:
     """``photograph_model`` for many, in order, on several processes; of those that cannot be, why."""
-    yield from _by_several(partial(_model_views, shots, views, resolution), models, workers, 1)
+    yield from by_several(partial(_model_views, shots, views, resolution), models, workers, 1)
 
 
 def _product_views(views: int, resolution: int, member: tuple[str, int]) -> ProductViews:
@@ -160,7 +160,8 @@ def _model_views(shots: int, views: int, resolution: int, model: ModelSource) ->
         return error
 
 
-def _by_several(work: Callable[[T], R], things: Sequence[T], workers: int, chunk: int) -> Iterator[R]:
+def by_several(work: Callable[[T], R], things: Sequence[T], workers: int, chunk: int) -> Iterator[R]:
+    """``work`` of many things, in order, on several processes, which take so many at a time."""
     if workers <= 1:
         yield from map(work, things)
         return

@@ -94,10 +94,10 @@ def _shouter(parameters: ShoutParameters) -> Work:
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    road = Pipeline(
+    toy = Pipeline(
         [
             batch_node(read, READ, {"photos": "photos"}),
             batch_node(shout, SHOUT, {"texts": "texts", "parameters": "params:shout"}),
         ]
     )
-    return {"__default__": road, "road": road}
+    return {"__default__": toy, "toy": toy}

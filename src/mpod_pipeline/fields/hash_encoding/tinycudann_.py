@@ -1,18 +1,33 @@
 """The hash encoding on a CUDA device: tiny-cuda-nn.
 
 Written against ``tinycudann.Encoding(n_input_dims, encoding_config, seed=1337, dtype=None)`` of
-``bindings/torch/tinycudann/modules.py`` in NVlabs/tiny-cuda-nn, the same at commits 07bacc5 and 645c596:
-``forward(x)`` takes float32 [N, 3] on the device, ``params`` is the flat table, ``n_output_dims`` the width of
-the result.
+``bindings/torch/tinycudann/modules.py`` in NVlabs/tiny-cuda-nn, the same at commits 07bacc5 and 645c596: ``forward(x)``
+takes float32 [N, 3] on the device, ``params`` is the flat table, ``n_output_dims`` the width of the result.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.fields.hash_encoding.interface import HashEncoding, HashGridParameters, initial_table
-from mpod_pipeline.fields.tinycudann_package import load_tinycudann
+
+
+def _tinycudann() -> Any:
+    """The package. Raises SetupError where it or a device is absent."""
+    if not torch.cuda.is_available():
+        raise SetupError("tinycudann, for the hash encoding, needs a CUDA device; choose the backend 'torch'.")
+    try:
+        import tinycudann
+    except (ImportError, OSError) as error:
+        raise SetupError(
+            f"The backend 'cuda_packages' makes the hash encoding with tinycudann, built for this GPU ({error}): see "
+            "docs/gpu.md, or choose the backend 'torch', which does not need it."
+        ) from error
+    return tinycudann
 
 
 class TinyCudaHashEncoding(HashEncoding):
@@ -31,9 +46,7 @@ class TinyCudaHashEncoding(HashEncoding):
         }
         self.output_dim = parameters.output_dim
         self.features_per_level = parameters.features_per_level
-        self.encoding = load_tinycudann("hash encoding").Encoding(
-            n_input_dims=3, encoding_config=config, seed=seed, dtype=torch.float32
-        )
+        self.encoding = _tinycudann().Encoding(3, config, seed=seed, dtype=torch.float32)
         with torch.no_grad():
             self.table.copy_(initial_table(parameters, seed))
 

@@ -1,4 +1,4 @@
-"""Contact sheets, as the paper's Figures 4 and 5 (all methods) and 6 (the ablations): a row a method."""
+"""Contact sheets, as the paper's Figures 4 and 5 (all methods) and 6 (the ablations): a row per method."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Picture = NDArray[np.uint8]
 
 
 def contact_sheet(photo: Picture, views: Mapping[str, ModelViews | None], count: int) -> Picture:
-    """One product: a row a method, its name, the photo [S, S, 3], the model from the photo's camera and from ``count``
-    places all round. Of a method that has no model of it, the row says so.
+    """One product, a row per method: its name, the photo [S, S, 3], and the model from the photo's camera and from
+    ``count`` places all round. Where a method has no model of it, the row says so.
     """
     rows = [_row(name, [photo, *_chosen(of, count)] if of else None, count + 2) for name, of in views.items()]
     return np.concatenate(rows)

@@ -28,13 +28,13 @@ LEVEL = 0.95
 
 
 def finished_by_all(scores: pd.DataFrame) -> list[str]:
-    """The products of which every method has scores. scores: a row a method and product."""
+    """The products of which every method has scores. scores: a row per method and product."""
     methods = scores["method"].nunique()
     return [str(product) for product, rows in scores.groupby("product", sort=True) if len(rows) == methods]
 
 
 def mean_table(scores: pd.DataFrame, products: Sequence[str]) -> pd.DataFrame:
-    """A row a method, in the order of the scores' rows: how many products, and the mean of each number over them."""
+    """A row per method, in the order of the scores' rows: how many products, and the mean of each number over them."""
     rows = scores[scores["product"].isin(products)]
     means = rows.groupby(["dataset", "method"], sort=False).mean(numeric_only=True)
     means.insert(0, "products", rows.groupby(["dataset", "method"], sort=False).size())

@@ -25,12 +25,12 @@ LEAST_PIXELS = 32
 
 
 class RegulariserParameters(Parameters):
-    """Factors of the losses, means over pixels; 0: absent. All are of novel views but ``depth``, of the photo's."""
+    """Factors of the losses, means over pixels; 0: absent. All are of novel views, except ``depth``: of the photo's."""
 
     entropy: NonNegativeFloat = Field(0.0, description="binary entropy of rays' opacity: all or nothing")
     entropy_ramp: Share = Field(0.0, description="of all steps, the first, over which that grows from nothing")
     opacity: NonNegativeFloat = Field(0.0, description="mean square of rays' opacity")
-    orientation: NonNegativeFloat = Field(0.0, description="of normals that face away from who sees them")
+    orientation: NonNegativeFloat = Field(0.0, description="of normals that face away from the camera")
     normal_blur: NonNegativeFloat = Field(0.0, description="difference of the picture of normals from itself, blurred")
     normal_variation: NonNegativeFloat = Field(0.0, description="squared difference of neighbouring pixels' normals")
     depth: NonNegativeFloat = Field(0.0, description="1 - correlation of depths with what a depth network says")

@@ -1,8 +1,9 @@
 """The method's steps, in order. Each is declared here, once.
 
 A step knows neither Kedro nor catalogs. The module of its name beside this file has ``Settings``, the class of its
-settings; ``load``, which loads its models, once per worker; and ``make``, which makes one product's artifacts. It may
-have ``unused``: the inputs and priors that it does without under its settings, on which its results do not depend then.
+settings, and ``make``, which makes one product's artifacts. It may have ``load``, which loads its models, once per
+worker; ``check``, which looks at them before any product; and ``unused``: the inputs and priors that it does without
+under its settings, on which its results do not depend then.
 All other lists of steps follow from `STEPS`: Kedro's nodes and pipelines, the check before a run, ``kedro status``, the
 scores of the priors, and the ablations.
 """
@@ -42,6 +43,11 @@ class Given:
 
     def __getitem__(self, name: str) -> Any:
         return self.inputs[name]
+
+    @property
+    def how(self) -> tuple[Any, int, Report, Checkpoint | None]:
+        """Settings, seed, report and checkpoint: what each optimisation takes in this order."""
+        return self.settings, self.seed, self.report, self.checkpoint
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,14 @@ class Step:
         return unused(settings) if unused else frozenset()
 
     def load(self, settings: Parameters, priors: Mapping[str, Weights] | None = None) -> Any:
-        """Its models. priors: the weights of those that are not unused. Raises SetupError naming what is missing."""
-        return self._module.load(settings, priors or {}) if self.priors else self._module.load(settings)
+        """Its models, if it has some. priors: the weights of those that are not unused.
+
+        Raises SetupError naming what is missing.
+        """
+        load: Callable[..., Any] | None = getattr(self._module, "load", None)
+        if load is None:
+            return None
+        return load(settings, priors or {}) if self.priors else load(settings)
 
     def make(self, models: Any, given: Given) -> dict[str, Any]:
         """One product's artifacts, by name. Raises ProductError where the product is at fault."""

@@ -11,10 +11,6 @@ from mpod_pipeline.method.steps import Given
 Settings = DrawingParameters
 
 
-def load(settings: DrawingParameters) -> None:
-    """Nothing: the models are all it takes."""
-
-
 def make(models: None, given: Given) -> dict[str, Any]:
     views = draw_views(given["photos"], given["field"], from_glb(given["mesh"]), given.settings)
     return {"model_views": views}

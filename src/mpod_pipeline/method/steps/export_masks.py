@@ -10,9 +10,5 @@ from mpod_pipeline.method.steps import Given
 Settings = MaskParameters
 
 
-def load(settings: MaskParameters) -> None:
-    """Nothing: the field is all it takes."""
-
-
 def make(models: None, given: Given) -> dict[str, Any]:
     return {"outline_masks": export_masks(given["field"], given.settings)}

@@ -15,10 +15,6 @@ from mpod_pipeline.method.studio_light import SAID, without_light
 Settings = ExportParameters
 
 
-def load(settings: ExportParameters) -> None:
-    """Nothing: the surface is all it takes."""
-
-
 def make(models: None, given: Given) -> dict[str, Any]:
     settings: ExportParameters = given.settings
     mesh = export_model(given["detail"], given["photos"], settings)

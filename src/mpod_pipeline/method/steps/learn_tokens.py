@@ -24,6 +24,6 @@ def check(drawer: WordDrawer, settings: TextualInversionParameters) -> None:
 
 
 def make(drawer: WordDrawer, given: Given) -> dict[str, Any]:
-    token = learn_token(given["cutouts"], drawer.prior, given.settings, given.seed, given.report, given.checkpoint)
+    token = learn_token(given["cutouts"], drawer.prior, *given.how)
     drawn = drawer.draw(given["cutouts"].front.picture, token)
     return {"tokens": token, "word_checks": drawn.check, "words": drawn.picture}

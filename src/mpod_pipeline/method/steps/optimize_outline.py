@@ -73,13 +73,6 @@ def check(models: Models, settings: OutlineParameters) -> None:
 
 
 def make(models: Models, given: Given) -> dict[str, Any]:
-    made = optimize_outline(
-        given["cutouts"],
-        models.novel_view,
-        given.settings,
-        given.seed,
-        given.report,
-        given.checkpoint,
-        replace(models.further, token=given.inputs.get("token")),
-    )
+    further = replace(models.further, token=given.inputs.get("token"))
+    made = optimize_outline(given["cutouts"], models.novel_view, *given.how, further)
     return {"outline_fields": made.field, "aligned_photos": made.photos}

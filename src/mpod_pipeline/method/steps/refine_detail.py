@@ -53,16 +53,5 @@ def check(models: Models, settings: DetailParameters) -> None:
 
 
 def make(models: Models, given: Given) -> dict[str, Any]:
-    refined = refine_detail(
-        given["photos"],
-        given.inputs.get("token"),
-        given["field"],
-        given["masks"],
-        models.text,
-        given.settings,
-        given.seed,
-        given.report,
-        given.checkpoint,
-        models.further,
-    )
-    return {"detail_models": refined}
+    made = given["photos"], given.inputs.get("token"), given["field"], given["masks"]
+    return {"detail_models": refine_detail(*made, models.text, *given.how, models.further)}

@@ -1,5 +1,12 @@
-"""The whole pipeline: photos to scored 3D models."""
+"""The whole pipeline, photos to scored 3D models: the method's steps in a row."""
 
-from mpod_pipeline.pipelines.catalog_to_3d.pipeline import create_pipeline
+from __future__ import annotations
 
-__all__ = ["create_pipeline"]
+from kedro.pipeline import Pipeline
+
+from mpod_pipeline.method.steps import STEPS
+from mpod_pipeline.pipelines.steps import step_pipeline
+
+
+def create_pipeline() -> Pipeline:
+    return sum((step_pipeline(step) for step in STEPS), Pipeline([]))

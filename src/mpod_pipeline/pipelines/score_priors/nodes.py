@@ -26,10 +26,11 @@ from mpod_pipeline.method.words import SENTENCES, TIMES, WordDrawer, beside
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
 from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
-from mpod_pipeline.pipelines.score_priors.road import Road, finish_product, outline_product, photo_of
+from mpod_pipeline.pipelines.score_priors.reconstruction import Method, finish_product, outline_product, photo_of
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
+from mpod_pipeline.priors.train_depth import to_tensor
 from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import ProductViews, photograph_model, photograph_product, split_members
@@ -64,7 +65,7 @@ def score_novel_views(
     prior = load_novel_view_prior(
         novel_view_prior.path,
         device=novel_view_prior.device,
-        absolute_elevation=parameters.road.outline.absolute_elevation,
+        absolute_elevation=parameters.method.outline.absolute_elevation,
         adapters=novel_view_prior.adapters,
     )
     autoencoder = AutoencoderKL.from_pretrained(novel_view_prior.path, subfolder="vae").float().eval()
@@ -89,7 +90,7 @@ def score_novel_views(
             autoencoded = autoencoder_psnr(autoencoder, on_white(views.pictures))
             scores.append({"autoencoder_psnr": autoencoded, **score_product(sampled, views)})
             if len(shown) < SHOWN_PRODUCTS:
-                true = to_float(on_white(views.pictures))
+                true = to_tensor(on_white(views.pictures))
                 shown.append(grid([true, torch.cat([true[:1], sampled])]))
         rows.append({"group": group, "products": len(scores), **pd.DataFrame(scores).mean().to_dict()})
         samples[group.replace(" ", "_")] = np.concatenate(shown)
@@ -107,7 +108,7 @@ def _first_shot(model: ModelFile, views: int, resolution: int) -> ProductViews:
 def sample_views(prior: NovelViewPrior, views: ProductViews, steps: int, guidance_scale: float, seed: int) -> Tensor:
     """The prior's pictures [V - 1, 3, H, W] of a product from where its true ones were taken, from the first."""
     return prior.sample(
-        to_float(on_white(views.pictures[:1]))[0],
+        to_tensor(on_white(views.pictures[:1]))[0],
         torch.from_numpy(views.azimuth_deg[1:]),
         torch.from_numpy(views.elevation_deg[1:]),
         photo_elevation_deg=float(views.elevation_deg[0]),
@@ -126,7 +127,7 @@ def grid(rows: Sequence[Tensor]) -> NDArray[np.uint8]:
 
 def score_product(sampled: Tensor, views: ProductViews) -> dict[str, float]:
     """Means over the sampled views [V - 1, 3, H, W] of one product, whose first true one is the photo."""
-    pictures = to_float(on_white(views.pictures))
+    pictures = to_tensor(on_white(views.pictures))
     opacity = torch.from_numpy(views.pictures[..., 3:]).permute(0, 3, 1, 2).float() / 255
     copied = pictures[:1].expand_as(sampled)
     covered = (sampled.amin(1, keepdim=True) < WHITE_PAPER).float()
@@ -150,15 +151,12 @@ def score_captions(
     encoder, classify = family_classifier(p.examples)
     asked = members_of(parameters.split, TRAINED_FAMILIES, p.captions * len(TRAINED_FAMILIES))
     photos = [photograph_product(family, seed, 2, CLASSIFIED_SIZE) for family, seed in asked]
-    true = torch.cat([to_float(on_white(views.pictures[:1])) for views in photos])
+    true = torch.cat([to_tensor(on_white(views.pictures[:1])) for views in photos])
     sampled = sample_captions(text_to_image_prior, [views.caption for views in photos], p, parameters.seed)
-    table = pd.DataFrame(
-        {
-            "family": [family for family, _ in asked],
-            "samples": recognised(classify, encoder, sampled, [family for family, _ in asked]),
-            "photos": recognised(classify, encoder, true, [family for family, _ in asked]),
-        }
-    )
+    families = [family for family, _ in asked]
+    of = {"samples": sampled, "photos": true}
+    told = {name: recognised(classify, encoder, pictures, families) for name, pictures in of.items()}
+    table = pd.DataFrame({"family": families, **told})
     by_family = table.groupby("family", sort=False).mean().reset_index()
     mean = by_family.mean(numeric_only=True).to_frame().T.assign(family="mean")
     rows = [sampled[(table["family"] == family).to_numpy()] for family in by_family["family"]]
@@ -172,7 +170,7 @@ def family_classifier(examples: int) -> tuple[EfficientNetLite0, torch.nn.Module
     learnt = members_of("train", TRAINED_FAMILIES, examples * len(TRAINED_FAMILIES))
     features, labels = [], []
     for family, seed in tqdm(learnt, desc="photos to learn from"):
-        pictures = to_float(on_white(photograph_product(family, seed, 4, CLASSIFIED_SIZE).pictures))
+        pictures = to_tensor(on_white(photograph_product(family, seed, 4, CLASSIFIED_SIZE).pictures))
         features.append(encoder.embed(pictures))
         labels += [TRAINED_FAMILIES.index(family)] * len(pictures)
     return encoder, linear_classifier(torch.cat(features), torch.tensor(labels), len(TRAINED_FAMILIES))
@@ -218,15 +216,9 @@ def sample_captions(prior: Weights, captions: Sequence[str], p: CaptionScoring, 
     for start in tqdm(batches, desc="captions to pictures"):
         batch = list(captions[start : start + 16])
         generator = torch.Generator().manual_seed(seed + start)
-        pictures += list(
-            pipeline(
-                [f"a product photo of a {caption}, front view" for caption in batch],
-                num_inference_steps=p.steps,
-                guidance_scale=p.guidance_scale,
-                generator=generator,
-                output_type="np",
-            ).images
-        )
+        prompts = [f"a product photo of a {caption}, front view" for caption in batch]
+        how = {"num_inference_steps": p.steps, "guidance_scale": p.guidance_scale, "output_type": "np"}
+        pictures += list(pipeline(prompts, generator=generator, **how).images)
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().contiguous()
 
 
@@ -247,14 +239,13 @@ def score_words(
     rows, shown, seen = [], [], []
     for family, seed in tqdm(members, desc="words"):
         cutouts = photo_of(family, seed).cutouts
-        token = learn_token(cutouts, prior, parameters.road.textual_inversion, parameters.seed, no_report)
+        token = learn_token(cutouts, prior, parameters.method.textual_inversion, parameters.seed, no_report)
         samples = drawer.samples([token], SENTENCES * TIMES)
         photo = reference_view(cutouts.front.picture, prior.image_size)
         seen.append(encoder.embed(torch.cat([photo.picture[None], samples])))
         told = recognised(classify, encoder, samples, [family] * len(samples))
-        rows.append(
-            {"product": f"{family}-{seed}", "recognised": np.mean(told), "colour_error": colour_error(samples, photo)}
-        )
+        error = colour_error(samples, photo)
+        rows.append({"product": f"{family}-{seed}", "recognised": np.mean(told), "colour_error": error})
         shown.append(beside(photo.picture, samples))
     own, other = own_and_other_similarity(torch.stack(seen))
     table = pd.DataFrame(rows).assign(similarity=own, other_similarity=other)
@@ -282,24 +273,24 @@ def colour_error(samples: Tensor, photo: Reference) -> float:
     return float((mean - photo.picture[:, photo.mask > 0.9].mean(dim=1)).square().mean().sqrt())
 
 
-def score_road(
+def score_reconstructions(
     novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> Iterator[dict[str, Any]]:
     """The whole method from photo to mesh, for products of a split, one of each family in turn; with a mean. One that
     does not arrive is left out. Raises SetupError if none does.
     """
-    p = parameters.road
+    p = parameters.method
     priors = {"novel_view_prior": novel_view_prior, "text_to_image_prior": text_to_image_prior}
-    road = Road.load(priors, p)
+    method = Method.load(priors, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
-    for family, seed in tqdm(road_products(parameters.split, parameters.products), desc="whole road"):
+    for family, seed in tqdm(one_of_each_family(parameters.split, parameters.products), desc="reconstructions"):
         try:
             photo = photo_of(family, seed)
-            outlined = outline_product(photo, road, p, parameters.seed)
-            made = finish_product(family, photo, outlined, road, p, parameters.seed)
+            outlined = outline_product(photo, method, p, parameters.seed)
+            made = finish_product(family, photo, outlined, method, p, parameters.seed)
         except ProductError as error:
-            logger.warning("whole road: %s-%d failed. %s", family, seed, error)
+            logger.warning("reconstruction: %s-%d failed. %s", family, seed, error)
             continue
         rows.append({"product": f"{family}-{seed}", **made["evaluations"]})
         yield {
@@ -307,10 +298,10 @@ def score_road(
             "turntables": {f"{family}-{seed}": np.concatenate([made["turntables"], made["normals"]])},
         }
     if not rows:
-        raise SetupError("No product came through the whole road with these priors; the warnings above say why.")
+        raise SetupError("No product was reconstructed with these priors; the warnings above say why.")
 
 
-def road_products(split: str, count: int) -> list[tuple[str, int]]:
+def one_of_each_family(split: str, count: int) -> list[tuple[str, int]]:
     """Products of a split, each of another family; the second is of the held-out one."""
     first, *others = [*TRAINED_FAMILIES[::2], *TRAINED_FAMILIES[1::2]]
     turn = [first, HELD_OUT_FAMILY, *others]
@@ -322,12 +313,12 @@ def with_mean(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_scores(
-    novel_views: pd.DataFrame, captions: pd.DataFrame, words: pd.DataFrame, road: pd.DataFrame
+    novel_views: pd.DataFrame, captions: pd.DataFrame, words: pd.DataFrame, reconstructions: pd.DataFrame
 ) -> pd.DataFrame:
     """One table, (score, of, value, goal), which is printed as well."""
     groups = {str(group): row_of(novel_views, "group", group) for group in novel_views["group"]}
     trained = groups["trained families"]
-    caption, mean = row_of(captions, "family", "mean"), row_of(road, "product", "mean")
+    caption, mean = row_of(captions, "family", "mean"), row_of(reconstructions, "product", "mean")
     word = row_of(words, "product", "mean")
     rows: list[tuple[str, float, str]] = [
         ("autoencoder, PSNR", trained["autoencoder_psnr"], ">= 32"),
@@ -340,9 +331,8 @@ def print_scores(
             for name in ("held-out family", "compounds")
         ),
         *(
-            (f"{KEPT_ASIDE}, PSNR above copying", scores["psnr"] - scores["copied_psnr"], "")
-            for group, scores in groups.items()
-            if group == KEPT_ASIDE
+            (f"{KEPT_ASIDE}, PSNR above copying", groups[name]["psnr"] - groups[name]["copied_psnr"], "")
+            for name in groups.keys() & {KEPT_ASIDE}
         ),
         ("captions recognised", caption["samples"], ">= 0.85"),
         ("the same of true photos", caption["photos"], ""),
@@ -350,22 +340,22 @@ def print_scores(
         ("learnt words, colour error", word["colour_error"], ""),
         ("learnt words, similarity to the photo", word["similarity"], ""),
         ("the same of the words of other products", word["other_similarity"], ""),
-        ("whole road, products that arrived", len(road) - 1, ""),
-        ("whole road, stage 1, PSNR", mean["outline_psnr"], ""),
-        ("whole road, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
-        ("whole road, PSNR", mean["psnr"], ">= 24"),
-        ("whole road, silhouette IoU", mean["silhouette_iou"], ">= 0.92"),
-        ("whole road, Chamfer", mean["chamfer"], ""),
-        ("whole road, volume IoU", mean["volume_iou"], ""),
-        ("whole road, error of depths from above", mean["depth_error_above"], ""),
+        ("reconstruction, products that arrived", len(reconstructions) - 1, ""),
+        ("reconstruction, stage 1, PSNR", mean["outline_psnr"], ""),
+        ("reconstruction, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
+        ("reconstruction, PSNR", mean["psnr"], ">= 24"),
+        ("reconstruction, silhouette IoU", mean["silhouette_iou"], ">= 0.92"),
+        ("reconstruction, Chamfer", mean["chamfer"], ""),
+        ("reconstruction, volume IoU", mean["volume_iou"], ""),
+        ("reconstruction, error of depths from above", mean["depth_error_above"], ""),
         *(  # of the hollow ones, where there are any
-            ("whole road, depth of cavities, of the true one", mean[name], ">= 0.6")
+            ("reconstruction, depth of cavities, of the true one", mean[name], ">= 0.6")
             for name in ["cavity_depth"]
             if isfinite(mean.get(name, nan))
         ),
-        ("whole road, feature distance of unseen views", mean["feature_distance_efficientnet_lite0"], ""),
-        ("whole road, sharpness of unseen views", mean["sharpness"], "1"),
-        ("whole road, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
+        ("reconstruction, feature distance of unseen views", mean["feature_distance_efficientnet_lite0"], ""),
+        ("reconstruction, sharpness of unseen views", mean["sharpness"], "1"),
+        ("reconstruction, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
         ("the same of the true models", mean["true_kind_top5"], ""),
     ]
     table = pd.DataFrame(rows, columns=["score", "value", "goal"])
@@ -377,8 +367,3 @@ def row_of(table: pd.DataFrame, column: str, value: str) -> dict[str, float]:
     """The numbers of the row whose ``column`` holds ``value``."""
     row = table[table[column] == value].iloc[0].drop(column)
     return {str(name): float(number) for name, number in row.items()}
-
-
-def to_float(pictures: NDArray[np.uint8]) -> Tensor:
-    """uint8 [N, H, W, 3] to float [N, 3, H, W] in [0, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous() / 255

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, create_model
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, create_model, model_validator
 
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.method.steps import STEPS
@@ -40,13 +40,12 @@ class WordScoring(Parameters):
     products: PositiveInt = Field(1, description="of each family, whose words are learnt")
 
 
+#: The settings of the method's steps after the cutout, which is known, by section.
 if TYPE_CHECKING:
-    RoadParameters = Any
+    MethodParameters = Any
 else:
-    #: The settings of the method's steps after the cutout, which is known, by section.
-    RoadParameters = create_model(
-        "RoadParameters", __base__=Parameters, **{step.section: (step.settings, step.settings()) for step in STEPS[1:]}
-    )
+    _SECTIONS = {step.section: (step.settings, step.settings()) for step in STEPS[1:]}
+    MethodParameters = create_model("MethodParameters", __base__=Parameters, **_SECTIONS)
 
 
 class ScorePriorsParameters(Parameters):
@@ -57,5 +56,12 @@ class ScorePriorsParameters(Parameters):
     novel_views: NovelViewScoring = NovelViewScoring()
     captions: CaptionScoring = CaptionScoring()
     words: WordScoring = WordScoring()
-    products: PositiveInt = Field(12, description="that go the whole road from photo to mesh")
-    road: RoadParameters = RoadParameters()
+    products: PositiveInt = Field(12, description="that are reconstructed, from photo to mesh")
+    method: MethodParameters = MethodParameters()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_has_moved(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "road" in values:
+            raise ValueError("score_priors.road has moved: set score_priors.method")
+        return values

@@ -1,5 +1,18 @@
 """The network that tells how high a photo's camera stood: trained on renders, measured on products kept aside."""
 
-from mpod_pipeline.pipelines.train_elevation.pipeline import create_pipeline
+from __future__ import annotations
 
-__all__ = ["create_pipeline"]
+from kedro.pipeline import Pipeline
+
+from mpod_pipeline.pipelines.train_elevation.nodes import measure_elevation, train_elevation
+from mpod_pipeline.pipelines.wiring import named_node
+
+
+def create_pipeline() -> Pipeline:
+    settings = "params:train_elevation"
+    return Pipeline(
+        [
+            named_node(train_elevation, settings, ["trained_elevation", "elevation_curve"]),
+            named_node(measure_elevation, ["trained_elevation", settings], "elevation_scores"),
+        ]
+    )

@@ -17,6 +17,7 @@ from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.cutout.matting import frame
 from mpod_pipeline.datasets import Partitions
+from mpod_pipeline.pipelines.watching import Curve, watched
 from mpod_pipeline.priors.elevation import SIZE, expected, network_input, network_of
 from mpod_pipeline.priors.train_elevation import ElevationTraining
 from mpod_pipeline.priors.train_elevation import train_elevation as fit
@@ -38,19 +39,10 @@ class TrainElevationParameters(Parameters):
     training: ElevationTraining = ElevationTraining()
 
 
-def train_elevation(
-    parameters: TrainElevationParameters,
-) -> tuple[dict[str, dict[str, NDArray[np.float16]]], list[tuple[int, float]]]:
-    """The network's weights by name, as the one file of their folder; and the loss every tenth step."""
+def train_elevation(parameters: TrainElevationParameters) -> tuple[dict[str, dict[str, NDArray[np.float16]]], Curve]:
+    """The network's weights by name, as the one file of their folder; and its losses."""
     pictures, elevations, _ = cut_out("train", parameters.products, parameters)
-    curve: list[tuple[int, float]] = []
-    bar = tqdm(desc="elevation")
-
-    def report(step: int, steps: int, losses: dict[str, float]) -> None:
-        bar.total = steps
-        bar.update()
-        if step % 10 == 0:
-            curve.append((step, losses["loss"]))
+    report, curve = watched("elevation")
 
     network = fit(pictures, elevations, parameters.training, report)
     weights = {name: tensor.half().numpy() for name, tensor in network.state_dict().items() if tensor.ndim}

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.datasets import Weights, WriteWeights
+from mpod_pipeline.pipelines.watching import Curve, watched
 from mpod_pipeline.priors import TextToImagePrior, load_mask_controlnet, load_text_to_image_prior
 from mpod_pipeline.priors.controlnet import make_mask_control
 from mpod_pipeline.priors.train_denoisers import sentence
@@ -41,18 +42,11 @@ class TrainMaskControlParameters(Parameters):
 
 def train_mask_control(
     text_to_image_prior: Weights, parameters: TrainMaskControlParameters
-) -> tuple[WriteWeights, list[tuple[int, float]]]:
-    """What writes the network's folder; and the loss every tenth step."""
+) -> tuple[WriteWeights, Curve]:
+    """What writes the network's folder; and its losses."""
     prior = text_to_image_prior.open(load_text_to_image_prior, precision="float32")
     data = photographed("train", parameters.products, prior, parameters)
-    curve: list[tuple[int, float]] = []
-    bar = tqdm(desc="mask control")
-
-    def report(step: int, steps: int, losses: dict[str, float]) -> None:
-        bar.total = steps
-        bar.update()
-        if step % 10 == 0:
-            curve.append((step, losses["loss"]))
+    report, curve = watched("mask control")
 
     shrinks = prior.image_size // int(prior.unet.config.sample_size)
     network = make_mask_control(prior.unet, shrinks).to(prior.device)

@@ -59,12 +59,8 @@ def photograph_missing(
     parameters: TrainPriorsParameters, made: Partitions, models: Models
 ) -> Iterator[dict[str, Arrays]]:
     p = parameters.views
-    missing = {
-        name: model
-        for split in SPLITS
-        for name, model in files_of(models, split, parameters).items()
-        if name not in made
-    }
+    files = {name: model for split in SPLITS for name, model in files_of(models, split, parameters).items()}
+    missing = {name: model for name, model in files.items() if name not in made}
     shots = photograph_models(list(missing.values()), p.shots, p.views, parameters.architecture.image_size, p.workers)
     bar = tqdm(zip(missing.items(), shots, strict=True), total=len(missing), desc="photograph models")
     for (name, model), views in bar:
@@ -77,11 +73,5 @@ def photograph_missing(
 
 
 def as_arrays(products: list[ProductViews]) -> Arrays:
-    return {
-        "pictures": np.stack([v.pictures for v in products]),
-        "azimuth_deg": np.stack([v.azimuth_deg for v in products]),
-        "elevation_deg": np.stack([v.elevation_deg for v in products]),
-        "caption": np.array([v.caption for v in products]),
-        "family": np.array([v.family for v in products]),
-        "seed": np.array([v.seed for v in products]),
-    }
+    names = ("pictures", "azimuth_deg", "elevation_deg", "caption", "family", "seed")
+    return {name: np.array([getattr(views, name) for views in products]) for name in names}

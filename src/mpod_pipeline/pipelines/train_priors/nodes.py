@@ -19,7 +19,6 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.base.report import Report
 from mpod_pipeline.base.text import some
 from mpod_pipeline.datasets import Models, Partitions, Weights, WriteWeights
 from mpod_pipeline.pipelines.train_priors.models import (
@@ -31,6 +30,7 @@ from mpod_pipeline.pipelines.train_priors.models import (
     photograph_missing,
 )
 from mpod_pipeline.pipelines.train_priors.parameters import TrainPriorsParameters, ViewsParameters
+from mpod_pipeline.pipelines.watching import Curve, watched
 from mpod_pipeline.priors import load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import ADAPTER_FILE, add_adapter, fuse_adapter, save_adapter
 from mpod_pipeline.priors.architecture import make_scheduler
@@ -59,9 +59,6 @@ from mpod_pipeline.synthesis.views import photograph_many, split_members
 
 logger = logging.getLogger(__name__)
 
-#: (step, mean loss) of a training, once every so many steps; (timestep, error) of a denoiser.
-Curve = list[tuple[int, float]]
-CURVE_STEPS = 10
 VALIDATION = "validation products"
 NO_MODELS = Models()
 Denoiser = TextDenoiser | NovelViewDenoiser
@@ -107,19 +104,11 @@ def train_autoencoder(
     if parameters.autoencoder is None:
         assert start is not None  # as the parameters' own check says
         return partial(start.save_pretrained, safe_serialization=True), []
-    pictures = np.concatenate(
-        [_pictures(arrays).reshape(-1, *_size(parameters)) for arrays in _split(views, "train", parameters, models)]
-    )
-    report, curve = _watched("autoencoder")
-    network = fit_autoencoder(
-        pictures,
-        parameters.architecture,
-        parameters.autoencoder,
-        parameters.checkpoints / "autoencoder.pt",
-        report,
-        parameters.device,
-        start,
-    )
+    photographed = [on_white(arrays["pictures"]) for arrays in _split(views, "train", parameters, models)]
+    pictures = np.concatenate([each.reshape(-1, *each.shape[2:]) for each in photographed])
+    report, curve = watched("autoencoder")
+    how = parameters.architecture, parameters.autoencoder, parameters.checkpoints / "autoencoder.pt"
+    network = fit_autoencoder(pictures, *how, report, parameters.device, start)
     return partial(network.save_pretrained, safe_serialization=True), curve
 
 
@@ -151,7 +140,7 @@ def train_depth(views: Partitions, parameters: TrainPriorsParameters) -> tuple[W
         return partial(unet.save_pretrained, safe_serialization=True), []
     parts = [views[name]() for name in views]
     data = DepthPictures(*(np.concatenate([part[name] for part in parts]) for name in _DEPTH_ARRAYS))
-    report, curve = _watched("depth")
+    report, curve = watched("depth")
     torch.manual_seed(p.seed)
     start = DepthNetwork(make_depth_unet(DEPTH_PIXELS))
     network = fit_depth(start, data, p, parameters.checkpoints / "depth.pt", report, parameters.device)
@@ -169,19 +158,15 @@ def encode_views(
         logger.warning("Models that were not photographed are left out: %s", some(lacking, len(lacking)))
     for name in tqdm([*_generated(parameters.views), *filter(views.__contains__, modelled)], desc="encode"):
         arrays = views[name]()
-        pictures = _pictures(arrays)
+        pictures = on_white(arrays["pictures"])
         products, count = pictures.shape[:2]
         latents = encode(network, pictures.reshape(-1, *pictures.shape[2:]))
-        yield {
-            name: {
-                "latents": latents.reshape(products, count, *latents.shape[1:]).numpy(),
-                "photos": pictures[:, 0],
-                "azimuth_deg": arrays["azimuth_deg"],
-                "elevation_deg": arrays["elevation_deg"],
-                "caption": arrays["caption"],
-                "autoencoder": np.array(checksum),
-            }
+        encoded = {
+            "latents": latents.reshape(products, count, *latents.shape[1:]).numpy(),
+            "photos": pictures[:, 0],
+            "autoencoder": np.array(checksum),
         }
+        yield {name: encoded | {kept: arrays[kept] for kept in ("azimuth_deg", "elevation_deg", "caption")}}
 
 
 def train_text_to_image(
@@ -192,7 +177,7 @@ def train_text_to_image(
     data = _view_latents(latents, network, "train", parameters, models)
     tokenizer = _tokenizer(data, parameters)
     p = parameters.text_to_image
-    report, curve = _watched("text to image")
+    report, curve = watched("text to image")
     if parameters.start_from:
         start = TextDenoiser.of_folder(parameters.start_from / "text_to_image")
         if parameters.take_novel_view_layers:
@@ -200,9 +185,8 @@ def train_text_to_image(
     else:
         start = TextDenoiser.new(parameters.architecture, tokenizer, p.seed)
     _prepare(start, parameters, "text_to_image", models)
-    denoiser = fit_text_to_image(
-        start.to(parameters.device), data, tokenizer, p, parameters.checkpoints / "text_to_image.pt", report
-    ).cpu()
+    checkpoint = parameters.checkpoints / "text_to_image.pt"
+    denoiser = fit_text_to_image(start.to(parameters.device), data, tokenizer, p, checkpoint, report).cpu()
     if parameters.adapter:
         return partial(save_adapter, unet=denoiser.unet, strength=parameters.adapter.strength), curve
     return partial(save_text_to_image_prior, vae=network, tokenizer=tokenizer, network=denoiser), curve
@@ -221,20 +205,16 @@ def train_novel_view(
     """
     network = _autoencoder(autoencoder.path)
     p = parameters.novel_view
-    report, curve = _watched("novel view")
+    report, curve = watched("novel view")
     start = (
         NovelViewDenoiser.of_folder(parameters.start_from / "novel_view")
         if parameters.start_from
         else NovelViewDenoiser.new(parameters.architecture, TextDenoiser.of_folder(text_to_image.path).unet, p.seed)
     )
     _prepare(start, parameters, "novel_view", models)
-    denoiser = fit_novel_view(
-        start.to(parameters.device),
-        _view_latents(latents, network, "train", parameters, models),
-        p,
-        parameters.checkpoints / "novel_view.pt",
-        report,
-    ).cpu()
+    data = _view_latents(latents, network, "train", parameters, models)
+    checkpoint = parameters.checkpoints / "novel_view.pt"
+    denoiser = fit_novel_view(start.to(parameters.device), data, p, checkpoint, report).cpu()
     if parameters.adapter:
         return partial(save_adapter, unet=denoiser.unet, strength=parameters.adapter.strength), curve
     depth = UNet2DModel.from_pretrained(depth_network.path, local_files_only=True)
@@ -323,7 +303,8 @@ def _check_made(
     name: str, arrays: Mapping[str, NDArray[Any]], members: list[tuple[str, int]], parameters: TrainPriorsParameters
 ) -> None:
     made = list(zip(arrays["family"].tolist(), arrays["seed"].tolist(), strict=True))
-    shape = (parameters.views.views, *_size(parameters)[:2])
+    side = parameters.architecture.image_size
+    shape = (parameters.views.views, side, side)
     if made != members or arrays["pictures"].shape[1:4] != shape:
         raise SetupError(
             f"The pictures {name} in 03_primary/prior_views were made by other settings of train_priors.views, or of "
@@ -354,15 +335,6 @@ def _split(
     """What there is of a split: of the generator's products, then of models."""
     modelled = [name for name in files_of(models, split, parameters) if name in files]
     return (files[name]() for name in [*_files(split, parameters.views), *modelled])
-
-
-def _pictures(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """[N, V, H, W, 3] on white."""
-    return on_white(arrays["pictures"])
-
-
-def _size(parameters: TrainPriorsParameters) -> tuple[int, int, int]:
-    return (parameters.architecture.image_size, parameters.architecture.image_size, 3)
 
 
 def _view_latents(
@@ -403,23 +375,3 @@ def _tokenizer(data: ViewLatents, parameters: TrainPriorsParameters) -> CLIPToke
         made = train_tokenizer([*sentences, *VIEW_WORDS], parameters.vocabulary, parameters.architecture.text_length)
         made.save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
-
-
-def _watched(name: str) -> tuple[Report, Curve]:
-    """A progress bar with the running mean of the loss, and the curve that fills as it is told: its means over
-    ``CURVE_STEPS`` steps.
-    """
-    bar: tqdm[Any] = tqdm(desc=name, unit="step")
-    recent: list[float] = []
-    curve: Curve = []
-
-    def report(step: int, total: int, losses: dict[str, float]) -> None:
-        recent.append(losses["loss"])
-        if step % CURVE_STEPS == 0 or step == total:
-            curve.append((step, float(np.mean(recent[-CURVE_STEPS:]))))
-        bar.total = total
-        bar.n = step
-        bar.set_postfix(loss=f"{np.mean(recent[-50:]):.4f}", refresh=False)
-        bar.update(0)
-
-    return report, curve

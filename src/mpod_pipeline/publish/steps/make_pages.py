@@ -12,13 +12,13 @@ from PIL import Image
 from pydantic import PositiveInt
 
 from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.geometry.document import Document
 from mpod_pipeline.geometry.glb import Frame
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.studio_light import as_photographed
 from mpod_pipeline.publish.contents import contents_of_glb
 from mpod_pipeline.publish.decisions import model_hash
-from mpod_pipeline.publish.document import Document
 from mpod_pipeline.rendering.cameras import DISTANCE, FOV_DEG, Cameras
 
 if TYPE_CHECKING:  # it brings the priors' packages along
@@ -33,10 +33,6 @@ class Settings(Parameters):
     poster_size: PositiveInt = 1024
     thumbnail_size: PositiveInt = 256
     photo_size: PositiveInt = 768
-
-
-def load(settings: Settings) -> None:
-    """Nothing: what was made is all it takes."""
 
 
 def make(models: None, given: Given) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Mesh rasterising: triangles seen by cameras, differentiable in vertices and attributes.
 
 Three backends share one interface: our own Numba kernels on the CPU, plain PyTorch on any device with the same
-definitions to the pixel, and kaolin's DIB-R on CUDA. ``reference.py`` is these definitions by brute force, for tests.
+definitions to the pixel, and kaolin's DIB-R on CUDA. The tests have these definitions by brute force.
 """
 
 from __future__ import annotations

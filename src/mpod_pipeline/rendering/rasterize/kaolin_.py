@@ -6,11 +6,10 @@ Signature, from kaolin/render/mesh/dibr.py (commit 9cf895aa of NVIDIAGameWorks/k
                        sigmainv=7000, boxlen=0.02, knum=30, multiplier=None, eps=None, rast_backend='cuda')
     -> (features [B, H, W, C], soft mask [B, H, W], face index [B, H, W] int64, -1 outside)
 
-Its frame is ours: x right, y up, row 0 at the top. Of the faces at a pixel the greatest z wins, and a face
-whose ``face_normals_z`` is negative is left out. It interpolates in the image plane
-(csrc/render/mesh/rasterization_cuda.cu), so we hand it ``attributes / depth`` and ``1 / depth``, which are
-linear there, and divide. Its soft mask is 1 inside and falls off outside; DIB-R's gradient comes from
-there.
+Its frame is ours: x right, y up, row 0 at the top. Of the faces at a pixel the greatest z wins, and a face whose
+``face_normals_z`` is negative is left out. It interpolates in the image plane (csrc/render/mesh/rasterization_cuda.cu),
+so we hand it ``attributes / depth`` and ``1 / depth``, which are linear there, and divide. Its soft mask is 1 inside
+and falls off outside; DIB-R's gradient comes from there.
 """
 
 from __future__ import annotations

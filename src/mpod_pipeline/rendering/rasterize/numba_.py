@@ -90,8 +90,7 @@ def _interpolate(faces, planes, attributes, face_index, top, bottom, depth, opac
 def _allocate(views: int, size: int, channels: int, face_count: int) -> list[NDArray]:
     """Pictures, opacity, depth, face index and planes as parts of one block.
 
-    The system gives large blocks huge pages; of small ones every 4 KB cost a page fault, a third of the
-    forward's time.
+    The system gives large blocks huge pages; of small ones every 4 KB cost a page fault, a third of the forward's time.
     """
     pixels = views * size * size
     shapes: list[tuple[tuple[int, ...], type]] = [

@@ -1,11 +1,10 @@
 """Coverage at silhouettes: where the mesh's outline passes between two pixel centres.
 
-The idea is the analytic anti-aliasing of Laine et al. 2020 ("Modular primitives for high-performance
-differentiable rendering", section 3.4). Of a pair of neighbouring pixels one is covered and one is not; the
-outline crosses the segment between their centres at ``distance`` in [0, 1] from the covered one. If it
-crosses in the covered pixel's half, that pixel loses ``0.5 - distance`` of its opacity; else the other
-gains ``distance - 0.5``. The pixels of a row then sum to the exact position of the outline, and the
-derivative by that position is 1 whatever the triangles' size.
+The idea is the analytic anti-aliasing of Laine et al. 2020 ("Modular primitives for high-performance differentiable
+rendering", section 3.4). Of a pair of neighbouring pixels one is covered and one is not; the outline crosses the
+segment between their centres at ``distance`` in [0, 1] from the covered one. If it crosses in the covered pixel's half,
+that pixel loses ``0.5 - distance`` of its opacity; else the other gains ``distance - 0.5``. The pixels of a row then
+sum to the exact position of the outline, and the derivative by that position is 1 whatever the triangles' size.
 
 We look among all edges for the outermost crossing, not among those of the covered pixel's face: so small
 triangles, whose outline belongs to a face that covers no pixel centre, give a gradient too. Pairs in a row
@@ -25,10 +24,9 @@ import numpy as np
 from mpod_pipeline.base.compiled import njit
 from mpod_pipeline.rendering.rasterize.zbuffer import JIT, NEAR, TILE
 
-# A crossing found, as rows of two arrays: [pixel whose opacity changes, covered pixel, edge's start, edge's
-# end, axis (0: the pair lies in a row)], and [change of opacity, position on the edge (0 start, 1 end),
-# slope of the edge: its change along the pair's axis per change across, d opacity / d coordinate along the
-# axis].
+# A crossing found, as rows of two arrays: [pixel whose opacity changes, covered pixel, edge's start, edge's end, axis
+# (0: the pair lies in a row)], and [change of opacity, position on the edge (0 start, 1 end), slope of the edge: its
+# change along the pair's axis per change across, d opacity / d coordinate along the axis].
 PIXEL, COVERED, START, END, AXIS = range(5)
 CHANGE, POSITION, SLOPE, SIGN = range(4)
 

@@ -1,11 +1,10 @@
 """Volume rendering on a CUDA device: nerfacc.
 
-Written against nerfacc 0.5.3: ``traverse_grids(rays_o, rays_d, binaries, aabbs, near_planes, far_planes,
-step_size, ...) -> (RayIntervals, RaySamples, terminations)`` (``grid.py``; what ``OccGridEstimator.sampling``
-calls, here with our own grid's cells, so that there is one grid to update and to save),
-``render_weight_from_density(t_starts, t_ends, sigmas, packed_info, ...) -> (weights, transmittance, alphas)``
-and ``accumulate_along_rays(weights, values, ray_indices, n_rays) -> [N, D]`` (``volrend.py``). None of the
-packed operations exists without CUDA.
+Written against nerfacc 0.5.3: ``traverse_grids(rays_o, rays_d, binaries, aabbs, near_planes, far_planes, step_size,
+...) -> (RayIntervals, RaySamples, terminations)`` (``grid.py``; what ``OccGridEstimator.sampling`` calls, here with our
+own grid's cells, so that there is one grid to update and to save), ``render_weight_from_density(t_starts, t_ends,
+sigmas, packed_info, ...) -> (weights, transmittance, alphas)`` and ``accumulate_along_rays(weights, values,
+ray_indices, n_rays) -> [N, D]`` (``volrend.py``). None of the packed operations exists without CUDA.
 """
 
 from __future__ import annotations

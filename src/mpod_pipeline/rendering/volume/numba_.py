@@ -87,25 +87,12 @@ def _composite(
 
 @njit(**_JIT)
 def _composite_gradient(
-    colour,
-    t_start,
-    t_end,
-    offsets,
-    weights,
-    after,
-    grad_colour,
-    grad_opacity,
-    grad_distance,
-    grad_weights,
-    density_grad,
-    colour_grad,
-    ray_from,
-    ray_to,
+    colour, t_start, t_end, offsets, weights, after, gradients, density_grad, colour_grad, ray_from, ray_to
 ):
+    grad_colour, grad_opacity, grad_distance, grad_weights = gradients
     n_channels = colour.shape[1]
     for ray in range(ray_from, ray_to):
-        # What the samples behind lose of the loss when this one takes light away from them: sum_{j>i} w_j
-        # dL/dw_j.
+        # What the samples behind lose of the loss when this one takes light away from them: sum_{j>i} w_j dL/dw_j.
         behind = _ZERO
         for i in range(offsets[ray + 1] - 1, offsets[ray] - 1, -1):
             middle = (t_start[i] + t_end[i]) / np.float32(2)
@@ -139,15 +126,10 @@ class _Composite(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         colour, weights, after = ctx.saved_tensors
         density_grad, colour_grad = torch.empty_like(weights), torch.empty_like(colour)
+        given = tuple(gradient.contiguous().numpy() for gradient in gradients)
+        outputs = density_grad.numpy(), colour_grad.numpy()
         work = partial(
-            _composite_gradient,
-            colour.numpy(),
-            *ctx.interval,
-            weights.numpy(),
-            after.numpy(),
-            *(gradient.contiguous().numpy() for gradient in gradients),
-            density_grad.numpy(),
-            colour_grad.numpy(),
+            _composite_gradient, colour.numpy(), *ctx.interval, weights.numpy(), after.numpy(), given, *outputs
         )
         share_out(work, len(ctx.interval[-1]) - 1, _RAYS_AT_ONCE)
         return density_grad, colour_grad, None
@@ -165,33 +147,16 @@ class NumbaRenderer:
         longest = float((leave - entry).max()) if len(entry) else 0.0
         marks = torch.empty(len(rays_o), ceil(max(longest, 0.0) / step_size), dtype=torch.bool).numpy()
         offsets = torch.zeros(len(rays_o) + 1, dtype=torch.long)
-        work = partial(
-            _mark,
-            rays_o.contiguous().numpy(),
-            rays_d.contiguous().numpy(),
-            first,
-            leave.numpy(),
-            occupancy.occupied.numpy(),
-            np.float32(occupancy.bound),
-            np.float32(step_size),
-            marks,
-            offsets[1:].numpy(),
-        )
+        rays = [each.contiguous().numpy() for each in (rays_o, rays_d)]
+        cells, bound, step = occupancy.occupied.numpy(), np.float32(occupancy.bound), np.float32(step_size)
+        work = partial(_mark, *rays, first, leave.numpy(), cells, bound, step, marks, offsets[1:].numpy())
         share_out(work, len(rays_o), _RAYS_AT_ONCE)
         offsets = offsets.cumsum(dim=0)
         n_samples = int(offsets[-1])
         ray_index = torch.empty(n_samples, dtype=torch.long)
         t_start, t_end = torch.empty(n_samples), torch.empty(n_samples)
-        work = partial(
-            _fill,
-            marks,
-            first,
-            np.float32(step_size),
-            offsets.numpy(),
-            ray_index.numpy(),
-            t_start.numpy(),
-            t_end.numpy(),
-        )
+        samples = [each.numpy() for each in (ray_index, t_start, t_end)]
+        work = partial(_fill, marks, first, step, offsets.numpy(), *samples)
         share_out(work, len(rays_o), _RAYS_AT_ONCE)
         return RaySamples(ray_index, t_start, t_end, offsets)
 

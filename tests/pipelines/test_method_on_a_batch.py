@@ -1,4 +1,4 @@
-"""The real road's wiring with work that costs nothing: who fails where, and what a changed setting redoes."""
+"""The real pipeline's wiring with work that costs nothing: who fails where, and what a changed setting redoes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def told(value: Any) -> str:
     return str(value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value)
 
 
-class Road:
+class Pipeline:
     """The project's pipeline on eight photos that say where their product fails; `worked`: the last run's work."""
 
     def __init__(self, folder: Path) -> None:
@@ -160,72 +160,72 @@ class Road:
 
 
 @pytest.fixture
-def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
-    road = Road(tmp_path)
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    pipeline = Pipeline(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent/mlflow.db")  # not what is tested
     monkeypatch.setattr(preflight, "check_run", lambda *_: None)  # no model is opened
-    monkeypatch.setattr(steps, "open_step", road.open_step)
+    monkeypatch.setattr(steps, "open_step", pipeline.open_step)
     bootstrap_project(ROOT)
-    yield road
+    yield pipeline
 
 
-def test_each_step_in_turn_fails_one_product_and_a_new_photo_clears_it(road: Road) -> None:
+def test_each_step_in_turn_fails_one_product_and_a_new_photo_clears_it(pipeline: Pipeline) -> None:
     for step, product in zip(STEP_NAMES, PRODUCTS, strict=False):
-        shutil.rmtree(road.workspace, ignore_errors=True)
-        road.photograph(product, fails_in=step)
-        road.run()
+        shutil.rmtree(pipeline.workspace, ignore_errors=True)
+        pipeline.photograph(product, fails_in=step)
+        pipeline.run()
         others = {(s, p) for s in STEP_NAMES for p in PRODUCTS if p != product}
         unhurt = others | {(s, product) for s in STEP_NAMES if s not in NEEDING[step]}
-        assert {key for key, record in road.records().items() if record.state == "made"} == unhurt
-        assert set(road.records()) == unhurt | {(step, product)}
-        record = road.records()[step, product]
+        assert {key for key, record in pipeline.records().items() if record.state == "made"} == unhurt
+        assert set(pipeline.records()) == unhurt | {(step, product)}
+        record = pipeline.records()[step, product]
         assert (record.state, record.error, record.attempt) == ("failed", "ProductError", 1)
-        assert road.failures() == [[product, step, "ProductError", f"It fails in {step}."]]
+        assert pipeline.failures() == [[product, step, "ProductError", f"It fails in {step}."]]
 
-        untouched = {key: record for key, record in road.records().items() if key[1] != product}
-        road.photograph(product)
-        assert road.run() == [(s, product) for s in STEP_NAMES]
-        assert road.failures() == []
-        assert {key: record for key, record in road.records().items() if key[1] != product} == untouched
-        assert all(record.state == "made" for record in road.records().values())
+        untouched = {key: record for key, record in pipeline.records().items() if key[1] != product}
+        pipeline.photograph(product)
+        assert pipeline.run() == [(s, product) for s in STEP_NAMES]
+        assert pipeline.failures() == []
+        assert {key: record for key, record in pipeline.records().items() if key[1] != product} == untouched
+        assert all(record.state == "made" for record in pipeline.records().values())
 
 
-def test_a_row_of_the_table_redoes_the_steps_that_it_speaks_of(road: Road) -> None:
-    road.run()
+def test_a_row_of_the_table_redoes_the_steps_that_it_speaks_of(pipeline: Pipeline) -> None:
+    pipeline.run()
     said = {"photo_elevation_deg": "segment", "long_side_m": "export_models", "category": "learn_tokens"}
     for column, step in said.items():
         rows = "".join(f"{product},{product}.jpg,{'0.5' if product == 'c' else ''}\n" for product in PRODUCTS)
-        table = road.photos / "products.csv"
+        table = pipeline.photos / "products.csv"
         table.write_text(f"id,photo,{column}\n{rows}")
         redone = {(s, "c") for s in NEEDING[step]}
-        assert set(road.run()) == redone
+        assert set(pipeline.run()) == redone
         with pytest.raises(SetupError, match=rf"c was made with settings of its own \({column} 0.5\)"):
             table.unlink()  # or another folder of photos
-            road.run()
-        assert road.worked == []
+            pipeline.run()
+        assert pipeline.worked == []
         table.write_text(f"id,photo,{column}\n{rows.replace('0.5', '')}")
-        assert set(road.run()) == redone
+        assert set(pipeline.run()) == redone
 
 
-def test_a_photo_of_another_side_redoes_its_product(road: Road) -> None:
+def test_a_photo_of_another_side_redoes_its_product(pipeline: Pipeline) -> None:
     """When it comes, is changed, is renamed to another side, and goes."""
-    road.run()
+    pipeline.run()
     everything = {(s, "c") for s in STEP_NAMES}
-    back, left = road.photos / "c.back.jpg", road.photos / "c.left.jpg"
+    back, left = pipeline.photos / "c.back.jpg", pipeline.photos / "c.left.jpg"
     back.write_text("the back")
-    assert set(road.run()) == everything
-    assert road.run() == []
-    assert "further_photos/back at 180" in road.records()["segment", "c"].inputs
+    assert set(pipeline.run()) == everything
+    assert pipeline.run() == []
+    assert "further_photos/back at 180" in pipeline.records()["segment", "c"].inputs
     back.write_text("another back")
-    assert set(road.run()) == everything
+    assert set(pipeline.run()) == everything
     back.rename(left)
-    assert set(road.run()) == everything
+    assert set(pipeline.run()) == everything
     left.unlink()
-    assert set(road.run()) == everything
-    assert road.run() == []
+    assert set(pipeline.run()) == everything
+    assert pipeline.run() == []
 
 
-def test_a_changed_setting_redoes_its_step_and_what_needs_it(road: Road) -> None:
+def test_a_changed_setting_redoes_its_step_and_what_needs_it(pipeline: Pipeline) -> None:
     changes: list[tuple[str, str, Any]] = [
         ("segment", "segmentation", {"size": 96}),
         ("learn_tokens", "textual_inversion", {"steps": 7}),
@@ -235,25 +235,25 @@ def test_a_changed_setting_redoes_its_step_and_what_needs_it(road: Road) -> None
         ("export_models", "export", {"triangles": 500, "texture_size": 512, "long_side_m": 0.1}),
         ("evaluate", "evaluation", {"azimuths": 3}),
     ]
-    road.run()
+    pipeline.run()
     params: dict[str, Any] = {}
     for step, section, change in changes:
-        before, params[section] = road.records(), change
+        before, params[section] = pipeline.records(), change
         redone = {(s, product) for s in NEEDING[step] for product in PRODUCTS}
-        worked = road.run(**params)
+        worked = pipeline.run(**params)
         assert set(worked) == redone and len(worked) == len(redone)
-        assert {key for key, record in road.records().items() if record != before[key]} == redone
+        assert {key for key, record in pipeline.records().items() if record != before[key]} == redone
 
 
-def status_of(road: Road, **params: Any) -> CatalogStatus:
+def status_of(pipeline: Pipeline, **params: Any) -> CatalogStatus:
     """With everything in the workspace as it was."""
-    before = {path: path.stat().st_mtime_ns for path in road.workspace.rglob("*")}
-    given = {"photos": str(road.photos), "workspace": str(road.workspace), **params}
+    before = {path: path.stat().st_mtime_ns for path in pipeline.workspace.rglob("*")}
+    given = {"photos": str(pipeline.photos), "workspace": str(pipeline.workspace), **params}
     loader = settings.CONFIG_LOADER_CLASS(
         conf_source=str(ROOT / "conf"), runtime_params=given, **settings.CONFIG_LOADER_ARGS
     )
     status = look_at_catalog(loader)
-    assert {path: path.stat().st_mtime_ns for path in road.workspace.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in pipeline.workspace.rglob("*")} == before
     return status
 
 
@@ -263,25 +263,25 @@ def stale_in(status: CatalogStatus) -> set[tuple[str, str]]:
     }
 
 
-def test_status_knows_what_a_run_would_make_again(road: Road) -> None:
-    assert "No run has made anything" in status_of(road).remarks[0]
-    assert not road.workspace.exists()
-    road.run()
-    assert status_of(road).counts == {"complete": 8, "failed": 0, "unfinished": 0}
-    assert stale_in(status_of(road, masks={"resolution": 32})) == {("export_masks", p) for p in PRODUCTS}
-    road.photograph("c", fails_in="segment")
-    (road.workspace / "07_model_output/meshes/d.glb").write_bytes(b"damaged")
-    status = status_of(road)
+def test_status_knows_what_a_run_would_make_again(pipeline: Pipeline) -> None:
+    assert "No run has made anything" in status_of(pipeline).remarks[0]
+    assert not pipeline.workspace.exists()
+    pipeline.run()
+    assert status_of(pipeline).counts == {"complete": 8, "failed": 0, "unfinished": 0}
+    assert stale_in(status_of(pipeline, masks={"resolution": 32})) == {("export_masks", p) for p in PRODUCTS}
+    pipeline.photograph("c", fails_in="segment")
+    (pipeline.workspace / "07_model_output/meshes/d.glb").write_bytes(b"damaged")
+    status = status_of(pipeline)
     assert ("segment", "c") in stale_in(status) and {product for _, product in stale_in(status)} == {"c", "d"}
-    (road.photos / "h.jpg").unlink()
-    assert status_of(road).counts == {"complete": 5, "failed": 0, "unfinished": 0, "stale": 2, "gone": 1}
-    road.run()
-    assert status_of(road).counts["failed"] == 1 and stale_in(status_of(road)) == set()
+    (pipeline.photos / "h.jpg").unlink()
+    assert status_of(pipeline).counts == {"complete": 5, "failed": 0, "unfinished": 0, "stale": 2, "gone": 1}
+    pipeline.run()
+    assert status_of(pipeline).counts["failed"] == 1 and stale_in(status_of(pipeline)) == set()
 
 
-def test_status_tells_where_it_cannot_know(road: Road) -> None:
-    road.run()
-    (remark, *_) = status_of(road, priors=str(road.photos)).remarks
+def test_status_tells_where_it_cannot_know(pipeline: Pipeline) -> None:
+    pipeline.run()
+    (remark, *_) = status_of(pipeline, priors=str(pipeline.photos)).remarks
     assert "learn_tokens is up to date cannot be told" in remark and "train_priors" in remark
     with pytest.raises(SetupError, match=r"The setting masks\.resolution cannot be 'fine'"):
-        status_of(road, masks={"resolution": "fine"})
+        status_of(pipeline, masks={"resolution": "fine"})

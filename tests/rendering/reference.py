@@ -1,4 +1,4 @@
-"""The rasteriser by brute force: every pixel against every face, gradients by autograd. For tests only."""
+"""The rasteriser by brute force: every pixel against every face, gradients by autograd."""
 
 from __future__ import annotations
 

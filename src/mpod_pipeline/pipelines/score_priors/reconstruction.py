@@ -15,7 +15,7 @@ from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.segmentation import SegmentationParameters, cut_by_alpha
 from mpod_pipeline.method.steps import STEPS, load_models, run_steps
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
-from mpod_pipeline.pipelines.score_priors.parameters import RoadParameters
+from mpod_pipeline.pipelines.score_priors.parameters import MethodParameters
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
 from mpod_pipeline.synthesis.kinds import IMAGENET_KINDS
@@ -30,14 +30,14 @@ FROM_THE_OUTLINE = STEPS[4:]
 
 
 @dataclass(frozen=True)
-class Road:
-    """What every product needs; loaded once. models: by step."""
+class Method:
+    """The method's models by step, and who tells a product's kind; loaded once for all products."""
 
     models: Mapping[str, Any]
     classifier: EfficientNetLite0
 
     @classmethod
-    def load(cls, priors: Mapping[str, Weights], p: RoadParameters) -> Road:
+    def load(cls, priors: Mapping[str, Weights], p: MethodParameters) -> Method:
         """priors: by their names in `Step.prior`."""
         steps = (*TO_THE_OUTLINE, *FROM_THE_OUTLINE)
         return cls(load_models(steps, dict(p), priors), load_efficientnet_lite0())
@@ -58,15 +58,15 @@ def photo_of(family: str, product_seed: int) -> Photographed:
     return Photographed(scene, Cutouts.of(cut_by_alpha(photo, SegmentationParameters()), elevation))
 
 
-def outline_product(photo: Photographed, road: Road, p: RoadParameters, seed: int) -> dict[str, Any]:
+def outline_product(photo: Photographed, method: Method, p: MethodParameters, seed: int) -> dict[str, Any]:
     """The artifacts of a product up to the outline's masks, by name; and ``seconds``, by step."""
     given = {"cutouts": photo.cutouts, "cutout_checks": {"cutout_confidence": 1.0, "flags": ""}}
-    made, seconds = run_steps(TO_THE_OUTLINE, road.models, dict(p), given, seed=seed)
+    made, seconds = run_steps(TO_THE_OUTLINE, method.models, dict(p), given, seed=seed)
     return {**made, "seconds": seconds}
 
 
 def finish_product(
-    family: str, photo: Photographed, outlined: Mapping[str, Any], road: Road, p: RoadParameters, seed: int
+    family: str, photo: Photographed, outlined: Mapping[str, Any], method: Method, p: MethodParameters, seed: int
 ) -> dict[str, Any]:
     """Go on to the mesh, and score it against the true one: all artifacts.
 
@@ -74,13 +74,13 @@ def finish_product(
     step.
     """
     truth = ground_truth_mesh(photo.scene)
-    made, seconds = run_steps(FROM_THE_OUTLINE, road.models, dict(p), {**outlined, "ground_truth": truth}, seed=seed)
+    made, seconds = run_steps(FROM_THE_OUTLINE, method.models, dict(p), {**outlined, "ground_truth": truth}, seed=seed)
     scores = dict(made["evaluations"])
     scores |= {f"seconds_{step}": value for step, value in {**outlined["seconds"], **seconds}.items()}
     if family in IMAGENET_KINDS:
         mesh = from_glb(made["meshes"])
-        scores["kind_top5"] = share_recognised(mesh, family, road.classifier)
-        scores["true_kind_top5"] = share_recognised(truth, family, road.classifier)
+        scores["kind_top5"] = share_recognised(mesh, family, method.classifier)
+        scores["true_kind_top5"] = share_recognised(truth, family, method.classifier)
     return {**made, "evaluations": scores}
 
 
