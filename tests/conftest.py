@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 NODE_FOLDER = Path(__file__).parent / ".node"
@@ -39,3 +40,34 @@ def khronos_report() -> Callable[[Path], dict[str, Any]] | None:
         return found
 
     return report
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where copies of stores are kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(params=["memory", "s3"])
+def store(request: pytest.FixtureRequest) -> Iterator[tuple[Any, str, dict[str, Any]]]:
+    """A file system, an empty folder's address in it, and the options by which it is opened."""
+    if request.param == "memory":
+        memory = fsspec.filesystem("memory")
+        memory.store.clear()
+        yield memory, "memory://catalog/photos", {}
+        return
+    yield request.getfixturevalue("s3")
+
+
+@pytest.fixture
+def s3() -> Iterator[tuple[Any, str, dict[str, Any]]]:
+    """S3 as moto serves it: a file system, an empty folder's address in it, and the options by which it is opened."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    options = {"key": "one", "secret": "two", "endpoint_url": f"http://127.0.0.1:{port}"}
+    system = fsspec.filesystem("s3", **options, skip_instance_cache=True, use_listings_cache=False)
+    system.mkdir(f"catalog-{port}")  # moto keeps buckets as long as the process lives
+    yield system, f"s3://catalog-{port}/photos", options
+    server.stop()
