@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
+from kedro.framework.startup import bootstrap_project
 from PIL import Image, ImageDraw
 
 from mpod_pipeline.base.errors import SetupError
@@ -18,8 +22,10 @@ from mpod_pipeline.base.mirror import Mirror
 from mpod_pipeline.base.stores import MANIFEST
 from mpod_pipeline.batch import store_lock
 from mpod_pipeline.batch.store_lock import LOCK, LostLockError, StoreLock, who_holds_in_store
+from mpod_pipeline.cli import config_loader
+from mpod_pipeline.commands.review import review_server
 from mpod_pipeline.hooks.workspace import DECISIONS, StoredWorkspace
-from mpod_pipeline.publish.decisions import Decision, Verdict, add_decision, read_decisions
+from mpod_pipeline.publish.decisions import Decision, Verdict, add_decision, model_hash, read_decisions
 from tests.command import ROOT, environment
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
@@ -165,17 +171,12 @@ def test_one_run_at_a_time_on_all_machines(one: Machine, other: Machine) -> None
     with pytest.raises(SetupError, match=r"run the first, process \d+ on .*, since 20.*; wait .*10 minutes.*remove"):
         other.workspace.open("the second")
     with pytest.raises(SetupError, match="run the first"):  # in the same copy
-        StoredWorkspace(one.workspace.address, one.workspace._options)
-        one.workspace.__class__.open(_same(one), "the second")
+        StoredWorkspace(one.workspace.address, one.workspace._options).open("the second")
     holder = other.workspace.look()
     assert holder and holder.run == "the first"
     one.workspace.close()
     assert other.workspace.look() is None
     other.run()
-
-
-def _same(machine: Machine) -> StoredWorkspace:
-    return StoredWorkspace(machine.workspace.address, machine.workspace._options)
 
 
 def test_a_lock_that_is_not_renewed_is_taken(
@@ -262,7 +263,9 @@ def test_decisions_of_all_machines_come_together(one: Machine, other: Machine) -
     other.workspace.send()
     other.workspace.close()
     one.workspace.look()
-    other.workspace.look()
+    assert "pot" not in one.in_store()[DECISIONS]  # who looks sends nothing
+    one.workspace.share_decisions()
+    other.workspace.share_decisions()
     for machine in (one, other):
         found = read_decisions(machine.copy / DECISIONS)
         assert [each.when[-7] for each in found.history("mug")] == ["1", "3"]
@@ -277,8 +280,33 @@ def test_a_decision_that_cannot_be_sent_is_told_and_kept(one: Machine, monkeypat
         broken.setattr("mpod_pipeline.base.mirror.open_store", lambda *_: _broken())
         with one.workspace.deciding():
             add_decision(one.copy / DECISIONS, decision("mug", "1"))
-    one.workspace.look()
+    one.workspace.share_decisions()
     assert "mug" in one.in_store()[DECISIONS]
+
+
+def test_a_review_of_a_workspace_in_a_store(
+    store: Store, one: Machine, other: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.run(**{"08_reporting__site__index.html": "page", "07_model_output__meshes__mug.glb": "glb", "08__big": "big"})
+    monkeypatch.setattr("mpod_pipeline.hooks.workspace.options", lambda loader: store[2])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(next(p for p in other.copy.parents if p.name == "other")))
+    bootstrap_project(ROOT)
+    said = {"product": "mug", "model": model_hash(b"glb"), "decision": "approved", "reason": ""}
+    with review_server(config_loader(ROOT, None, {"workspace": store[1]}), "ana", 0) as server:
+        assert set(other.files()) == {"08_reporting/site/index.html", "07_model_output/meshes/mug.glb"}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asked = urllib.request.Request(
+            f"{server.address}api/decisions", json.dumps(said).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert answer.status == 200
+        assert "mug" in one.in_store()[DECISIONS] and "08/big" in one.in_store()
+        monkeypatch.setattr("mpod_pipeline.base.mirror.open_store", lambda *_: _broken())
+        with pytest.raises(HTTPError) as refused:
+            urllib.request.urlopen(asked, timeout=10)
+        assert "written down here" in json.loads(refused.value.read())["error"]
+        assert len(list(read_decisions(other.copy / DECISIONS))) == 2
+        server.shutdown()
 
 
 def test_a_store_that_cannot_be_written_is_told_before_any_work(one: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,7 @@ def review_server(loader: AbstractConfigLoader, who: str, port: int) -> ReviewSe
     names = ("site", "decisions", "meshes")
     if stored := stored_workspace(loader):
         stored.look(only=REVIEWED)
+        stored.share_decisions()
     catalog = DataCatalog.from_config({name: loader["catalog"][name] for name in names})
     decisions: Any = catalog["decisions"]
     deciding = stored.deciding if stored else nullcontext

@@ -108,7 +108,6 @@ class StoredWorkspace:
         if run := who_holds(self.copy / LOCK):
             return run
         self._mirror.bring(only)
-        self.share_decisions()
         return who_holds_in_store(self.address, self._options)
 
     def share_decisions(self) -> None:
