@@ -13,7 +13,7 @@ import fsspec
 import pytest
 
 NODE_FOLDER = Path(__file__).parent / ".node"
-VALIDATOR = "2.0.0-dev.3.10"
+NODE_PACKAGES = ("gltf-validator@2.0.0-dev.3.10", "gltfpack@1.3.0")
 VALIDATE = """
 const validator = require('gltf-validator');
 const data = new Uint8Array(require('fs').readFileSync(process.argv[1]));
@@ -21,17 +21,25 @@ validator.validateBytes(data).then(report => console.log(JSON.stringify(report))
 """
 
 
-@pytest.fixture(scope="session")
-def khronos_report() -> Callable[[Path], dict[str, Any]] | None:
-    """What Khronos' validator says of a GLB. It comes from npm, kept beside the tests; None where it cannot."""
+def from_npm(package: str) -> Path | None:
+    """The folder of a package of npm, kept beside the tests; None where it cannot be had."""
+    folder = NODE_FOLDER / "node_modules" / package
     if not (shutil.which("node") and shutil.which("npm")):
         return None
-    if not (NODE_FOLDER / "node_modules" / "gltf-validator").exists():
+    if not folder.exists():
         NODE_FOLDER.mkdir(exist_ok=True)
-        command = ["npm", "install", "--no-save", "--prefix", str(NODE_FOLDER), f"gltf-validator@{VALIDATOR}"]
+        command = ["npm", "install", "--no-save", "--prefix", str(NODE_FOLDER), *NODE_PACKAGES]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             return None
+    return folder
+
+
+@pytest.fixture(scope="session")
+def khronos_report() -> Callable[[Path], dict[str, Any]] | None:
+    """What Khronos' validator says of a GLB. It comes from npm, kept beside the tests; None where it cannot."""
+    if not from_npm("gltf-validator"):
+        return None
 
     def report(glb: Path) -> dict[str, Any]:
         command = ["node", "-e", VALIDATE, str(glb)]
