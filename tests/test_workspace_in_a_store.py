@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -24,10 +29,15 @@ from mpod_pipeline.batch import store_lock
 from mpod_pipeline.batch.store_lock import LOCK, LostLockError, StoreLock, who_holds_in_store
 from mpod_pipeline.cli import config_loader
 from mpod_pipeline.commands.review import review_server
+from mpod_pipeline.hooks import workspace
+from mpod_pipeline.hooks.batch import TooManyFailuresError
 from mpod_pipeline.hooks.workspace import DECISIONS, StoredWorkspace
 from mpod_pipeline.publish.decisions import Decision, Verdict, add_decision, model_hash, read_decisions
+from tests.batch.conftest import TOY, Toy, mlflow_store, run_toy, toy, toy_configuration
 from tests.command import ROOT, environment
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
+
+__all__ = ["mlflow_store", "toy", "toy_configuration"]
 
 Store = tuple[Any, str, dict[str, Any]]
 
@@ -313,6 +323,161 @@ def test_a_store_that_cannot_be_written_is_told_before_any_work(one: Machine, mo
     monkeypatch.setattr(type(one.system), "pipe_file", lambda *_, **__: _broken())
     with pytest.raises(SetupError, match=f"{one.workspace.address} cannot be used: the line is dead"):
         one.workspace.open("a run")
+
+
+# A whole run ---------------------------------------------------------------------------------------------------------
+
+
+class StoredToy:
+    """Runs of the toy, with the real hooks, whose photos and workspace are in a store."""
+
+    def __init__(self, toy: Toy, store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.system, self.photos, options = store
+        self.workspace = f"{self.photos.rpartition('/')[0]}/work"
+        self._toy, self._folder, self._monkeypatch = toy, folder, monkeypatch
+        for module in ("stores", "workspace"):
+            monkeypatch.setattr(f"mpod_pipeline.hooks.{module}.options", lambda loader: options)
+
+    def write(self, **photos: str) -> None:
+        for product, text in photos.items():
+            self.system.pipe_file(f"{self.photos}/{product}.jpg", text.encode())
+
+    def run(self, machine: str, nodes: list[str] | None = None, **params: Any) -> list[tuple[str, str]]:
+        """The work that was done; also of a run that was stopped, by `done`."""
+        self._monkeypatch.setenv("XDG_CACHE_HOME", str(self._folder / machine))
+        self._toy._module.done.clear()
+        places = {"photos": self.photos, "workspace": self.workspace}
+        run_toy(**{**self._toy.arguments, **places}, nodes=nodes, **params)
+        return self.done
+
+    @property
+    def done(self) -> list[tuple[str, str]]:
+        return self._toy.done
+
+    def has(self, name: str) -> bool:
+        return bool(self.system.exists(f"{self.workspace}/{name}"))
+
+
+@pytest.fixture
+def stored(toy: Toy, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredToy:
+    return StoredToy(toy, store, tmp_path, monkeypatch)
+
+
+def test_a_run_is_gone_on_with_on_another_machine(stored: StoredToy) -> None:
+    stored.write(mug="mug", shoe="shoe")
+    assert stored.run("one", nodes=["read"]) == [("read", "mug"), ("read", "shoe")]
+    assert not stored.has(LOCK) and stored.has("records/read/mug.json") and stored.has("failures.csv")
+    stored.write(cup="cup")
+    assert stored.run("another") == [("read", "cup"), ("shout", "cup"), ("shout", "mug"), ("shout", "shoe")]
+    assert stored.run("one") == [] == stored.run("a third")
+    assert stored.run("one", nodes=["shout"], shout={"mark": "?"}) == [
+        ("shout", "cup"),
+        ("shout", "mug"),
+        ("shout", "shoe"),
+    ]
+    assert json.loads(stored.system.cat_file(f"{stored.workspace}/shouts/mug.json"))[0] == "MUG?"
+
+
+def test_a_run_that_is_stopped_sends_what_it_has_made_and_gives_the_lock_back(stored: StoredToy) -> None:
+    stored.write(a="mug", b="NoSpace", c="cup")
+    with pytest.raises(OSError, match="No space"):
+        stored.run("one")
+    assert not stored.has(LOCK) and stored.has("shouts/a.json") and not stored.has("shouts/c.json")
+    stored.write(b="bowl")
+    assert stored.run("another") == [("read", "bowl"), ("shout", "bowl"), ("shout", "cup")]
+
+
+def test_a_run_in_which_too_many_fail_is_sent_all_the_same(stored: StoredToy) -> None:
+    stored.write(a="unusable", b="mug")
+    with pytest.raises(TooManyFailuresError):
+        stored.run("one", batch={"max_failed_fraction": 0.1})
+    assert not stored.has(LOCK) and stored.has("shouts/b.json") and stored.has("records/read/a.json")
+
+
+def test_a_run_that_cannot_start_gives_the_lock_back(stored: StoredToy) -> None:
+    stored.write(a="mug")
+    with pytest.raises(SetupError, match="no product 'pot'"):
+        stored.run("one", products=["pot"])
+    assert not stored.has(LOCK)
+    assert stored.run("another") == [("read", "mug"), ("shout", "mug")]
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ForkServerContext]:
+    """Processes that have everything imported already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "src", ROOT, TOY))))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__, "toy.pipeline_registry", "mpod_pipeline.hooks.preflight", "torch"])
+        yield context
+
+
+def run_until(file: int | None, sent_every_s: float, variables: dict[str, str], arguments: dict[str, Any]) -> None:
+    """Run the toy with these variables of the environment; die when so many files went to the store."""
+    os.environ |= variables
+    workspace.SENT_EVERY_S = sent_every_s
+    count, put = itertools.count(1), Mirror._put
+
+    def put_or_die(self: Mirror, name: str) -> None:
+        put(self, name)
+        if next(count) == file:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Mirror._put = put_or_die  # type: ignore[method-assign]
+    run_toy(**arguments)
+
+
+@pytest.fixture
+def killed(
+    toy: Toy, s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: ForkServerContext
+) -> Iterator[Callable[..., StoredToy]]:
+    """A run on a machine that dies, as `run_until` says; its lock is taken away, as the refusal tells."""
+
+    def run(file: int | None, sent_every_s: float, **photos: str) -> StoredToy:
+        stored = StoredToy(toy, s3, tmp_path, monkeypatch)
+        stored.write(**photos)
+        options = s3[2]
+        variables = {
+            "AWS_ACCESS_KEY_ID": options["key"],
+            "AWS_SECRET_ACCESS_KEY": options["secret"],
+            "AWS_ENDPOINT_URL": options["endpoint_url"],
+            "XDG_CACHE_HOME": str(tmp_path / "one"),
+            "MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"],
+        }
+        arguments = {**toy.arguments, "photos": stored.photos, "workspace": stored.workspace}
+        process = processes.Process(target=run_until, args=(file, sent_every_s, variables, arguments))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL and stored.has(LOCK)
+        with pytest.raises(SetupError, match=rf"process {process.pid} on"):
+            stored.run("another")
+        stored.system.rm_file(f"{stored.workspace}/{LOCK}")
+        return stored
+
+    yield run
+
+
+@pytest.mark.parametrize(("every_s", "sent"), [(0.0, True), (1000.0, False)])
+def test_a_crash_loses_at_most_what_was_not_sent(killed: Callable[..., StoredToy], every_s: float, sent: bool) -> None:
+    stored = killed(None, every_s, a="mug", b="cup", c="SIGKILL")
+    assert stored.has("records/read/c.json")  # this step had come to its end
+    assert stored.has("records/shout/a.json") == stored.has("shouts/b.json") == sent
+    stored.write(c="pot")
+    lost = [] if sent else [("shout", "mug"), ("shout", "cup")]
+    assert stored.run("another") == [("read", "pot"), *lost, ("shout", "pot")]
+    stored.write(c="jug")
+    assert stored.run("one") == [("read", "jug"), ("shout", "jug")]  # without a wait, or a word on the lock
+
+
+@pytest.mark.parametrize("file", [1, 2, 5, 9, 14])
+def test_a_send_that_is_broken_off_does_no_harm(killed: Callable[..., StoredToy], file: int) -> None:
+    stored = killed(file, 0.0, a="mug", b="cup")
+    stored.run("another")
+    assert stored.run("another") == []
+    for product, text in {"a": "MUG!", "b": "CUP!"}.items():
+        assert json.loads(stored.system.cat_file(f"{stored.workspace}/shouts/{product}.json"))[0] == text
+    assert stored.run("one") == []
+    assert stored.run("a third") == []
 
 
 # The real command ----------------------------------------------------------------------------------------------------
