@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import mlflow
 import pytest
 from kedro.framework.startup import bootstrap_project
 from PIL import Image, ImageDraw
@@ -367,6 +368,12 @@ def test_a_run_is_gone_on_with_on_another_machine(stored: StoredToy) -> None:
     stored.write(mug="mug", shoe="shoe")
     assert stored.run("one", nodes=["read"]) == [("read", "mug"), ("read", "shoe")]
     assert not stored.has(LOCK) and stored.has("records/read/mug.json") and stored.has("failures.csv")
+    (run,) = mlflow.search_runs(
+        experiment_names=["mpod_pipeline"],
+        filter_string=f"params.workspace = '{stored.workspace}'",
+        output_format="list",
+    )
+    assert run.data.params["photos"] == stored.photos
     stored.write(cup="cup")
     assert stored.run("another") == [("read", "cup"), ("shout", "cup"), ("shout", "mug"), ("shout", "shoe")]
     assert stored.run("one") == [] == stored.run("a third")
