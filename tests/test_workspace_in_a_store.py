@@ -118,6 +118,19 @@ def test_only_what_has_changed_goes_and_comes(one: Machine, other: Machine) -> N
     assert mirror.bring() == 1 and other.files() == {"a": "3", "b": "2"}
 
 
+def test_products_may_have_any_name(one: Machine, other: Machine) -> None:
+    names = ("mug [1] #2.json", "50% + ü*?.json", 'it\'s a \u202fcup, "large".json')
+    one.run(**{f"meshes__{name}": name for name in names})
+    other.run()
+    assert other.files() == {f"meshes/{name}": name for name in names}
+    other.workspace.open("a run")
+    (other.copy / "meshes" / names[1]).unlink()
+    other.workspace.send()
+    other.workspace.close()
+    one.run()
+    assert set(one.files()) == set(one.in_store()) == {f"meshes/{names[0]}", f"meshes/{names[2]}"}
+
+
 def test_what_a_dead_run_did_not_send_goes_with_the_next(one: Machine, other: Machine) -> None:
     one.run(meshes__mug="glb", meshes__cup="glb")
     one.write(meshes__mug="newer", meshes__pot="new")  # and the machine died
