@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
 from mpod_pipeline.base.errors import SetupError
@@ -14,37 +12,16 @@ from mpod_pipeline.base.folders import folder
 from mpod_pipeline.base.stores import MANIFEST, copy_of, fetch, is_address, require, send
 from mpod_pipeline.publish.settings import PublishParameters
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture(params=["memory", "s3"])
-def store(request: pytest.FixtureRequest) -> Iterator[tuple[Any, str, dict[str, Any]]]:
-    """A file system, an empty folder's address in it, and the options by which it is opened."""
-    if request.param == "memory":
-        memory = fsspec.filesystem("memory")
-        memory.store.clear()
-        yield memory, "memory://catalog/photos", {}
-        return
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
-    server.start()
-    _, port = server.get_host_and_port()
-    options = {"key": "one", "secret": "two", "endpoint_url": f"http://127.0.0.1:{port}"}
-    s3 = fsspec.filesystem("s3", **options, skip_instance_cache=True)
-    s3.mkdir(f"catalog-{port}")  # moto keeps buckets as long as the process lives
-    yield s3, f"s3://catalog-{port}/photos", options
-    server.stop()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_what_is_an_address() -> None:
     assert is_address("s3://bucket/folder") and is_address("gs://bucket")
     assert not any(map(is_address, ("/photos", "photos", "https://shop.example/photos", "C:\\photos", 7)))
     assert folder("photos", "s3://bucket/folder") == str(copy_of("s3://bucket/folder"))
+    assert folder("workspace", "s3://bucket/folder") not in ("s3://bucket/folder", str(copy_of("s3://bucket/folder")))
     with pytest.raises(SetupError, match="an address"):
-        folder("workspace", "s3://bucket/folder")
+        folder("priors", "s3://bucket/folder")
     assert copy_of("s3://bucket/folder/") == copy_of("s3://bucket/folder") != copy_of("s3://other/folder")
 
 
@@ -114,7 +91,7 @@ def test_what_cannot_be_used_is_told_in_a_sentence(store: tuple[Any, str, dict[s
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mpod_pipeline.base import stores
 
-    monkeypatch.setattr(stores, "_listed", lambda store, root: {"../../evil.png": {"size": 1}})
+    monkeypatch.setattr(stores, "listed", lambda store, root: {"../../evil.png": {"size": 1}})
     with pytest.raises(SetupError, match=r"evil\.png"):
         fetch("memory://catalog/photos", {})
     assert not list(tmp_path.rglob("evil.png"))

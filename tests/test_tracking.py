@@ -18,9 +18,11 @@ import click
 import mlflow
 import pandas as pd
 import pytest
+from kedro.io import DataCatalog
 from mlflow.entities import Run
 
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.datasets import FolderOfFiles
 from mpod_pipeline.hooks import tracking
 from mpod_pipeline.hooks.batch import BatchHooks
 from mpod_pipeline.hooks.tracking import TrackingHooks, opened_store, origin, run_name, where_to_look
@@ -163,6 +165,13 @@ def test_scores_of_products_are_a_table_and_their_means_are_metrics(
     assert table == {"path": "scores.json", "type": "table"}
     logged = mlflow.load_table("scores.json", run_ids=[run.info.run_id])
     assert list(logged["product"][:2]) == ["mug", "shoe"]
+
+
+def test_a_run_links_to_the_page(started: TrackingHooks, tmp_path: Path) -> None:
+    site = FolderOfFiles(folder=str(tmp_path / "site"), others=True, page="index.html")
+    started._catalog = DataCatalog({"site": site})
+    started.after_dataset_saved("site", {"index.html": b"page"}, SimpleNamespace(name="make_site"))
+    assert mlflow.get_run(started._mlflow.run_id).data.tags["page"] == str(tmp_path / "site/index.html")
 
 
 def test_the_command_and_the_commit_are_tags(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mpod_pipeline.geometry.mesh import Mesh
@@ -44,6 +46,36 @@ def test_from_its_own_view_the_photo_is_seen_as_it_is() -> None:
     # Squares of 8 pixels: resampling softens their borders, which are a quarter of all pixels.
     assert np.abs(error).mean() < 0.06
     assert np.sqrt((error**2).mean()) < 0.16
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def printed(letter: str) -> np.ndarray:
+    """A letter as a label of 28 pixels' height has it: [28, 24] in [0, 1], dark on light."""
+    picture = Image.new("L", (24, 28), 230)
+    ImageDraw.Draw(picture).text((12, 14), letter, 30, ImageFont.load_default(26), anchor="mm")
+    return np.asarray(picture) / 255
+
+
+@pytest.mark.parametrize("word", ["MUG42", "Q8B0O", "WEST7"])
+def test_a_printed_label_can_be_read(word: str) -> None:
+    """Each letter of the model's front looks more like itself than like any other, at the pixels that the photo has."""
+    mesh = ball(0.6, 24)
+    size = 512
+    cutout = np.zeros((size, size, 4), np.uint8)
+    cutout[..., 3] = (draw(bake(mesh, grey, 64), CAMERA, size)[1][0].numpy() * 255).round()
+    cutout[..., :3] = 230
+    label = np.concatenate([printed(letter) for letter in word], axis=1)
+    top, left = (size - label.shape[0]) // 2, (size - label.shape[1]) // 2
+    place = np.s_[top : top + label.shape[0], left : left + label.shape[1]]
+    cutout[place][..., :3] = (label * 255).round()[..., None]
+    made = bake(mesh, with_photos(grey, mesh, Cutouts.of(cutout, ELEVATION)), 1024)
+    seen = draw(made, CAMERA, size)[0][0].numpy().mean(axis=2)[place]
+    for number, letter in enumerate(word):
+        one = seen[:, number * 24 : (number + 1) * 24]
+        likeness = {other: np.corrcoef(one.ravel(), printed(other).ravel())[0, 1] for other in LETTERS}
+        assert max(likeness, key=lambda other: likeness[other]) == letter and likeness[letter] > 0.9
 
 
 def test_what_the_photo_does_not_show_keeps_its_colours() -> None:

@@ -9,6 +9,8 @@ from mpod_pipeline.base.stores import copy_of, is_address
 
 #: The settings that name folders.
 PLACES = ("photos", "workspace", "priors", "models")
+#: Those that may lie in a store, and where their copies are kept.
+COPIED = {"photos": "", "workspace": "workspaces"}
 
 
 def optional_folder(name: str, place: object) -> str | None:
@@ -18,7 +20,7 @@ def optional_folder(name: str, place: object) -> str | None:
 
 def folder(name: str, place: object) -> str:
     """The resolver ``${folder:NAME,PLACE}``: a folder as the settings name it, with ``~`` for the home folder. Photos
-    in a store have a copy on this machine, which a run fetches.
+    and a workspace in a store have copies on this machine, which a run brings up to date.
 
     Raises SetupError where it is no text, an address, a path of Windows, or a workspace with braces: Kedro's catalog
     sees a pattern in them.
@@ -26,8 +28,8 @@ def folder(name: str, place: object) -> str:
     how = f"set it by --params={name}=FOLDER, or in globals.yml"
     if not isinstance(place, str) or not place.strip():
         raise SetupError(f"The setting {name} is {place!r}, which names no folder: {how}, a number in quotes.")
-    if name == "photos" and is_address(place):
-        return str(copy_of(place))
+    if name in COPIED and is_address(place):
+        return str(copy_of(place, COPIED[name]))
     if "://" in place:
         raise SetupError(f"The setting {name} is {place}, an address, and addresses are not read: {how}.")
     if (windows := PureWindowsPath(place)).drive:

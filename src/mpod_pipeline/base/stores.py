@@ -15,13 +15,15 @@ from typing import Any
 
 import fsspec
 
-from mpod_pipeline.base.atomic import told_what_cannot_be_written, whole_file
+from mpod_pipeline.base.atomic import whole_file
 from mpod_pipeline.base.errors import SetupError
 
 #: What a folder's files are known by, beside them.
 MANIFEST = ".mpod_manifest.json"
 #: Addresses whose files cannot be listed.
 UNLISTED = ("http", "https", "data")
+#: Stores in which a file's name is all there is of folders.
+WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 #: What a file is known by, where the store says it; else its size and its time.
 TAGS = ("ETag", "etag", "md5Hash", "content_md5", "sha256")
 TIMES = ("LastModified", "mtime", "last_modified", "updated", "created")
@@ -35,11 +37,11 @@ def is_address(place: object) -> bool:
     return bool(found) and protocol not in UNLISTED
 
 
-def copy_of(address: str) -> Path:
-    """Where on this machine the copy of a store's folder is."""
+def copy_of(address: str, kind: str = "") -> Path:
+    """Where on this machine the copy of a store's folder is. kind: of the copies that are kept apart."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     name = PurePosixPath(address).name or "store"
-    return cache / "mpod_pipeline" / f"{name}-{hashlib.sha256(address.rstrip('/').encode()).hexdigest()[:12]}"
+    return cache / "mpod_pipeline" / kind / f"{name}-{hashlib.sha256(address.rstrip('/').encode()).hexdigest()[:12]}"
 
 
 def fetch(address: str, options: Options) -> Path:
@@ -49,22 +51,21 @@ def fetch(address: str, options: Options) -> Path:
     Raises SetupError where the store cannot be reached, has no such folder, or the disk cannot be written.
     """
     copy = copy_of(address)
-    with _told(address):
-        store, root = _open(address, options)
-        there = {name: _known_by(found) for name, found in _listed(store, root).items()}
+    with told(address):
+        store, root = open_store(address, options)
+        there = {name: _known_by(found) for name, found in listed(store, root).items()}
         if not there:
             raise SetupError(f"There is no file in {address}.")
-        with told_what_cannot_be_written(copy):
-            here = _read(copy / MANIFEST)
-            for name in set(here) - set(there):
-                _within(copy, name).unlink(missing_ok=True)
-            for name, tag in there.items():
-                target = _within(copy, name)
-                if here.get(name) != tag or not target.is_file():
-                    with whole_file(target) as path:
-                        store.get_file(f"{root}/{name}", str(path))
-            with whole_file(copy / MANIFEST) as path:
-                path.write_text(json.dumps(there))
+        here = _read(copy / MANIFEST)
+        for name in set(here) - set(there):
+            within(copy, name).unlink(missing_ok=True)
+        for name, tag in there.items():
+            target = within(copy, name)
+            if here.get(name) != tag or not target.is_file():
+                with whole_file(target) as path:
+                    store.get_file(f"{root}/{name}", str(path))
+        with whole_file(copy / MANIFEST) as path:
+            path.write_text(json.dumps(there))
     return copy
 
 
@@ -74,8 +75,8 @@ def send(folders: Mapping[str, Path], address: str, options: Options) -> int:
 
     Raises SetupError where the store cannot be reached or written.
     """
-    with _told(address):
-        store, root = _open(address, options)
+    with told(address):
+        store, root = open_store(address, options)
         before = json.loads(store.cat_file(f"{root}/{MANIFEST}")) if store.exists(f"{root}/{MANIFEST}") else {}
         files = {
             f"{name}/{path.relative_to(folder).as_posix()}": path
@@ -86,7 +87,7 @@ def send(folders: Mapping[str, Path], address: str, options: Options) -> int:
         now = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
         changed = [name for name in files if before.get(name) != now[name]]
         for name in sorted(changed, key=lambda each: each.endswith((".html", "catalog.js"))):  # which name the others
-            store.makedirs(str(PurePosixPath(root, name).parent), exist_ok=True)
+            make_folder(store, address, str(PurePosixPath(root, name).parent))
             store.put_file(str(files[name]), f"{root}/{name}")
         store.pipe_file(f"{root}/{MANIFEST}", json.dumps(now).encode())
         for name in set(before) - set(now):
@@ -97,18 +98,24 @@ def send(folders: Mapping[str, Path], address: str, options: Options) -> int:
 
 def require(address: str, options: Options) -> None:
     """Raise SetupError, before any work, where a store cannot be reached or its package is not there."""
-    with _told(address):
-        store, root = _open(address, options)
-        _listed(store, root)
+    with told(address):
+        store, root = open_store(address, options)
+        listed(store, root)
 
 
-def _open(address: str, options: Options) -> tuple[Any, str]:
-    """The store, and the folder's path in it."""
+def open_store(address: str, options: Options) -> tuple[Any, str]:
+    """The store as fsspec opens it, and the folder's path in it."""
     store, root = fsspec.core.url_to_fs(address, use_listings_cache=False, **options)
     return store, root.rstrip("/")
 
 
-def _listed(store: Any, root: str) -> dict[str, dict[str, Any]]:
+def make_folder(store: Any, address: str, path: str) -> None:
+    """Where files need a folder to be in. Elsewhere fsspec would make a bucket of a mistyped name."""
+    if address.partition("://")[0] not in WITHOUT_FOLDERS:
+        store.makedirs(path, exist_ok=True)
+
+
+def listed(store: Any, root: str) -> dict[str, dict[str, Any]]:
     """What the store says of each file in a folder, by its place in it. Hidden ones are not in it."""
     try:
         found = store.find(root, detail=True)
@@ -136,7 +143,7 @@ def _read(manifest: Path) -> dict[str, str]:
         return {}
 
 
-def _within(folder: Path, name: str) -> Path:
+def within(folder: Path, name: str) -> Path:
     """Raises SetupError for a name that leads elsewhere, as no disk has one."""
     if ".." in PurePosixPath(name).parts or "\0" in name:
         raise SetupError(f"The store has a file {name!r}, whose name is no file's on a disk; rename it there.")
@@ -144,7 +151,8 @@ def _within(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def _told(address: str) -> Iterator[None]:
+def told(address: str) -> Iterator[None]:
+    """Let what goes wrong with a store end the command in a sentence."""
     try:
         yield
     except (SetupError, MemoryError):

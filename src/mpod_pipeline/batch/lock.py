@@ -28,6 +28,11 @@ class Holder(BaseModel):
         return f"run {self.run}, process {self.process} on {self.machine}"
 
 
+def this_process(run_id: str) -> Holder:
+    """As the holder of a lock."""
+    return Holder(run=run_id, process=os.getpid(), machine=socket.gethostname())
+
+
 class WorkspaceLock:
     """A lock that the system itself takes back when its holder dies, so a dead run never blocks the next.
 
@@ -55,9 +60,8 @@ class WorkspaceLock:
                 f"Another run is at work in this workspace ({holder or 'it does not say which'}); wait for it to end, "
                 "or choose another workspace by --params=workspace=FOLDER."
             )
-        holder = Holder(run=run_id, process=os.getpid(), machine=socket.gethostname())
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, holder.model_dump_json().encode())
+        os.write(descriptor, this_process(run_id).model_dump_json().encode())
         self._descriptor = descriptor
 
     def release(self) -> None:

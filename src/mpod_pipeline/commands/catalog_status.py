@@ -11,6 +11,7 @@ from kedro.io import DataCatalog
 from pydantic import ValidationError
 
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.stores import is_address
 from mpod_pipeline.batch.lock import who_holds
 from mpod_pipeline.batch.status import CatalogStatus, StepView, product_statuses
 from mpod_pipeline.batch.step import looking
@@ -18,15 +19,26 @@ from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import History, Photos, connect_history
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.hooks.checks import did_you_mean
+from mpod_pipeline.hooks.stores import fetch_photos
+from mpod_pipeline.hooks.workspace import stored_workspace
 from mpod_pipeline.method.steps import STEP_BY_NAME, STEPS
 
 
 def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
-    """Relative paths in settings are of the current folder. Raises SetupError where there is no photo."""
+    """Relative paths in settings are of the current folder. Copies of what lies in a store are brought up to date, if
+    no run of this machine is at work.
+
+    Raises SetupError where there is no photo, or a store cannot be reached.
+    """
     catalog = DataCatalog.from_config(loader["catalog"])
     connect_history(catalog)
-    photos: Photos = load_from(catalog, "photos")
     history: History = catalog.load("history")
+    run = who_holds(history.folder / ".lock")
+    if not run:
+        stored = stored_workspace(loader)
+        run = stored.look() if stored else None
+        fetch_photos(loader)
+    photos: Photos = load_from(catalog, "photos")
     workspace = history.folder.parents[1]  # of 08_reporting/records
     for product in loader["parameters"]["batch"]["products"] or ():
         if product not in photos and not history.knows(product):
@@ -38,17 +50,20 @@ def look_at_catalog(loader: AbstractConfigLoader) -> CatalogStatus:
     else:
         stale, untold = _stale(catalog, loader["parameters"])
         remarks += untold
-    run = who_holds(history.folder / ".lock")
     at_work = {step.name: UnderWay(history.folder, step.name, run.run).read() if run else set() for step in STEPS}
     steps = {name: StepView(history.records(name), stale.get(name, set()), at_work[name]) for name in at_work}
     return CatalogStatus(
-        photos=str(Path(loader["catalog"]["photos"]["path"]).absolute()),
-        workspace=str(workspace.absolute()),
+        photos=_place(loader["parameters"]["photos"], Path(loader["catalog"]["photos"]["path"])),
+        workspace=_place(loader["parameters"]["workspace"], workspace),
         products=list(product_statuses(photos, steps, history.artifacts["cutout_checks"])),
         run=run,
         gone=sum(product not in photos for product in steps[STEPS[0].name].records),
         remarks=remarks,
     )
+
+
+def _place(told: str, folder: Path) -> str:
+    return told if is_address(told) else str(folder.absolute())
 
 
 def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str, set[str]], list[str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.text import readable
+from mpod_pipeline.hooks.workspace import stored_workspace
 from mpod_pipeline.publish.decisions import Decision, Verdict, add_decision, model_hash, read_decisions
 
 HOST = "127.0.0.1"
 #: Under these names a browser of this machine asks for the page; under another, some other page has sent it.
 OWN_NAMES = ("127.0.0.1", "localhost")
 DECISIONS = "/api/decisions"
+#: The parts of a workspace that are shown.
+REVIEWED = ("07_model_output/meshes/", "08_reporting/site/")
 MOST_BYTES = 10_000
 #: The page loads nothing from elsewhere, and runs no script that stands in a text. (The viewer has WebAssembly in it.)
 POLICY = (
@@ -48,17 +52,27 @@ class ReviewServer(ThreadingHTTPServer):
     """The page's files, and the decisions under ``/api/decisions``: GET gives all, POST adds one.
 
     site: the page's folder. decisions: the table of decisions. meshes: the models' GLBs, by product. who: decides.
+    deciding: round each writing of a decision.
+
     Raises SetupError where there is no page yet, or the port is taken.
     """
 
     daemon_threads = True
 
-    def __init__(self, site: Path, decisions: Path, meshes: Mapping[str, Any], who: str, port: int) -> None:
+    def __init__(
+        self,
+        site: Path,
+        decisions: Path,
+        meshes: Mapping[str, Any],
+        who: str,
+        port: int,
+        deciding: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         if not (site / "index.html").is_file():
             raise SetupError(f"There is no page in {site} yet; make it by: kedro run --pipeline=publish")
         read_decisions(decisions)  # one that cannot be read is told now
         self.site, self.decisions, self.meshes, self.who = site, decisions, meshes, who
-        self.writing = Lock()
+        self.writing, self.deciding = Lock(), deciding
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -77,7 +91,7 @@ class ReviewServer(ThreadingHTTPServer):
         if said.decision == "rejected" and not said.reason:
             raise ValueError("A rejection needs a reason.")
         decision = Decision(said.product, said.model, said.decision, readable(said.reason), self.who)
-        with self.writing:
+        with self.writing, self.deciding():
             add_decision(self.decisions, decision)
         return decision
 
@@ -110,7 +124,7 @@ class _Handler(SimpleHTTPRequestHandler):
             decision = self.server.decide(_Said.model_validate_json(self.rfile.read(length)))
         except ValidationError:
             return self._answer(HTTPStatus.BAD_REQUEST, {"error": "This is no decision."})
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, SetupError) as error:
             return self._answer(HTTPStatus.CONFLICT, {"error": str(error)})
         return self._answer(HTTPStatus.OK, asdict(decision))
 
@@ -139,8 +153,12 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def review_server(loader: AbstractConfigLoader, who: str, port: int) -> ReviewServer:
-    """For the workspace of a project's settings."""
+    """For the workspace of a project's settings. Of one in a store, it fetches what it shows, and sends decisions."""
     names = ("site", "decisions", "meshes")
+    if stored := stored_workspace(loader):
+        stored.look(only=REVIEWED)
+        stored.share_decisions()
     catalog = DataCatalog.from_config({name: loader["catalog"][name] for name in names})
     decisions: Any = catalog["decisions"]
-    return ReviewServer(catalog.load("site"), decisions.path, catalog.load("meshes"), who, port)
+    deciding = stored.deciding if stored else nullcontext
+    return ReviewServer(catalog.load("site"), decisions.path, catalog.load("meshes"), who, port, deciding)

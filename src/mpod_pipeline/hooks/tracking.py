@@ -39,6 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mpod_pipeline.base.folders import PLACES, folder
 from mpod_pipeline.base.network import require_answer
+from mpod_pipeline.base.stores import is_address
 from mpod_pipeline.datasets.tables import as_csv, mean_scores
 from mpod_pipeline.hooks.batch import BatchHooks, is_batch
 from mpod_pipeline.hooks.checks import check_values
@@ -131,8 +132,10 @@ class TrackingHooks:
         return Path(self._place("workspace"))
 
     def _place(self, name: str) -> str:
-        """The folder that the run has for photos, workspace, priors or models; absolute."""
+        """The folder that the run has for photos, workspace, priors or models: absolute, or its address."""
         place = self._context.config_loader["parameters"][name]
+        if is_address(place):
+            return str(place)
         return str((self._context.project_path / folder(name, place)).resolve())
 
     @hook_impl

@@ -70,19 +70,41 @@ def read_decisions(path: Path) -> Decisions:
         return Decisions()
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"The decisions {path} cannot be read: {error}.") from error
+    return Decisions(_rows(text, str(path)))
+
+
+def _rows(text: str, source: str) -> Iterator[Decision]:
+    """A table's rows; source: where it lies, for errors."""
+    if not text:
+        return
     rows = csv.DictReader(io.StringIO(text, newline=""))
     if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-        raise SetupError(f"{path} has no column {' and no column '.join(missing)}; its first row must name them.")
-    return Decisions(_decision(path, row) for row in rows)
+        raise SetupError(f"{source} has no column {' and no column '.join(missing)}; its first row must name them.")
+    yield from (_decision(source, row) for row in rows)
 
 
-def _decision(path: Path, row: Mapping[str, str | None]) -> Decision:
+def _decision(source: str, row: Mapping[str, str | None]) -> Decision:
     cells = {name: (row[name] or "").removeprefix("'") for name in COLUMNS}
     if cells["decision"] not in get_args(Verdict):
         raise SetupError(
-            f"{path} says {cells['decision']!r} of {readable(cells['product'])}: a decision is approved or rejected."
+            f"{source} says {cells['decision']!r} of {readable(cells['product'])}: a decision is approved or rejected."
         )
     return Decision(**cells)  # type: ignore[arg-type]
+
+
+def merged(text: str, other: str, source: str) -> str:
+    """Two tables that have grown apart, such as on two machines, in one: each row once, in the order of its time.
+
+    Raises SetupError where one is no such table.
+    """
+    rows = dict.fromkeys([*_rows(text, source), *_rows(other, source)])
+    if not rows:
+        return ""
+    stream = io.StringIO(newline="")
+    cells = csv.writer(stream, lineterminator="\n")
+    cells.writerow(COLUMNS)
+    cells.writerows(_cells(row) for row in sorted(rows, key=lambda row: row.when))
+    return stream.getvalue()
 
 
 def add_decision(path: Path, decision: Decision) -> None:
@@ -94,8 +116,12 @@ def add_decision(path: Path, decision: Decision) -> None:
     try:
         if os.fstat(descriptor).st_size == 0:
             cells.writerow(COLUMNS)
-        cells.writerow(f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in asdict(decision).values())
+        cells.writerow(_cells(decision))
         os.write(descriptor, stream.getvalue().encode("utf-8", errors="backslashreplace"))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _cells(decision: Decision) -> Iterator[str]:
+    return (f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in asdict(decision).values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,17 +48,26 @@ def _say_that_it_lacks(validator: Path) -> None:
 
 
 def make_glb(
-    target: str, tools: Tools, given: Given, *, packed: Callable[[bytes], bytes] | None = None
+    target: str,
+    tools: Tools,
+    given: Given,
+    *,
+    packed: Callable[[bytes], bytes] | None = None,
+    unpacked: Callable[[bytes], bytes] | None = None,
 ) -> dict[str, Any]:
-    """A target's GLB; by ``packed``, one for browsers, whose textures may be WebP."""
+    """A target's GLB; by ``packed``, one for browsers, whose textures may be WebP. unpacked: what makes of it a file
+    that the checks can read, where they cannot read it itself.
+    """
     limits: TargetSettings = given.settings
     data = within(given["mesh"], limits.triangles, limits.texture_size)
     data = packed(data) if packed else data
     formats = (*FORMATS, "WEBP") if packed else FORMATS
-    contents = contents_of_glb(data)
+    readable = unpacked(data) if unpacked else data
+    contents = replace(contents_of_glb(readable), size=len(data))
     wrong = what_is_wrong(Examined(target, contents, limits, formats))
     if tools.validator:
-        wrong += [f"Khronos' validator: {error}" for error in errors_in(data, tools.validator)]
+        errors = [error for file in {data: None, readable: None} for error in errors_in(file, tools.validator)]
+        wrong += [f"Khronos' validator: {error}" for error in dict.fromkeys(errors)]
     by = ["own checks", *(["Khronos' validator"] if tools.validator else [])]
     return _made(target, given, data, contents, wrong, by, ".glb")
 

@@ -21,6 +21,7 @@ from mpod_pipeline.geometry.occlusion import occlusion_texture
 from mpod_pipeline.geometry.tangents import tangent_frames
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.studio_light import SAID
+from mpod_pipeline.publish.gltfpack import Gltfpack
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
 
 #: Bits of a coordinate as Draco keeps it: 1 / 16,384 of the model's size, a quarter of a texel of 2048.
@@ -110,6 +111,20 @@ def for_browsers(data: bytes) -> bytes:
     Returns:
         The smaller file's bytes.
     """
+    document = _with_webp(data)
+    for mesh in document.json["meshes"]:
+        for primitive in mesh["primitives"]:
+            _pack(document, primitive)
+    document.require(DRACO)
+    return document.packed()
+
+
+def for_browsers_by_meshopt(data: bytes, gltfpack: Gltfpack) -> bytes:
+    """Likewise, with the geometry packed by meshopt: larger, for viewers that have its decoder."""
+    return gltfpack.pack(_with_webp(data).packed())
+
+
+def _with_webp(data: bytes) -> Document:
     document = Document.unpacked(data)
     for view, picture in _pictures(document):
         document.views[view] = _encoded(picture, "WEBP")
@@ -118,11 +133,7 @@ def for_browsers(data: bytes) -> bytes:
     for texture in document.json.get("textures", []):
         texture["extensions"] = {WEBP: {"source": texture.pop("source")}}
     document.require(WEBP)
-    for mesh in document.json["meshes"]:
-        for primitive in mesh["primitives"]:
-            _pack(document, primitive)
-    document.require(DRACO)
-    return document.packed()
+    return document
 
 
 def _pack(document: Document, primitive: dict[str, Any]) -> None:

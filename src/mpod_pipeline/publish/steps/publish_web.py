@@ -1,15 +1,20 @@
-"""Make a GLB for the shop's own web page of every model, packed by Draco and WebP, and check it."""
+"""Make a GLB for the shop's own web page of every model, packed by Draco or meshopt and WebP, and check it."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from mpod_pipeline.method.steps import Given
+from mpod_pipeline.publish import target
+from mpod_pipeline.publish.gltfpack import GLTFPACK, Gltfpack
 from mpod_pipeline.publish.settings import TargetSettings
-from mpod_pipeline.publish.target import Tools, check, load, make_glb
-from mpod_pipeline.publish.variants import for_browsers
+from mpod_pipeline.publish.target import check, make_glb
+from mpod_pipeline.publish.variants import for_browsers, for_browsers_by_meshopt
 
 __all__ = ["Settings", "check", "load", "make"]
 
@@ -19,7 +24,26 @@ class Settings(TargetSettings):
 
     triangles: PositiveInt = 150_000
     megabytes: PositiveFloat | None = 3.0
+    compress: Literal["draco", "meshopt"] = Field(
+        "draco", description="how the geometry is packed; meshopt needs Node.js and gltfpack"
+    )
+    gltfpack: Path | None = Field(None, description="the package's folder; null: where npm puts it")
+
+
+@dataclass(frozen=True)
+class Tools(target.Tools):
+    """gltfpack: where the geometry is packed by meshopt."""
+
+    gltfpack: Gltfpack | None
+
+
+def load(settings: Settings) -> Tools:
+    validator = target.load(settings).validator
+    return Tools(validator, Gltfpack(settings.gltfpack or GLTFPACK) if settings.compress == "meshopt" else None)
 
 
 def make(tools: Tools, given: Given) -> dict[str, Any]:
-    return make_glb("web", tools, given, packed=for_browsers)
+    if tools.gltfpack is None:
+        return make_glb("web", tools, given, packed=for_browsers)
+    packed = partial(for_browsers_by_meshopt, gltfpack=tools.gltfpack)
+    return make_glb("web", tools, given, packed=packed, unpacked=tools.gltfpack.unpack)
