@@ -181,6 +181,9 @@ def test_the_method_that_is_asked_for_is_in_the_sections() -> None:
     assert made["outline"] == {"steps": 9, "sds": {"weight": 2}} == made["score_priors"]["method"]["outline"]
     assert made["methods"]["mpod123"]["outline"] == {"steps": 9, "sds": {"weight": 1}}
     assert made["methods"]["magic123"]["export"] == {"photo_pixels": False} and made["export"] == {}
+    scored = with_methods(given, {"outline": {"steps": 9}, "score_priors": {"method": {"outline": {"steps": 2}}}})
+    assert scored["score_priors"]["method"]["outline"] == {"steps": 2, "sds": {"weight": 2}}
+    assert scored["outline"]["steps"] == 9
     with pytest.raises(SetupError, match="did you mean 'magic123'"):
         with_methods({**given, "method": "magic12"}, {})
     with pytest.raises(SetupError, match="takes its outlines from mpod123"):

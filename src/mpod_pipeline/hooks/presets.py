@@ -47,10 +47,20 @@ def with_methods(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dic
         return {section: merged(parameters[section], *(each.get(section) for each in layers)) for section in SECTIONS}
 
     of_run = resolved(chosen)
-    scored = parameters["score_priors"]["method"]
-    scoring = {**parameters["score_priors"], "method": scored | {name: of_run[name] for name in scored.keys() & of_run}}
+    scored, own = parameters["score_priors"]["method"], _section(given, "score_priors", "method")
+    scoring = {
+        **parameters["score_priors"],
+        "method": scored | {name: merged(of_run[name], own.get(name)) for name in scored.keys() & of_run},
+    }
     each = {name: resolved(name, common) for name in methods}
     return {**parameters, **of_run, "score_priors": scoring, "methods": each}
+
+
+def _section(values: Any, *path: str) -> Mapping[str, Any]:
+    """What stands at a path of names; nothing where that is no mapping: the check of settings says what is wrong."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values if isinstance(values, Mapping) else {}
 
 
 def merged(*layers: Any) -> Any:
