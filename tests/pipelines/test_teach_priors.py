@@ -188,7 +188,7 @@ def test_a_training_that_is_killed_ends_like_an_undisturbed_one_and_no_other_goe
         assert any(weight.abs().max() > 0 for name, weight in learnt.items() if ".lora_B." in name)
         (workspace.folder / f"checkpoints/{part}.pt").unlink()
         with monkeypatch.context() as patch:
-            patch.setattr(nodes, "_watched", dying)
+            patch.setattr(nodes, "watched", dying)
             with pytest.raises(KilledError):
                 workspace.teach(part, vae)
         again = load_file(workspace.teach(part, vae).path / ADAPTER_FILE)
