@@ -19,10 +19,10 @@ demo: .venv/installed
 	$(BIN)/kedro run --pipelines=catalog_to_3d,publish # in one run: the second finds the workers that the first started
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile # two processes, which have some 2 GB each
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile # two processes of a thread each, which have some 2 GB each
 
 check: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(FAST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(FAST)
 
 .PHONY: lint
 lint: .venv/installed-dev
