@@ -31,15 +31,15 @@ from tqdm import tqdm
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.pipelines.score_priors.nodes import one_of_each_family as road_products
-from mpod_pipeline.pipelines.score_priors.parameters import MethodParameters as RoadParameters
+from mpod_pipeline.pipelines.score_priors.nodes import one_of_each_family
+from mpod_pipeline.pipelines.score_priors.parameters import MethodParameters
 from mpod_pipeline.pipelines.score_priors.reconstruction import (
     TO_THE_OUTLINE,
+    Method,
     finish_product,
     outline_product,
     photo_of,
 )
-from mpod_pipeline.pipelines.score_priors.reconstruction import Method as Road
 
 Choices = dict[str, dict[str, Any]]
 
@@ -179,25 +179,25 @@ STAGES = {
 }
 
 
-def with_choices(choices: dict[str, Any]) -> RoadParameters:
+def with_choices(choices: dict[str, Any]) -> MethodParameters:
     """The defaults, with dotted names set."""
-    settings = RoadParameters().model_dump()
+    settings = MethodParameters().model_dump()
     for name, value in choices.items():
         *path, last = name.split(".")
         section = settings
         for part in path:
             section = section[part]
         section[last] = value
-    return RoadParameters.model_validate(settings)
+    return MethodParameters.model_validate(settings)
 
 
-def forget(road: Road, seed: int) -> None:
+def forget(method: Method, seed: int) -> None:
     """Draw the denoisers' weights, and those of what conditions them, at random; the autoencoders stay."""
     torch.manual_seed(seed)
-    novel_view = road.models["optimize_outline"]
+    novel_view = method.models["optimize_outline"]
     networks = [novel_view.unet, novel_view.image_encoder, novel_view.camera_projection]
     for step in ("learn_tokens", "refine_detail"):
-        networks += [road.models[step].prior.unet, road.models[step].prior.text_encoder]
+        networks += [method.models[step].prior.unet, method.models[step].prior.text_encoder]
     for network in networks:
         for layer in network.modules():
             if hasattr(layer, "reset_parameters"):
@@ -216,12 +216,12 @@ def scores_of_product(
     settings_of = {name: with_choices(always | choices[name]) for name in names}
     # Zero-1-to-3 is loaded for stage 2 as well where one of the choices asks it there.
     asking = (p for p in settings_of.values() if p.detail.asks_for_views and p.detail.asks_with_words)
-    road = Road.load(folders, next(asking, RoadParameters()))
+    method = Method.load(folders, next(asking, MethodParameters()))
     photo = photo_of(*member)
     scores: list[dict[str, float]] = []
     for name in names:
         if name == UNTRAINED:
-            forget(road, seed)
+            forget(method, seed)
         p = settings_of[name]
         settings = {"trained": name != UNTRAINED, "weights": weights, "parameters": p.model_dump(mode="json")}
         file = results / f"{member[0]}-{fingerprint({'product': member, 'seed': seed, **settings})[:16]}.json"
@@ -229,9 +229,9 @@ def scores_of_product(
             sections = {step.section for step in TO_THE_OUTLINE}
             outline_of = {**settings, "parameters": p.model_dump(mode="json", include=sections)}
             key = fingerprint({"product": member, "seed": seed, **outline_of})[:16]
-            make = partial(outline_product, photo, road, p, seed)
+            make = partial(outline_product, photo, method, p, seed)
             outlined = kept_outline(results / f"{member[0]}-{key}", make)
-            made = finish_product(member[0], photo, outlined, road, p, seed)
+            made = finish_product(member[0], photo, outlined, method, p, seed)
             picture = np.concatenate([made["turntables"], made["normals"]])
             Image.fromarray(picture).save(file.with_suffix(".png"))
             file.write_text(json.dumps({"choice": name, **made["evaluations"]}))
@@ -265,7 +265,7 @@ def main() -> None:
     choices, _, columns = STAGES[arguments.stage]
     # The untrained networks take the others' place, so they come last.
     names = sorted(arguments.only or choices, key=UNTRAINED.__eq__)
-    members = road_products(arguments.split, arguments.products)
+    members = one_of_each_family(arguments.split, arguments.products)
     work = partial(
         scores_of_product,
         stage=arguments.stage,
