@@ -31,7 +31,6 @@ from tqdm import tqdm
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch.fingerprints import fingerprint, identify_files
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.pipelines.score_priors.nodes import one_of_each_family
 from mpod_pipeline.pipelines.score_priors.parameters import MethodParameters
 from mpod_pipeline.pipelines.score_priors.reconstruction import (
     TO_THE_OUTLINE,
@@ -40,6 +39,7 @@ from mpod_pipeline.pipelines.score_priors.reconstruction import (
     outline_product,
     photo_of,
 )
+from mpod_pipeline.synthesis.views import one_of_each_family
 
 Choices = dict[str, dict[str, Any]]
 

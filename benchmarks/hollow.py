@@ -32,13 +32,13 @@ from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
 from mpod_pipeline.method.steps.optimize_outline import load
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
 from mpod_pipeline.metrics.shape import cavity_depth, depth_error, opening_depth, volume_iou
-from mpod_pipeline.pipelines.score_priors.nodes import members_of
 from mpod_pipeline.pipelines.score_priors.reconstruction import Photographed, photo_of
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.shading import normal_picture
 from mpod_pipeline.synthesis.studio import on_white
+from mpod_pipeline.synthesis.views import members_of
 
 HOLLOW = ("mug", "bowl", "vase")
 SOLID = ("trainer", "teapot", "chair", "boxed_goods")

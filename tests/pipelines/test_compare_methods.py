@@ -18,6 +18,7 @@ from PIL import Image
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.hooks.presets import merged, with_methods
 from mpod_pipeline.method.comparison.methods import METHODS, OURS, OUTLINE_OF
+from mpod_pipeline.method.comparison.tables import as_markdown, differences, mean_table
 from mpod_pipeline.method.detail import DetailParameters
 from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.priors import load_text_to_image_prior
@@ -34,7 +35,7 @@ TINY = {
     "detail": {"steps": 8, "grid_resolution": 12, "resolution": 32, "outline_resolution": 24},
     "export": {"triangles": 500, "texture_size": 64, "occlusion_size": 0},
     "drawing": {"azimuths": 4, "resolution": 32, "surface_points": 200},
-    "compare": {"methods": list(METHODS), "dataset": "lamps", "resamples": 20},
+    "compare": {"methods": list(METHODS), "resamples": 20},
 }
 
 
@@ -93,7 +94,28 @@ def test_every_method_is_in_the_table_and_on_the_sheets(compared: tuple[Path, di
     assert (difference["low"] <= difference["high"]).all()
     sheet = Image.open(folder / "products/lamp.png")
     assert sheet.height == 128 * len(METHODS)
-    assert (folder / "all_methods.png").is_file() and (folder / "ablations.png").is_file()
+    assert set(table["dataset"]) == set(difference["dataset"]) == {"photos"}
+    assert (folder / "all_methods/photos.png").is_file() and (folder / "ablations/photos.png").is_file()
+
+
+def test_each_dataset_has_rows_winners_and_differences_of_its_own() -> None:
+    psnr = {("a", OURS): 20.0, ("a", "magic123"): 21.0, ("b", OURS): 30.0, ("b", "magic123"): 28.0}
+    rows = [
+        {"dataset": dataset, "method": method, "product": f"{dataset}{i}", "psnr": value + i}
+        for (dataset, method), value in psnr.items()
+        for i in range(2)
+    ]
+    scores = pd.DataFrame(rows)
+    products = sorted(set(scores["product"]))
+    table = mean_table(scores, products)
+    assert dict(zip(zip(table["dataset"], table["method"], strict=True), table["psnr"], strict=True)) == {
+        key: value + 0.5 for key, value in psnr.items()
+    }
+    text = as_markdown(table, "")
+    assert "**21.500**" in text and "**30.500**" in text and text.count("**") == 4
+    found = differences(scores, products, 20)
+    assert dict(zip(found["dataset"], found["difference"], strict=True)) == {"a": 1.0, "b": -2.0}
+    assert list(found["products"]) == [2, 2]
 
 
 def test_methods_that_share_outlines_have_one(compared: tuple[Path, dict[str, Any]]) -> None:

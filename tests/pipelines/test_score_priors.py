@@ -19,21 +19,18 @@ from mpod_pipeline.datasets import Weights
 from mpod_pipeline.method.cutouts import Reference
 from mpod_pipeline.pipelines.score_priors import nodes
 from mpod_pipeline.pipelines.score_priors.nodes import (
-    TRAINED_FAMILIES,
     colour_error,
     grid,
     linear_classifier,
-    members_of,
-    one_of_each_family,
     own_and_other_similarity,
     score_novel_views,
     score_product,
     score_reconstructions,
 )
 from mpod_pipeline.pipelines.score_priors.parameters import ScorePriorsParameters
-from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY
+from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY, TRAINED_FAMILIES
 from mpod_pipeline.synthesis.studio import on_white
-from mpod_pipeline.synthesis.views import SPLIT_SEEDS, ProductViews, photograph_product
+from mpod_pipeline.synthesis.views import SPLIT_SEEDS, ProductViews, members_of, one_of_each_family, photograph_product
 from tests.command import ROOT, environment
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 

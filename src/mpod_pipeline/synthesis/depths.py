@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
+from mpod_pipeline.synthesis.families import NAMELESS, TRAINED_FAMILIES
 from mpod_pipeline.synthesis.recipes import recipes
 from mpod_pipeline.synthesis.studio import on_white
 from mpod_pipeline.synthesis.views import SPLIT_SEEDS, VIEW_ELEVATION, by_several, scene_of
@@ -33,7 +33,7 @@ class DepthViews:
 
 def depth_members(split: str, count: int) -> list[tuple[str, int]]:
     """The first ``count`` (family, seed) of a split, families in turn, the hollow ones more often."""
-    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, *NAMELESS)] + list(recipes())
+    turn = [*TRAINED_FAMILIES, *recipes()]
     turn += [*HOLLOW_FAMILIES * (HOLLOW_SHARE - 1), *NAMELESS * NAMELESS_SHARE]
     return [(turn[i % len(turn)], SPLIT_SEEDS[split] + i) for i in range(count)]
 

@@ -731,3 +731,4 @@ FAMILIES: dict[str, Callable[[Draft], str]] = {maker.__name__: maker for maker i
 HELD_OUT_FAMILY = "watering_can"
 #: Shapes of no kind: they teach shape as such.
 NAMELESS = ("compound", "assembly")
+TRAINED_FAMILIES = tuple(family for family in FAMILIES if family not in (HELD_OUT_FAMILY, *NAMELESS))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
+from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY, TRAINED_FAMILIES
 from mpod_pipeline.synthesis.models import read_model
 from mpod_pipeline.synthesis.product import Subject, fits, make_product, place
 from mpod_pipeline.synthesis.recipes import recipes
@@ -56,7 +57,7 @@ def split_members(split: str, count: int, more_kinds: bool = False) -> list[tupl
 
     more_kinds: those of `recipes`, too. Without them the members are those of the shipped priors' training.
     """
-    turn = [family for family in FAMILIES if family not in (HELD_OUT_FAMILY, *NAMELESS)]
+    turn = list(TRAINED_FAMILIES)
     if more_kinds:
         turn += recipes()
     if split == "train":
@@ -64,6 +65,19 @@ def split_members(split: str, count: int, more_kinds: bool = False) -> list[tupl
     else:
         turn += ["compound"] * COMPOUND_SHARE + [HELD_OUT_FAMILY]
     return [(turn[i % len(turn)], SPLIT_SEEDS[split] + i) for i in range(count)]
+
+
+def members_of(split: str, families: Sequence[str], count: int) -> list[tuple[str, int]]:
+    """The first ``count`` (family, seed) of a split that are of these families."""
+    many = split_members(split, 40 * count + 100)
+    return list(islice((member for member in many if member[0] in families), count))
+
+
+def one_of_each_family(split: str, count: int) -> list[tuple[str, int]]:
+    """Products of a split, each of another family; the second is of the held-out one."""
+    first, *others = [*TRAINED_FAMILIES[::2], *TRAINED_FAMILIES[1::2]]
+    turn = [first, HELD_OUT_FAMILY, *others]
+    return [members_of(split, [family], 1)[0] for family in turn[:count]]
 
 
 def scene_of(family: str, seed: int) -> tuple[Scene, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Any
 
 from pydantic import Field, PositiveInt, field_validator
@@ -15,7 +14,6 @@ class CompareParameters(Parameters):
     """settings: of every method, by section, over its preset: what shall be the same for all."""
 
     methods: tuple[str, ...] = Field(METHODS, min_length=1)
-    dataset: str = Field("", description="what the tables call the photos; of a folder, its own name")
     settings: dict[str, Any] = Field(default_factory=dict)
     resamples: PositiveInt = Field(2000, description="of the products, for intervals of differences")
 
@@ -25,8 +23,3 @@ class CompareParameters(Parameters):
         if unknown := [name for name in methods if name not in METHODS]:
             raise ValueError(f"there is no method {', '.join(unknown)}; there are {', '.join(METHODS)}")
         return tuple(name for name in METHODS if name in methods)
-
-    @field_validator("dataset")
-    @classmethod
-    def _folder(cls, dataset: str) -> str:
-        return PurePath(dataset).name

@@ -25,6 +25,8 @@ SHOWN = {
 PRICE = ("seconds", "prior_queries")
 #: Of the interval of a mean difference, by resampling products.
 LEVEL = 0.95
+#: Columns of the table of differences, beside the dataset.
+DIFFERENCES = ("method", "score", "difference", "low", "high", "products")
 
 
 def finished_by_all(scores: pd.DataFrame) -> list[str]:
@@ -42,10 +44,18 @@ def mean_table(scores: pd.DataFrame, products: Sequence[str]) -> pd.DataFrame:
 
 
 def differences(scores: pd.DataFrame, products: Sequence[str], resamples: int) -> pd.DataFrame:
-    """Of every other method and score: the mean over products of its difference from ours, and the interval in which
-    that lies by resampling the products.
+    """Of every other method and score, per dataset: the mean over products of its difference from ours, and the
+    interval in which that lies by resampling the products.
     """
-    numbers = scores[scores["product"].isin(products)].set_index("product").sort_index()
+    counted = scores[scores["product"].isin(products)]
+    tables = [
+        _differences(rows, resamples).assign(dataset=name) for name, rows in counted.groupby("dataset", sort=False)
+    ]
+    return pd.concat(tables)[["dataset", *DIFFERENCES]] if tables else pd.DataFrame(columns=["dataset", *DIFFERENCES])
+
+
+def _differences(scores: pd.DataFrame, resamples: int) -> pd.DataFrame:
+    numbers = scores.set_index("product").sort_index()
     ours = numbers[numbers["method"] == OURS].select_dtypes("number")
     draws = np.random.default_rng(0).integers(0, max(1, len(ours)), (resamples, len(ours)))
     rows = []
@@ -58,8 +68,7 @@ def differences(scores: pd.DataFrame, products: Sequence[str], resamples: int) -
             low, high = np.quantile(values[draws].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
             row = {"method": method, "score": score, "difference": values.mean(), "low": low, "high": high}
             rows.append({**row, "products": len(values)})
-    columns = ["method", "score", "difference", "low", "high", "products"]
-    return pd.DataFrame(rows, columns=columns).dropna(subset="difference")
+    return pd.DataFrame(rows, columns=list(DIFFERENCES)).dropna(subset="difference")
 
 
 def shown_columns(table: pd.DataFrame) -> dict[str, bool]:
@@ -96,15 +105,16 @@ def as_latex(table: pd.DataFrame, caption: str) -> str:
 
 
 def _cells(table: pd.DataFrame, best: str) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows, the best of each score set off."""
+    """The header and the rows, each dataset's best of each score set off."""
     columns = shown_columns(table)
     head = ["dataset", "method", "products", *(f"{name} {'↑' if more else '↓'}" for name, more in columns.items())]
-    winners = {name: table[name].max() if more else table[name].min() for name, more in columns.items()}
+    of_dataset = table.groupby("dataset")
+    winners = {name: of_dataset[name].transform("max" if more else "min") for name, more in columns.items()}
     rows = []
-    for row in table.to_dict("records"):
+    for place, row in zip(table.index, table.to_dict("records"), strict=True):
         cells = [str(row["dataset"]), str(row["method"]), str(row["products"])]
         for name in columns:
             text = "–" if pd.isna(row[name]) else f"{row[name]:.0f}" if name in PRICE else f"{row[name]:.3f}"
-            cells.append(best.format(text) if row[name] == winners[name] and name not in PRICE else text)
+            cells.append(best.format(text) if row[name] == winners[name][place] and name not in PRICE else text)
         rows.append(cells)
     return head, rows

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from mpod_pipeline.batch.records import read_record
 from mpod_pipeline.datasets import History, Photos
+from mpod_pipeline.datasets.photos import CUTOUT
 from mpod_pipeline.datasets.tables import as_csv
 from mpod_pipeline.method.comparison.methods import OURS, OUTLINE_OF
 from mpod_pipeline.method.comparison.parameters import CompareParameters
@@ -47,7 +50,7 @@ def report_comparison(
     made = {name: {kind: by_method[f"{name}__{kind}"] for kind in BY_METHOD} for name in compare.methods}
     rows = [
         {
-            "dataset": compare.dataset,
+            "dataset": _dataset_of(photos[product].path),
             "method": name,
             "product": product,
             **_numbers(of["scores"][product]()),
@@ -79,6 +82,11 @@ def report_comparison(
     return {**files, **_sheets(photos, cutouts, made, common)}
 
 
+def _dataset_of(photo: Path) -> str:
+    """The folder with the photo in it; as RealFusion's authors lay theirs out, the folder of these folders."""
+    return (photo.parents[1] if photo.name == CUTOUT else photo.parent).name
+
+
 def _scored(of: Mapping[str, Any]) -> list[str]:
     """The products whose scores stand."""
     records = of["history"].records(SCORED_BY)
@@ -104,16 +112,19 @@ def _seconds(product: str, own: History, outline: History) -> float:
 def _sheets(
     photos: Photos, cutouts: Any, made: Mapping[str, Mapping[str, Any]], common: Iterable[str]
 ) -> dict[str, bytes]:
-    """A sheet a product; one of a few products and all methods, and one of these and the ablations."""
+    """A sheet per product; per dataset one of a few products and all methods, and one of these and the ablations."""
     files = {}
-    few = list(common)[:FEW_PRODUCTS]
     for product in (product for product in photos if product in cutouts):
         files[f"products/{product}.png"] = _png(_sheet(product, cutouts, made, made, ROUND))
+    by_dataset: dict[str, list[str]] = {}
+    for product in common:
+        by_dataset.setdefault(_dataset_of(photos[product].path), []).append(product)
     for name, methods in {"all_methods": tuple(made), "ablations": ABLATIONS}.items():
         chosen = [method for method in methods if method in made]
-        if few and len(chosen) > 1:
+        for dataset, products in by_dataset.items() if len(chosen) > 1 else ():
+            few = products[:: ceil(len(products) / FEW_PRODUCTS)]
             sheets = [_sheet(product, cutouts, made, chosen, FEW_VIEWS) for product in few]
-            files[f"{name}.png"] = _png(np.concatenate(sheets, axis=1))
+            files[f"{name}/{dataset}.png"] = _png(np.concatenate(sheets, axis=1))
     return files
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -14,15 +13,11 @@ from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
 from mpod_pipeline.synthesis.product import make_product, place
 from mpod_pipeline.synthesis.shop import GREY, WHITE, shop_photo
 from mpod_pipeline.synthesis.studio import Scene, set_scene
-from mpod_pipeline.synthesis.views import scene_of, split_members
 
 #: Seeds of the "samples" split.
 TRAINER, MUG, LAMP = ("trainer", 3_000_002), ("mug", 3_000_009), ("lamp", 3_000_000)
 #: How the products are turned, and how high above them the camera stands.
 YAW_DEG, ELEVATION_DEG = 4.0, 10.0
-#: How many shoes of which family, and pixels of their photos.
-SHOES = {"trainer": 7, "boot": 5, "sandal": 5}
-SHOE_SIZE = 512
 
 
 def make_samples() -> dict[str, Any]:
@@ -47,26 +42,6 @@ def make_samples() -> dict[str, Any]:
             for name, scene in zip(products["id"], (trainer, mug, lamp), strict=True)
         },
     }
-
-
-def make_shoes() -> dict[str, Any]:
-    """Seventeen shoes of the test split, PNGs with alpha by name, and their true models: in place of the paper's
-    TBPR-Shoes, which nobody else has.
-    """
-    photos, truth = {}, {}
-    for family, count in SHOES.items():
-        for seed in _seeds_of(family, count):
-            scene, elevation = scene_of(family, seed)
-            name = f"{family}-{seed}"
-            photos[name] = scene.photograph(Cameras.at(0.0, elevation), SHOE_SIZE)[0]
-            truth[name] = to_glb(ground_truth_mesh(scene))
-    return {"photos": photos, "ground_truth": truth}
-
-
-def _seeds_of(family: str, count: int) -> list[int]:
-    """The first so many of the family's in the test split."""
-    members = (seed for other, seed in split_members("test", 40 * count) if other == family)
-    return list(islice(members, count))
 
 
 def _scene(family: str, seed: int) -> Scene:

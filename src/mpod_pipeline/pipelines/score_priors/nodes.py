@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from itertools import islice
 from math import isfinite, nan
 from typing import Any
 
@@ -31,9 +30,15 @@ from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_tex
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
 from mpod_pipeline.priors.train_depth import to_tensor
-from mpod_pipeline.synthesis.families import FAMILIES, HELD_OUT_FAMILY, NAMELESS
+from mpod_pipeline.synthesis.families import HELD_OUT_FAMILY, TRAINED_FAMILIES
 from mpod_pipeline.synthesis.studio import on_white
-from mpod_pipeline.synthesis.views import ProductViews, photograph_model, photograph_product, split_members
+from mpod_pipeline.synthesis.views import (
+    ProductViews,
+    members_of,
+    one_of_each_family,
+    photograph_model,
+    photograph_product,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +50,6 @@ SHOWN_PRODUCTS = 8
 CLASSIFIED_SIZE = 128
 KEPT_ASIDE = "models kept aside"
 NO_MODELS = Models()
-TRAINED_FAMILIES = tuple(f for f in FAMILIES if f not in (HELD_OUT_FAMILY, *NAMELESS))
-
-
-def members_of(split: str, families: Sequence[str], count: int) -> list[tuple[str, int]]:
-    """The first ``count`` (family, seed) of a split that are of these families."""
-    many = split_members(split, 30 * count + 100)
-    return list(islice((member for member in many if member[0] in families), count))
 
 
 def score_novel_views(
@@ -299,13 +297,6 @@ def score_reconstructions(
         }
     if not rows:
         raise SetupError("No product was reconstructed with these priors; the warnings above say why.")
-
-
-def one_of_each_family(split: str, count: int) -> list[tuple[str, int]]:
-    """Products of a split, each of another family; the second is of the held-out one."""
-    first, *others = [*TRAINED_FAMILIES[::2], *TRAINED_FAMILIES[1::2]]
-    turn = [first, HELD_OUT_FAMILY, *others]
-    return [members_of(split, [family], 1)[0] for family in turn[:count]]
 
 
 def with_mean(table: pd.DataFrame) -> pd.DataFrame:
