@@ -30,11 +30,11 @@ class TrainMaskControlParameters(Parameters):
     views: PositiveInt = 3
     workers: PositiveInt = 2
     training: TrainingParameters = TrainingParameters(
-        steps=160,
+        steps=320,
         batch_size=24,
         learning_rate=2e-3,
         warmup_steps=10,
-        decay_steps=80,
+        decay_steps=200,
         ema_decay=0.98,
         checkpoint_every=20,
     )
@@ -52,7 +52,7 @@ def train_mask_control(
     network = make_mask_control(prior.unet, shrinks).to(prior.device)
     parameters.checkpoints.mkdir(parents=True, exist_ok=True)
     network = fit(prior, network, data, parameters.training, parameters.checkpoints / "mask_control.pt", report)
-    return network.save_pretrained, curve
+    return network.half().save_pretrained, curve
 
 
 def measure_mask_control(
