@@ -119,7 +119,8 @@ def main() -> None:
             section = section[part]
         section[last] = yaml.safe_load(value)
     p = OutlineParameters.model_validate(settings)
-    prior = load(p, Weights(arguments.priors / "novel_view", "cpu"))
+    prior = load(p, {"novel_view_prior": Weights(arguments.priors / "novel_view", "cpu")}).novel_view
+    assert prior is not None
     rows = []
     for member in (m for family in arguments.families for m in members_of(arguments.split, [family], arguments.each)):
         picture = arguments.results / f"{arguments.name}-{member[0]}-{member[1]}.png"

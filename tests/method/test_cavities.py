@@ -21,8 +21,10 @@ from mpod_pipeline.method.cavities import (
     depth_network,
     emptiness,
     find_cavities,
+    of_vessels,
     seen_through,
     transparency,
+    widened,
     without_dents,
 )
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
@@ -47,7 +49,7 @@ def test_a_cup_is_empty_and_its_wall_is_not() -> None:
     points = torch.tensor(
         [[0, 0, 0.4], [0, 0, 0.0], [0.3, 0, 0.2], [0.47, 0, 0.2], [0, 0, -0.4], [0.7, 0, 0.0], [0, 0, 2]]
     )
-    found, _ = seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters())
+    found = seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters()).empty
     # What is beside or far above it, silhouettes tell.
     assert found.tolist() == [True, True, True, False, False, False, False]
 
@@ -55,14 +57,14 @@ def test_a_cup_is_empty_and_its_wall_is_not() -> None:
 def test_a_box_is_nowhere_empty() -> None:
     seen = depths(box(0.8, 0.8, 0.8))
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 0.8 - 0.4
-    assert not seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters())[0].any()
+    assert not seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters()).empty.any()
 
 
 def test_one_view_that_errs_is_outvoted() -> None:
     seen = depths(box(0.8, 0.8, 0.8))
     seen[3] += 0.5
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 0.8 - 0.4
-    assert not seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters())[0].any()
+    assert not seen_through(points, seen, seen > 0, FROM_ABOVE, CavityParameters()).empty.any()
 
 
 def test_thin_layers_and_crumbs_are_dents() -> None:
@@ -89,9 +91,26 @@ def test_a_narrow_deep_hole_is_found_to_be_deep() -> None:
     assert -0.6 < base_of(seen, seen > 0, FROM_ABOVE) < -0.5
     z = torch.linspace(-0.55, 0.55, 23)
     down = torch.stack([torch.zeros(23), torch.zeros(23), z], dim=-1)
-    empty, full = seen_through(down, seen, seen > 0, FROM_ABOVE, CavityParameters())
-    found = z[deepened(empty.view(1, 1, -1), full.view(1, 1, -1) | (z < -0.48))[0, 0]]
-    assert float(z[empty].min()) > 0.1 and float(found.min()) == pytest.approx(-0.45, abs=0.06)
+    told = seen_through(down, seen, seen > 0, FROM_ABOVE, CavityParameters())
+    found = z[deepened(told.empty.view(1, 1, -1), (told.full.view(1, 1, -1) >= 2) | (z < -0.48))[0, 0]]
+    assert float(z[told.empty].min()) > 0.1 and float(found.min()) == pytest.approx(-0.45, abs=0.06)
+
+
+def test_a_cavity_with_walls_all_round_is_a_vessel_s() -> None:
+    hull = torch.zeros(12, 12, 12, dtype=torch.bool)
+    hull[1:11, 1:11, 1:11] = True
+    cup, notch = torch.zeros(2, 12, 12, 12, dtype=torch.bool)
+    cup[3:6, 3:6, 3:11] = True
+    notch[8:11, 3:6, 3:11] = True  # open to a side
+    assert torch.equal(of_vessels(cup | notch, hull), cup)
+    assert not of_vessels(torch.zeros_like(cup), hull).any()
+
+
+def test_a_cavity_is_widened_level_by_level() -> None:
+    one = torch.zeros(5, 5, 5, dtype=torch.bool)
+    one[2, 2, 2] = True
+    wide = widened(one)
+    assert int(wide.sum()) == 5 and wide[1:4, 2, 2].all() and wide[2, 1:4, 2].all()
 
 
 def test_the_rest_of_a_lid_weighs_as_much_as_a_plug() -> None:
