@@ -27,11 +27,10 @@ CELLS = 56
 THICK = 3
 #: Cells of an empty piece at least.
 LEAST_PIECE = 100
-#: A piece of which this share lies within walls all round is a vessel's: of mugs, bowls and vases half and more, of the air
-#: at chairs and tables a quarter.
+#: A piece of which this share lies within walls all round is a vessel's: of mugs, bowls and vases half and more do, of the
+#: air at chairs and tables a quarter.
 ENCLOSED = 0.4
-#: So many views must see something in a vessel, for it to be its floor: in a narrow neck, some see a wall where there is
-#: none.
+#: So many views must see something in a vessel, for it to be its floor: in a narrow neck, some see a wall where none is.
 FLOOR_VOTES = 4
 #: This share of the points that views see is taken for errors below the base.
 LOWEST = 0.02
@@ -166,7 +165,7 @@ def deepened(empty: Tensor, stops: Tensor) -> Tensor:
 
 
 def of_vessels(cavity: Tensor, hull: Tensor) -> Tensor:
-    """The pieces of a cavity [C, C, C] bool of which enough is enclosed, level by level, by what else is in the hull."""
+    """The pieces of a cavity [C, C, C] bool that what else is in the hull encloses enough, level by level."""
     rest = (hull & ~cavity).numpy()
     filled = np.stack([ndimage.binary_fill_holes(level) for level in np.moveaxis(rest, 2, 0)], axis=2)
     pieces, count = ndimage.label(cavity.numpy())
@@ -177,7 +176,7 @@ def of_vessels(cavity: Tensor, hull: Tensor) -> Tensor:
 
 
 def widened(cavity: Tensor) -> Tensor:
-    """The cells [C, C, C] bool and those beside them: the margin, of two cells, hides them from where walls are steep."""
+    """The cells [C, C, C] bool and those beside them, which the margin leaves to steep walls."""
     beside = np.zeros((3, 3, 3), bool)
     beside[:, :, 1] = ndimage.generate_binary_structure(2, 1)
     return torch.from_numpy(ndimage.binary_dilation(cavity.numpy(), beside))
