@@ -27,10 +27,10 @@ CELLS = 56
 THICK = 3
 #: Cells of an empty piece at least.
 LEAST_PIECE = 100
-#: A piece of which this share lies within walls all round is a vessel's: of mugs, bowls and vases half and more do, of the
-#: air at chairs and tables a quarter.
+#: A piece of which this share lies within walls all round is a vessel's: of mugs, bowls and vases half and more do,
+#: of the air at chairs and tables a quarter.
 ENCLOSED = 0.4
-#: So many views must see something in a vessel, for it to be its floor: in a narrow neck, some see a wall where none is.
+#: So many views must see something in a vessel, for it to be its floor: in a narrow neck, some see walls in the air.
 FLOOR_VOTES = 4
 #: This share of the points that views see is taken for errors below the base.
 LOWEST = 0.02
