@@ -98,23 +98,28 @@ def find_cavities(
     cavity = deepened(without_dents(seen.empty), full | base)
     cavity |= deepened(of_vessels(cavity, seen.hull), (seen.full >= FLOOR_VOTES) | base)
     cavity = widened(cavity) & seen.hull & ~base
+    cavity |= widened(of_vessels(cavity, seen.hull)) & seen.before & ~base
     near = torch.from_numpy(ndimage.binary_dilation(cavity.numpy(), iterations=WALL))
     under = deepened(cavity, ~near) & base
     beside = widened(widened(of_vessels(cavity, seen.hull))) & ~cavity
-    wall = near & full | under | deepened(full & beside, ~beside)
+    wall = near & (seen.behind >= p.votes) | under | deepened(full & beside, ~beside)
     return Cavities(cells[cavity], cells[wall & seen.hull & ~cavity])
 
 
 @dataclass(frozen=True)
 class SeenThrough:
-    """Of points. hull: within all silhouettes. empty: and yet empty. full: how many views see something there."""
+    """Of points. hull: within all silhouettes. empty: and yet empty. before: perhaps so, as half of the views see
+    something further off. full: how many views see something there, to the margin; behind: or just before it.
+    """
 
     hull: Tensor  # bool
     empty: Tensor  # bool
+    before: Tensor  # bool
     full: Tensor  # integers
+    behind: Tensor  # integers
 
     def on_grid(self, cells: int) -> SeenThrough:
-        return SeenThrough(*(each.view(cells, cells, cells) for each in (self.hull, self.empty, self.full)))
+        return SeenThrough(**{name: each.view(cells, cells, cells) for name, each in vars(self).items()})
 
 
 def seen_through(points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras, p: CavityParameters) -> SeenThrough:
@@ -130,9 +135,23 @@ def seen_through(points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras,
     view = torch.arange(len(cameras))[:, None]
     at = view, row.clamp(0, size - 1), column.clamp(0, size - 1)
     hull = (inside & there[at]).all(0)
-    before = depth[at] - seen[..., 2]
-    empty, full = (before > p.margin).sum(0), (before.abs() <= p.margin).sum(0)
-    return SeenThrough(hull, hull & (empty >= p.votes) & (empty >= p.share * (empty + full)), full)
+    further = depth[at] - seen[..., 2]
+    empty, full, before, behind = (
+        told.sum(0)
+        for told in (
+            further > p.margin,
+            further.abs() <= p.margin,
+            further > 0,
+            (-p.margin <= further) & (further <= 0),
+        )
+    )
+    return SeenThrough(
+        hull=hull,
+        empty=hull & (empty >= p.votes) & (empty >= p.share * (empty + full)),
+        before=hull & (before >= p.votes) & (before >= behind),
+        full=full,
+        behind=behind,
+    )
 
 
 def without_dents(empty: Tensor) -> Tensor:
