@@ -99,11 +99,10 @@ class Optimisation:
         """One step, taken only if losses and gradients are sound, so that the state stays sound too."""
         parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         asked = losses_of(step)
-        asked = asked if isinstance(asked, list) else [partial(dict, asked)]
-        device = parameters[0].device
-        share_out = side_by_side if device.type == "cpu" else map
+        given = asked if isinstance(asked, list) else [_made(asked)]
+        device, work = parameters[0].device, partial(differentiated, parameters=parameters)
         with in_one_order_on_cpu(device):
-            parts = list(share_out(partial(differentiated, parameters=parameters), asked))
+            parts = side_by_side(work, given) if device.type == "cpu" else [work(part) for part in given]
         losses: dict[str, float] = {}
         for part, _ in parts:
             losses |= {name: losses.get(name, 0.0) + value for name, value in part.items()}
@@ -145,6 +144,10 @@ class Optimisation:
         self.module.load_state_dict(state["module"])
         # A copy, or the optimizer would go on in the tensors of the state.
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+def _made(losses: Losses) -> LossPart:
+    return lambda: losses
 
 
 def differentiated(
