@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mpod_pipeline.base.threads import for_each, share_out
+from mpod_pipeline.base.threads import for_each, share_out, side_by_side
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
 
 
@@ -63,6 +63,18 @@ def test_after_an_error_no_thread_goes_on(threads: int) -> None:
     count = len(begun)
     time.sleep(0.02)
     assert len(begun) == count <= threads
+
+
+def test_work_side_by_side_shares_pytorchs_threads_and_records_as_its_caller_does(threads: int) -> None:
+    def work(item: int) -> tuple[int, int, bool]:
+        return item, torch.get_num_threads(), torch.is_grad_enabled()
+
+    assert side_by_side(work, range(3)) == [(item, 1, True) for item in range(3)]
+    with torch.no_grad():
+        assert side_by_side(work, range(3)) == [(item, 1, False) for item in range(3)]
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda item: 1 // item, [1, 0])
+    assert torch.get_num_threads() == threads
 
 
 def test_gradients_do_not_depend_on_the_number_of_threads() -> None:

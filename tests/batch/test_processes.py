@@ -17,7 +17,7 @@ import torch
 
 from mpod_pipeline.batch import processes
 from mpod_pipeline.batch.isolation import BrokenWorkerError, Outcome, Task, attempt
-from mpod_pipeline.batch.processes import Processes, close_workers, worker_count
+from mpod_pipeline.batch.processes import Processes, close_workers, start_worker, worker_count
 from mpod_pipeline.batch.progress import StepProgress
 from tests.batch.bench import Bench, ExecutorPromises
 from tests.batch.worker_toy import Unknown
@@ -66,6 +66,28 @@ def test_a_worker_that_died_at_rest_is_replaced(bench: Bench) -> None:
         psutil.Process(pid).kill()
     bench.run(force=True)
     assert bench.saved == Counter({"a": 2, "b": 2}) == bench.attempts()
+
+
+def test_a_worker_that_began_early_takes_the_work(bench: Bench) -> None:
+    before = children()
+    start_worker(1, ["json", "tests.batch.worker_toy"])
+    early = children() - before
+    bench.originals.save({"a": "a"})
+    bench.run()
+    assert bench.state("a") == "made"
+    assert children() - before == early
+    start_worker(2, [])
+    assert children() - before == early  # it still rests
+
+
+def test_a_worker_that_began_with_other_threads_makes_room(bench: Bench) -> None:
+    before = children()
+    start_worker(1, [])
+    early = children() - before
+    bench.originals.save({"a": "a", "b": "b"})  # for two workers, of a thread each
+    bench.run()
+    assert {bench.state(product) for product in ("a", "b")} == {"made"}
+    assert not {pid for pid in early & children() if "resource_tracker" not in _command(pid)}
 
 
 def _run_alone(folder: Path) -> None:

@@ -19,7 +19,7 @@ from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import refine_detail
 from mpod_pipeline.method.inpainting import InpaintingParameters
 from mpod_pipeline.method.masks import export_masks
-from mpod_pipeline.method.optimisation import LOWER_STEP, Optimisation, has_diverged
+from mpod_pipeline.method.optimisation import LOWER_STEP, LossPart, Optimisation, has_diverged
 from mpod_pipeline.method.outline import optimize_outline
 from mpod_pipeline.method.textual_inversion import TextualInversionParameters, learn_token
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
@@ -66,6 +66,40 @@ def kill_after(step: int) -> Report:
             raise Killed
 
     return report
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_losses_in_parts_are_those_of_one_piece(threads: int) -> None:
+    """Two parts have a loss of one name, and another has none in this step."""
+    whole, parted = Fit(), Fit()
+    told: dict[str, list[dict[str, float]]] = {"whole": [], "parted": []}
+
+    def in_parts(step: int) -> list[LossPart]:
+        weight, mean = parted.module.weight, parted.module.mean
+        mean.copy_(0.9 * mean + 0.1 * weight.detach())
+        wanted = 1 - 0.1 * torch.randn(1, 3, generator=parted.generator)
+
+        def pull(some: slice) -> Losses:
+            return {"pull": (weight - wanted)[:, some].square().sum()}
+
+        return [
+            lambda: pull(slice(1)),
+            lambda: {"calm": (weight - mean).square().sum()},
+            dict,
+            lambda: pull(slice(1, 3)),
+        ]
+
+    made = whole.run(lambda step, steps, losses: told["whole"].append(losses))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        fit = Optimisation("The fit", parted.module, parted.optimizer, parted.generator, STEPS)
+        fit.run(in_parts, lambda step, steps, losses: told["parted"].append(losses))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(torch.cat([parted.module.weight.detach(), parted.module.mean]), made)
+    for one, other in zip(*told.values(), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
 
 
 @pytest.fixture

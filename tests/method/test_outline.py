@@ -100,6 +100,21 @@ def test_the_same_seed_gives_the_same_field(cutouts: Cutouts, novel_view: NovelV
     assert not torch.equal(one.encoding.table, third.encoding.table)
 
 
+def test_a_second_thread_changes_the_last_digits_alone(cutouts: Cutouts, novel_view: NovelViewPrior) -> None:
+    p = QUICK_OUTLINE.model_copy(update={"steps": 4})
+    tables, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 2):
+            torch.set_num_threads(threads)
+            tables.append(optimize_outline(cutouts, novel_view, p, 3, lambda *_: None).field.encoding.table.detach())
+    finally:
+        torch.set_num_threads(before)
+    one, two, again = tables
+    assert torch.equal(two, again)
+    start = OutlineField(p.field, seed=3).encoding.table
+    assert (two - one).norm() < 0.01 * (one - start).norm()
+
+
 def test_a_loss_that_is_no_number_is_the_products_failure(
     cutouts: Cutouts, novel_view: NovelViewPrior, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_guidance_zeroes_all_conditions_after_the_projection(
         return type("Output", (), {"sample": x[:, :4]})
 
     monkeypatch.setattr(novel_view.unet, "forward", unet)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # for the whole batch to come at once
     condition = novel_view.encode_photo(torch.rand(3, 32, 32), 0.0)
     pose = novel_view.pose(condition, torch.tensor([30.0, 60.0]), torch.tensor([0.0, 20.0]))
     novel_view.predict(torch.zeros(2, 4, 8, 8), torch.tensor([10, 20]), condition, pose, 3.0)
@@ -74,6 +75,20 @@ def test_guidance_is_extrapolation(novel_view: NovelViewPrior) -> None:
     noisy, t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([500])
     one, zero, three = (novel_view.predict(noisy, t, condition, pose, g) for g in (1.0, 0.0, 3.0))
     torch.testing.assert_close(three, zero + 3 * (one - zero), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("views", [1, 2, 3, 5])
+def test_the_answer_does_not_depend_on_the_threads_that_work_on_it(novel_view: NovelViewPrior, views: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    condition = novel_view.encode_photo(torch.rand(3, 32, 32, generator=generator), 0.0)
+    pose = novel_view.pose(condition, torch.linspace(0, 180, views), torch.zeros(views))
+    noisy, t = torch.randn(views, 4, 8, 8, generator=generator), torch.arange(views) * 100 + 100
+    answers, before = [], torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        answers.append(novel_view.predict(noisy, t, condition, pose, 2.5))
+    torch.set_num_threads(before)
+    torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-4)
 
 
 def test_samples_are_pictures_and_the_same_for_the_same_seed(novel_view: NovelViewPrior) -> None:

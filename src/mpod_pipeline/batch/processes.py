@@ -13,11 +13,12 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 
 import psutil
@@ -105,22 +106,25 @@ Step = tuple[int, int, dict[str, float]]
 
 
 class _Worker:
-    """A process of its own. It works with so many threads."""
+    """A process of its own. It works with so many threads. It begins by importing the modules, while others go on."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, modules: Sequence[str] = ()) -> None:
         self.threads = threads
-        self._steps, theirs = multiprocessing.Pipe(duplex=False)
+        self._steps, self._theirs = multiprocessing.Pipe(duplex=False)
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, _begin, (theirs,))
+        self._pool = ProcessPoolExecutor(1, context, _begin, (self._theirs,))
         with _without_main(), _thread_count(threads):
-            started = self._pool.submit(os.getpid)
+            self._started = self._pool.submit(_import, tuple(modules))
+
+    def wait(self) -> None:
+        """Until it has begun. Raises SetupError where it does not."""
         try:
-            self._pid = started.result()
+            self._pid = self._started.result()
         except BrokenProcessPool as error:
             raise SetupError(
                 f"No worker process starts ({error}). Do without by --params=batch.executor.kind=in_process."
             ) from error
-        theirs.close()
+        self._theirs.close()
 
     def do(self, open_work: bytes, task: Task) -> Future[bytes]:
         return self._pool.submit(_do, open_work, task)
@@ -143,6 +147,7 @@ class _Worker:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._theirs.close()
         self._steps.close()
 
 
@@ -154,7 +159,15 @@ def _take_worker(threads: int) -> _Worker:
     for worker in [worker for worker in _resting if worker.threads != threads]:
         _resting.remove(worker)
         worker.close()
-    return _resting.pop() if _resting else _Worker(threads)
+    worker = _resting.pop() if _resting else _Worker(threads)
+    worker.wait()
+    return worker
+
+
+def start_worker(limit: int, modules: Sequence[str]) -> None:
+    """Let the first of so many workers begin before there is work for it: its modules take seconds to import."""
+    if not _resting:
+        _resting.append(_Worker(max(1, cores() // limit), modules))
 
 
 def close_workers() -> None:
@@ -208,6 +221,12 @@ def _begin(steps: Connection) -> None:
     _process = _Process(steps)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to the run, which ends its workers
     threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _import(modules: Sequence[str]) -> int:
+    for name in modules:
+        import_module(name)
+    return os.getpid()
 
 
 def _end_with_the_run() -> None:

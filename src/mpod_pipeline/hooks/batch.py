@@ -20,14 +20,15 @@ from kedro.pipeline.node import Node
 from mpod_pipeline.base.stopping import stop_if_told, stopped_run
 from mpod_pipeline.base.text import readable, show_every_letter
 from mpod_pipeline.batch.lock import WorkspaceLock
-from mpod_pipeline.batch.processes import close_workers
+from mpod_pipeline.batch.parameters import BatchParameters
+from mpod_pipeline.batch.processes import close_workers, start_worker, worker_count
 from mpod_pipeline.batch.records import Record, read_record
 from mpod_pipeline.batch.summary import RunSummary, in_a_line
 from mpod_pipeline.datasets import History, connect_history, is_history
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.hooks.checks import check_batch, check_names
-from mpod_pipeline.publish.steps import EVERY_STEP
+from mpod_pipeline.publish.steps import EVERY_STEP, EVERY_STEP_BY_NAME
 
 logger = logging.getLogger(__name__)
 # Before `tracking` imports MLflow, which warns at once. Which warnings are told, the log's settings say.
@@ -83,11 +84,13 @@ class BatchHooks:
         lock = WorkspaceLock(catalog.load("history").folder / ".lock")
         lock.acquire(run_params["run_id"])  # before models are loaded beside another run's
         try:
+            _start_worker(pipeline, catalog, batch)
             # here, for commands that run nothing shall not wait for PyTorch
             from mpod_pipeline.hooks.preflight import check_run
 
             check_run(pipeline, catalog)
         except BaseException:
+            close_workers()
             lock.release()
             raise
         self._lock = lock
@@ -144,6 +147,18 @@ class BatchHooks:
             self._lock.release()
             self._lock = None
         return True
+
+
+def _start_worker(pipeline: Pipeline, catalog: CatalogProtocol, batch: BatchParameters) -> None:
+    """Let a worker import what the steps take, while this process does so, too, to check them."""
+    if "photos" not in pipeline.inputs() or batch.executor.kind != "processes":
+        return
+    products = set(load_from(catalog, "photos"))
+    if batch.products is not None:
+        products &= set(batch.products)
+    steps = [EVERY_STEP_BY_NAME[node.name] for node in pipeline.nodes if node.name in EVERY_STEP_BY_NAME]
+    if products:
+        start_worker(batch.executor.workers or worker_count(len(products)), [step.module for step in steps])
 
 
 def tabulate_failures(histories: Iterable[History]) -> pd.DataFrame:

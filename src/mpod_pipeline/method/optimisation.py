@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from math import isfinite
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.report import Report
+from mpod_pipeline.base.threads import side_by_side
 
 #: A state is good once so many more steps went well, and is then the one to go back to.
 GOOD_AFTER = 10
@@ -32,6 +35,9 @@ LOWER_STEP = 0.25
 logger = logging.getLogger(__name__)
 
 State = dict[str, Any]
+Losses = dict[str, Tensor]
+#: Some of a step's losses, by name; to be made and differentiated on whatever thread, beside the other parts.
+LossPart = Callable[[], Losses]
 
 
 @dataclass
@@ -52,13 +58,14 @@ class Optimisation:
 
     def run(
         self,
-        losses_of: Callable[[int], dict[str, Tensor]],
+        losses_of: Callable[[int], Losses | list[LossPart]],
         report: Report,
         checkpoint: Checkpoint | None = None,
         enough: Callable[[Sequence[dict[str, float]]], bool] = lambda past: False,
     ) -> None:
-        """Do the steps; ``losses_of(step)`` gives the losses by name, and may change the module's buffers.
-        ``enough(past)`` ends them early; past: the losses of the steps so far.
+        """Do the steps; ``losses_of(step)`` gives the losses by name, and may change the module's buffers. Or it gives
+        them in parts, which have no tensor with a gradient in common beside the parameters; losses of one name are
+        summed. ``enough(past)`` ends them early; past: the losses of the steps so far.
 
         Where losses or gradients are not finite, the loss explodes, or ``losses_of`` raises ProductError, it goes back
         by 10 to 20 steps and on from there with smaller steps and other random numbers; where that happens again,
@@ -88,19 +95,26 @@ class Optimisation:
                 continue
             report(step + 1, self.steps, self._past[-1])
 
-    def _do(self, step: int, losses_of: Callable[[int], dict[str, Tensor]]) -> None:
+    def _do(self, step: int, losses_of: Callable[[int], Losses | list[LossPart]]) -> None:
         """One step, taken only if losses and gradients are sound, so that the state stays sound too."""
-        losses = losses_of(step)
-        loss = torch.stack(list(losses.values())).sum()
-        self._past.append({name: float(value.detach()) for name, value in losses.items()})
-        if not torch.isfinite(loss):
+        parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        asked = losses_of(step)
+        given = asked if isinstance(asked, list) else [_made(asked)]
+        device, work = parameters[0].device, partial(differentiated, parameters=parameters)
+        with in_one_order_on_cpu(device):
+            parts = side_by_side(work, given) if device.type == "cpu" else [work(part) for part in given]
+        losses: dict[str, float] = {}
+        for part, _ in parts:
+            losses |= {name: losses.get(name, 0.0) + value for name, value in part.items()}
+        self._past.append(losses)
+        if not isfinite(sum(losses.values())):
             raise ProductError(f"{self.name} diverged at step {step + 1} (its loss is not a number).")
         if has_diverged(self._past):
             raise ProductError(f"{self.name} diverged at step {step + 1} (its loss grew beyond measure).")
-        self.optimizer.zero_grad(set_to_none=True)
-        with in_one_order_on_cpu(loss.device):
-            loss.backward()
-        if not _finite_gradients(self.module.parameters()):
+        for parameter, *gradients in zip(parameters, *(part for _, part in parts), strict=True):
+            known = [gradient.contiguous() for gradient in gradients if gradient is not None]
+            parameter.grad = sum(known[1:], known[0]) if known else None
+        if not _finite_gradients(parameters):
             raise ProductError(f"{self.name} diverged at step {step + 1} (its gradient is not a number).")
         self.optimizer.step()
 
@@ -130,6 +144,22 @@ class Optimisation:
         self.module.load_state_dict(state["module"])
         # A copy, or the optimizer would go on in the tensors of the state.
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+def _made(losses: Losses) -> LossPart:
+    return lambda: losses
+
+
+def differentiated(
+    part: LossPart, parameters: Sequence[nn.Parameter]
+) -> tuple[dict[str, float], tuple[Tensor | None, ...]]:
+    """A part's losses by name, and the gradient of their sum to each of the parameters; None for one without."""
+    losses = part()
+    values = [value for value in losses.values() if value.requires_grad]
+    gradients: tuple[Tensor | None, ...] = (None,) * len(parameters)
+    if values:
+        gradients = torch.autograd.grad(torch.stack(values).sum(), parameters, allow_unused=True)
+    return {name: float(value.detach()) for name, value in losses.items()}, gradients
 
 
 @contextmanager

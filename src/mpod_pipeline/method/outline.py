@@ -26,7 +26,7 @@ from mpod_pipeline.method.guidance.regularisers import RegulariserParameters
 from mpod_pipeline.method.guidance.shading import ShadingParameters, shown
 from mpod_pipeline.method.guidance.text import TextGuidance, TextSds
 from mpod_pipeline.method.masks import opacity_of
-from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.optimisation import Losses, LossPart, Optimisation
 from mpod_pipeline.method.proportions import LOOKS, bring_to_depth, shows_depth
 from mpod_pipeline.method.smoothness import NORMAL_STEP, colour_change, neighbours, normal_turn
 from mpod_pipeline.method.symmetry import symmetry_loss
@@ -177,7 +177,7 @@ def optimize_outline(
     references = {r: reference_view(cutouts.front.picture, r) for r in set(p.resolutions)}
     further = FurtherPhotos(cutouts).to(device)
 
-    def losses_of(step: int) -> dict[str, Tensor]:
+    def losses_of(step: int) -> list[LossPart]:
         resolution = p.resolutions[step * len(p.resolutions) // p.steps]
         progress = step / p.steps
         field.use_levels(p.coarse_levels if progress < p.coarse_first else None)
@@ -199,14 +199,21 @@ def optimize_outline(
             losses |= guides.depth_losses(seen[:1], cutouts.front.camera, p)
         for other in others:
             losses |= further_losses(seen[1:2], further, other, resolution, p.weights)
+        views = seen[len(front) + len(beside) :]
         if with_prior:
-            views = seen[len(front) + len(beside) :]
             losses |= novel_view_losses(field, views, novel[0].to(device), guides, progress, p, generator)
-            if p.symmetry != "none":
+
+        def at_points() -> Losses:
+            losses: Losses = {}
+            if with_prior:
+                losses |= smoothness_losses(field, views.surface, p.weights, generator)
+            if with_prior and p.symmetry != "none":
                 losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, views.surface, cutouts, generator)
-        if cavities:
-            losses |= cavity_losses(field, cavities, p.weights, generator)
-        return losses
+            if cavities:
+                losses |= cavity_losses(field, cavities, p.weights, generator)
+            return losses
+
+        return [lambda: losses, at_points]
 
     both = torch.nn.ModuleList([field, further])
     optimizer = make_optimizer(field, further, p)
@@ -389,7 +396,7 @@ def novel_view_losses(
         losses["likeness"] = guides.likeness.of_views(seen.pictures)
     if p.regularisers.wanted:
         losses |= regularisers.view_losses(seen.opacity, normals, cameras, p.regularisers, progress)
-    return losses | smoothness_losses(field, seen.surface, p.weights, generator)
+    return losses
 
 
 def surface_normals(field: OutlineField, seen: Views) -> Tensor:

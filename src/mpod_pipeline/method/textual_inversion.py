@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -15,7 +16,7 @@ from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.parameters import NoiseRange, Parameters
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
-from mpod_pipeline.method.optimisation import Optimisation
+from mpod_pipeline.method.optimisation import LossPart, Optimisation
 from mpod_pipeline.priors.nouns import nouns_of
 from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior, view_words
 
@@ -115,8 +116,12 @@ def learn_token(
     optimizer = torch.optim.AdamW([token], lr=p.learning_rate * float(initial.std()), weight_decay=p.weight_decay)
     batches = [looks[start : start + p.batch_size] for start in range(0, len(looks), p.batch_size)]
 
-    def losses_of(step: int) -> dict[str, Tensor]:
-        return {"loss": denoising_loss(prior, batches[step % len(batches)], token)}
+    def losses_of(step: int) -> list[LossPart]:
+        batch = batches[step % len(batches)]
+        return [partial(loss_part, some, len(some) / len(batch)) for some in shared_out(batch, prior.device)]
+
+    def loss_part(some: Looks, share: float) -> dict[str, Tensor]:
+        return {"loss": share * denoising_loss(prior, some, token)}
 
     def learnt(past: Sequence[dict[str, float]]) -> bool:
         return has_stopped_falling([losses["loss"] for losses in past], len(batches))
@@ -125,6 +130,13 @@ def learn_token(
     optimisation = Optimisation("Learning the product's word", module, optimizer, generator, p.steps)
     optimisation.run(losses_of, report, checkpoint, learnt)
     return token.detach().float().cpu()
+
+
+def shared_out(looks: Looks, device: torch.device) -> list[Looks]:
+    """The looks in as many parts as threads work on them."""
+    parts = torch.get_num_threads() if device.type == "cpu" else 1
+    size = -(-len(looks) // parts)
+    return [looks[start : start + size] for start in range(0, len(looks), size)]
 
 
 def has_stopped_falling(losses: Sequence[float], round_length: int) -> bool:

@@ -18,7 +18,7 @@ from transformers import CLIPVisionModelWithProjection
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.depth import DepthNetwork
 from mpod_pipeline.priors.latents import decode_latents, encode_pictures, resize
-from mpod_pipeline.priors.networks import device_of, dtype_of
+from mpod_pipeline.priors.networks import device_of, dtype_of, in_parts
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The background that Zero-1-to-3 was trained on.
@@ -115,8 +115,13 @@ class NovelViewPrior(nn.Module):
     def _unet(self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor, pose: Tensor) -> Tensor:
         dtype = dtype_of(self.unet)
         x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(dtype)
-        told = {"encoder_hidden_states": context.to(dtype), "class_labels": pose_labels(self.unet, pose)}
-        return self.unet(x, timesteps, **told).sample.float()
+
+        def ask(x: Tensor, timesteps: Tensor, context: Tensor, pose: Tensor) -> Tensor:
+            told = {"encoder_hidden_states": context, "class_labels": pose_labels(self.unet, pose)}
+            answer: Tensor = self.unet(x, timesteps, **told).sample
+            return answer
+
+        return in_parts(ask, x, timesteps, context.to(dtype), pose).float()
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -211,11 +212,15 @@ class TextToImagePrior(nn.Module):
         return scale.enters(self._unet(noisy, timesteps, scale.leaves(context)))
 
 
+_REPLACING = Lock()
+
+
 @contextmanager
 def _replaced_output(layer: nn.Module, output: Tensor) -> Iterator[None]:
-    """Let ``layer`` answer ``output`` for the moment."""
-    handle = layer.register_forward_hook(lambda *_: output)
-    try:
-        yield
-    finally:
-        handle.remove()
+    """Let ``layer`` answer ``output`` for the moment: to one thread after another, as it has but one answer."""
+    with _REPLACING:
+        handle = layer.register_forward_hook(lambda *_: output)
+        try:
+            yield
+        finally:
+            handle.remove()

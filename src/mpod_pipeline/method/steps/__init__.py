@@ -95,6 +95,11 @@ class Step:
     package: str = __name__
 
     @property
+    def module(self) -> str:
+        """The name of its module, which imports what it takes to make anything."""
+        return f"{self.package}.{self.name}"
+
+    @property
     def settings(self) -> type[Parameters]:
         settings: type[Parameters] = self._module.Settings
         return settings
@@ -132,7 +137,7 @@ class Step:
 
     @property
     def _module(self) -> Any:
-        return import_module(f"{self.package}.{self.name}")
+        return import_module(self.module)
 
 
 STEPS: tuple[Step, ...] = (
