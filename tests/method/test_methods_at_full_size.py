@@ -17,9 +17,10 @@ from mpod_pipeline.method.comparison.methods import METHODS, OUTLINE_OF
 from mpod_pipeline.method.comparison.queries import prior_queries
 from mpod_pipeline.method.cutouts import Cutouts
 from mpod_pipeline.method.detail import DetailParameters, FurtherGuides, refine_detail
-from mpod_pipeline.method.guidance.likeness import load_likeness_encoder
+from mpod_pipeline.method.guidance.likeness import load_likeness_encoders
 from mpod_pipeline.method.masks import MaskParameters, export_masks
 from mpod_pipeline.method.outline import FurtherModels, Outline, OutlineParameters, optimize_outline
+from mpod_pipeline.method.point_cloud import refine_points
 from mpod_pipeline.priors import (
     NovelViewPrior,
     TextToImagePrior,
@@ -62,14 +63,14 @@ def preset(method: str, section: str, **smaller: Any) -> dict[str, Any]:
     """That of conf/gpu over conf/base, made small."""
     both = [yaml.safe_load((CONF / env / "parameters_methods.yml").read_text())["methods"] for env in ("base", "gpu")]
     layers = [each.get(method, {}).get(section, {}) for each in both]
-    without_clip = {"likeness": {"open_clip": None, "size": 32}} if layers[0].get("likeness") else {}
-    return merged(*layers, smaller, without_clip)
+    not_here = {"likeness": {"open_clip": None, "vgg19_weights": None, "size": 32}} if layers[0].get("likeness") else {}
+    return merged(*layers, smaller, not_here)
 
 
 def outline_of(method: str, models: Models, photos: Cutouts, losses: list[dict[str, float]]) -> Outline:
     p = OutlineParameters.model_validate(preset(method, "outline", **SMALL))
-    encoder = load_likeness_encoder(p.likeness, "cpu") if p.likeness else None
-    further = FurtherModels(models.text, torch.randn(768), encoder, models.depth)
+    encoders = load_likeness_encoders(p.likeness, "cpu") if p.likeness else None
+    further = FurtherModels(models.text, torch.randn(768), encoders, models.depth)
     prior = models.novel_view if p.asks_for_views else None
     return optimize_outline(photos, prior, p, 0, lambda s, n, v: losses.append(v), further_models=further)
 
@@ -92,18 +93,20 @@ def test_each_second_stage_is_led_as_its_preset_says(method: str, models: Models
     masks = export_masks(outline.field, MaskParameters(azimuths=4, elevations_deg=(0.0,), resolution=32))
     settings = preset(method, "detail", steps=3, grid_resolution=12, resolution=32, outline_resolution=24)
     p = DetailParameters.model_validate(settings)
-    encoder = load_likeness_encoder(p.likeness, "cpu") if p.likeness else None
+    encoders = load_likeness_encoders(p.likeness, "cpu") if p.likeness else None
     guides = FurtherGuides(
         models.controlnet if p.mask_guidance == "controlnet" else None,
         models.novel_view if p.asks_for_views else None,
-        encoder,
+        encoders,
     )
     words = (torch.randn(768), models.text) if p.asks_with_words else (None, None)
     losses: list[dict[str, float]] = []
-    made = refine_detail(
+    refine = refine_points if p.second_stage == "points" else refine_detail
+    made = refine(
         outline.photos, words[0], outline.field, masks, words[1], p, 0, lambda s, n, v: losses.append(v), further=guides
     )
     assert made.vertices.isfinite().all() and len(made.faces) > 50
+    assert (made.points is not None) == (method == "make_it_3d")
     named = {name for step in losses for name in step}
     assert ("novel_view_sds" in named) == (method in ("zero123_sds", "magic123"))
     assert ("novel_view_mask" in named) == (method in ("mpod123", "controlnet"))
@@ -120,7 +123,7 @@ def test_a_disparity_network_says_that_the_nearest_is_nearest(models: Models) ->
 
 def test_queries_are_what_the_settings_ask_for() -> None:
     outline = OutlineParameters.model_validate({"steps": 100, "cavities": None, "reference_probability": 0.25})
-    none = DetailParameters(second_stage=False)
+    none = DetailParameters(second_stage="none")
     assert prior_queries(outline, none) == 75
     both = OutlineParameters.model_validate(
         {"steps": 100, "cavities": None, "photo_every": 4, "text": {"guidance_scale": 5.0, "after": 0.6}}

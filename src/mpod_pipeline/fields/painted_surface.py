@@ -1,4 +1,4 @@
-"""A surface and the field that paints it: what stage 2 makes, before it gets UVs and a texture."""
+"""A surface and the field that paints it: what stage 2 makes, before it gets UVs and a texture. Or its points."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from torch import Tensor
 
 from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
+from mpod_pipeline.fields.point_cloud import PointCloud
 from mpod_pipeline.fields.stored import Stored, fill, read_stored
 
 FORMAT_VERSION = 2
 KIND = "painted_surface"
+#: What the names of the points' tensors begin with.
+POINTS = "points."
 
 
 @dataclass(frozen=True)
 class PaintedSurface:
-    """vertices: [V, 3] float, world units. faces: [F, 3] int64. texture: its albedo colours the surface."""
+    """vertices: [V, 3] float, world units. faces: [F, 3] int64. texture: its albedo colours the surface. points: the
+    model, where stage 2 refines points; the surface is the outline's then.
+    """
 
     vertices: Tensor
     faces: Tensor
     texture: OutlineField
+    points: PointCloud | None = None
 
     def stored(self) -> Stored:
         """The surface, to be saved; of the texture only what colours take, its table in half precision."""
@@ -33,6 +39,8 @@ class PaintedSurface:
             **colours,
             "table": colours["table"].half(),
         }
+        if self.points:
+            tensors |= {POINTS + name: tensor for name, tensor in self.points.state_dict().items()}
         return Stored.of(KIND, FORMAT_VERSION, self.texture.backend, self.texture.settings, tensors)
 
     @classmethod
@@ -47,7 +55,9 @@ class PaintedSurface:
             texture = OutlineField(settings, header["backend"], header["device"])
             fill(_colours(texture), tensors)
             device = texture.encoding.table.device
-            return cls(tensors["vertices"].to(device), tensors["faces"].long().to(device), texture)
+            state = {n.removeprefix(POINTS): each.to(device) for n, each in tensors.items() if n.startswith(POINTS)}
+            points = PointCloud.of_state(state) if state else None
+            return cls(tensors["vertices"].to(device), tensors["faces"].long().to(device), texture, points)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise ProductError(
                 f"The detail model {path.name} cannot be read ({error}); refine the details again."

@@ -25,7 +25,7 @@ from mpod_pipeline.geometry.mesh import Mesh, keep_large_components
 from mpod_pipeline.geometry.regularisers import laplacian, mask_loss, normal_consistency
 from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view
 from mpod_pipeline.method.guidance import regularisers
-from mpod_pipeline.method.guidance.likeness import Likeness, LikenessParameters
+from mpod_pipeline.method.guidance.likeness import Likeness, LikenessEncoders, LikenessParameters
 from mpod_pipeline.method.guidance.novel_view import NovelViewGuidance, NovelViewSds
 from mpod_pipeline.method.guidance.regularisers import RegulariserParameters
 from mpod_pipeline.method.guidance.shading import ShadingParameters, shown
@@ -36,7 +36,8 @@ from mpod_pipeline.method.optimisation import Optimisation
 from mpod_pipeline.method.outline_colours import OutlineColours
 from mpod_pipeline.method.smoothness import colour_change, neighbours
 from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views, further_of
-from mpod_pipeline.metrics.encoders import ImageEncoder, load_efficientnet_lite0
+from mpod_pipeline.method.visible_points import CloudParameters
+from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
@@ -68,10 +69,22 @@ class DetailWeights(Parameters):
     laplacian: NonNegativeFloat = 3000.0
 
 
+class PointParameters(CloudParameters):
+    """The points, and factors of their losses; means over pixels or points."""
+
+    colour: NonNegativeFloat = Field(1000.0, description="absolute difference from the photo")
+    hold_photo: NonNegativeFloat = Field(1e5, description="squared change of the colours that the photo gave")
+    hold_others: NonNegativeFloat = Field(1e3, description="the same of all other points")
+
+
 class DetailParameters(PromptParameters, ViewParameters):
     """Stage 2. Angles in degrees, lengths in world units."""
 
-    second_stage: bool = Field(True, description="whether there is one; if not, the outline's surface is the model")
+    second_stage: Literal["mesh", "points", "none"] = Field(
+        "mesh",
+        description="what is refined: a mesh, or points and the network that draws them (Make-It-3D); if nothing, the "
+        "outline's surface is the model",
+    )
     steps: PositiveInt = 80
     backend: Backend | None = Field(
         None, description="whose kernels draw meshes; null: numba on the CPU, torch on any other device"
@@ -103,6 +116,7 @@ class DetailParameters(PromptParameters, ViewParameters):
     controlnet: Path | None = Field(None, description="the ControlNet's folder, for mask_guidance 'controlnet'")
     masked_columns: Literal["token", "token_and_after"] = "token"
     weights: DetailWeights = DetailWeights()
+    points: PointParameters = Field(PointParameters(), description="in place of the weights, where points are refined")
 
     @model_validator(mode="before")
     @classmethod
@@ -123,15 +137,27 @@ class DetailParameters(PromptParameters, ViewParameters):
             raise ValueError("regularisers.depth is of stage 1: set outline.regularisers.depth")
         return self
 
+    @model_validator(mode="after")
+    def _points_are_led_by_words_and_likeness(self) -> Self:
+        others = self.novel_view, self.inpainting.wanted, self.shading.wanted, self.regularisers.wanted
+        if self.second_stage == "points" and (any(others) or self.mask_guidance != "none"):
+            raise ValueError(
+                "points are refined by sds and likeness alone: novel_view, inpainting, shading, regularisers and "
+                "mask_guidance are for second_stage 'mesh'"
+            )
+        if self.second_stage == "points" and self.resolution % 4:
+            raise ValueError("points are drawn at three scales: resolution must be a multiple of 4")
+        return self
+
     @property
     def asks_with_words(self) -> bool:
         """Whether the product's word and Stable Diffusion are of use."""
-        return self.second_stage and (self.sds.weight > 0 or self.inpainting.wanted)
+        return self.second_stage != "none" and (self.sds.weight > 0 or self.inpainting.wanted)
 
     @property
     def asks_for_views(self) -> bool:
         """Whether Zero-1-to-3 is of use."""
-        return self.second_stage and self.novel_view is not None
+        return self.second_stage != "none" and self.novel_view is not None
 
 
 @dataclass(frozen=True)
@@ -143,7 +169,7 @@ class FurtherGuides:
 
     controlnet: ControlNetModel | None = None
     novel_view: NovelViewPrior | None = None
-    encoder: ImageEncoder | None = None
+    encoders: LikenessEncoders | None = None
 
 
 def refine_detail(
@@ -175,7 +201,7 @@ def refine_detail(
     cameras = mask_views(masks).to(device), photos.cameras
     outline_colours = OutlineColours.of(field, shape.mesh().detach(), *cameras, p.outline_resolution, shape.backend)
     texture = outline_colours.start_texture(field, generator)
-    if not p.second_stage:
+    if p.second_stage != "mesh":
         return whole_surface(shape, texture)
     groups = [
         {"params": list(shape.parameters()), "lr": p.sdf_learning_rate},
@@ -325,9 +351,9 @@ class DetailGuides:
                 raise SetupError("detail.novel_view asks Zero-1-to-3, which was not given.")
             novel_view = NovelViewGuidance.of(further.novel_view, photos)
         if p.likeness:
-            if further.encoder is None:
-                raise SetupError("detail.likeness is set, but no image encoder was given.")
-            likeness = Likeness.of(further.encoder, photos, p.likeness)
+            if further.encoders is None:
+                raise SetupError("detail.likeness is set, but no image encoders were given.")
+            likeness = Likeness.of(further.encoders, photos, p.likeness)
         return cls(p, text, further.controlnet, novel_view, likeness)
 
     def predictor(self, masks: OutlineMasks, guidance_scale: float) -> Predict:

@@ -19,7 +19,7 @@ from mpod_pipeline.method.cavities import Cavities, CavityParameters, emptiness,
 from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view, turn_deg
 from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos
 from mpod_pipeline.method.guidance import regularisers
-from mpod_pipeline.method.guidance.likeness import Likeness, LikenessParameters
+from mpod_pipeline.method.guidance.likeness import Likeness, LikenessEncoders, LikenessParameters
 from mpod_pipeline.method.guidance.novel_view import NovelViewGuidance, NovelViewSds
 from mpod_pipeline.method.guidance.photo_depth import PhotoDepth
 from mpod_pipeline.method.guidance.regularisers import RegulariserParameters
@@ -31,7 +31,6 @@ from mpod_pipeline.method.proportions import LOOKS, bring_to_depth, shows_depth
 from mpod_pipeline.method.smoothness import NORMAL_STEP, colour_change, neighbours, normal_turn
 from mpod_pipeline.method.symmetry import symmetry_loss
 from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views, further_of, is_due
-from mpod_pipeline.metrics.encoders import ImageEncoder
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
 from mpod_pipeline.priors.depth import DepthEstimator
 from mpod_pipeline.rendering.backend import Backend
@@ -146,7 +145,7 @@ class FurtherModels:
 
     text: TextToImagePrior | None = None
     token: Tensor | None = None
-    encoder: ImageEncoder | None = None
+    encoders: LikenessEncoders | None = None
     depth: DepthEstimator | None = None
 
 
@@ -254,9 +253,9 @@ class OutlineGuides:
                 raise SetupError("outline.text is set, but no text prior and word were given.")
             text = TextGuidance.of(further.text, further.token, p.text)
         if p.likeness:
-            if further.encoder is None:
-                raise SetupError("outline.likeness is set, but no image encoder was given.")
-            likeness = Likeness.of(further.encoder, photos, p.likeness)
+            if further.encoders is None:
+                raise SetupError("outline.likeness is set, but no image encoders were given.")
+            likeness = Likeness.of(further.encoders, photos, p.likeness)
         if p.regularisers.depth:
             if further.depth is None:
                 raise SetupError("outline.regularisers.depth is set, but no depth network was given.")

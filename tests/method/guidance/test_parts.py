@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.guidance import regularisers
-from mpod_pipeline.method.guidance.likeness import Likeness, LikenessParameters, load_likeness_encoder
+from mpod_pipeline.method.guidance.likeness import Likeness, LikenessParameters, load_likeness_encoders
 from mpod_pipeline.method.guidance.novel_view import NovelViewGuidance, NovelViewSds, angle_factor
 from mpod_pipeline.method.guidance.photo_depth import PhotoDepth
 from mpod_pipeline.method.guidance.shading import ShadingParameters, shown
@@ -79,7 +79,7 @@ def test_words_between_sides_are_between_them(text_to_image: TextToImagePrior) -
 def test_the_likeness_of_an_estimate_moves_the_picture(cutouts: Cutouts, text_to_image: TextToImagePrior) -> None:
     """The release of Make-It-3D has no gradient there."""
     p = LikenessParameters(size=64, below=1.0)
-    likeness = Likeness.of(load_likeness_encoder(p, "cpu"), cutouts, p)
+    likeness = Likeness.of(load_likeness_encoders(p, "cpu"), cutouts, p)
     guidance = TextGuidance.of(text_to_image, text_to_image.word_embedding("a"), PromptParameters())
     pictures = torch.rand(1, 32, 32, 3, generator=seed()).requires_grad_()
     predict = guidance.predictor(FRONT, 5.0)

@@ -16,7 +16,7 @@ def prior_queries(outline: OutlineParameters, detail: DetailParameters) -> int:
         asked += views * (1 - outline.text.after)
     if outline.cavities:
         asked += outline.cavities.views * outline.cavities.steps
-    if detail.second_stage:
+    if detail.second_stage != "none":
         views = detail.steps * detail.novel_share * detail.novel_views
         asked += views * ((detail.sds.weight > 0) + (detail.novel_view is not None))
         if detail.inpainting.wanted:

@@ -210,7 +210,7 @@ COMPARING_STEPS: tuple[Step, ...] = (
     Step(
         "draw_views",
         section="drawing",
-        needs={"mesh": "meshes", "field": "outline_fields", "photos": "aligned_photos"},
+        needs={"mesh": "meshes", "detail": "detail_models", "field": "outline_fields", "photos": "aligned_photos"},
         makes=("model_views",),
         code_version=1,
     ),

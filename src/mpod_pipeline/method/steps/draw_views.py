@@ -11,6 +11,11 @@ from mpod_pipeline.method.steps import Given
 Settings = DrawingParameters
 
 
+def unused(settings: DrawingParameters) -> frozenset[str]:
+    return frozenset({"detail"} if settings.of != "points" else ())
+
+
 def make(models: None, given: Given) -> dict[str, Any]:
-    views = draw_views(given["photos"], given["field"], from_glb(given["mesh"]), given.settings)
+    points = given["detail"].points if "detail" in given.inputs else None
+    views = draw_views(given["photos"], given["field"], from_glb(given["mesh"]), points, given.settings)
     return {"model_views": views}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mpod_pipeline.base.errors import SetupError, noted
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.method.cavities import depth_network
-from mpod_pipeline.method.guidance.likeness import load_likeness_encoder
+from mpod_pipeline.method.guidance.likeness import load_likeness_encoders
 from mpod_pipeline.method.outline import FurtherModels, OutlineParameters, optimize_outline
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.trial import try_backend, try_volumes
@@ -40,15 +40,15 @@ def load(settings: OutlineParameters, priors: Mapping[str, Weights]) -> Models:
     prior = novel_view or text
     if prior is None:
         raise SetupError("Stage 1 has nothing to lead it: give outline.sds a weight, or set outline.text.")
-    encoder = depth = None
+    encoders = depth = None
     lacks: list[str] = []
     with noted(lacks):
         depth = _depth(settings, novel_view, prior)
     with noted(lacks):
-        encoder = load_likeness_encoder(settings.likeness, prior.device) if settings.likeness else None
+        encoders = load_likeness_encoders(settings.likeness, prior.device) if settings.likeness else None
     if lacks:
         raise SetupError("\n".join(lacks))
-    return Models(prior, novel_view, FurtherModels(text, None, encoder, depth))
+    return Models(prior, novel_view, FurtherModels(text, None, encoders, depth))
 
 
 def _depth(

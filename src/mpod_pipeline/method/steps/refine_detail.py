@@ -1,4 +1,4 @@
-"""Turn every outline into a mesh, and refine its shape and colours (stage 2)."""
+"""Turn every outline into a mesh, or into points, and refine its shape and colours (stage 2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.method.detail import DetailParameters, FurtherGuides, refine_detail
-from mpod_pipeline.method.guidance.likeness import load_likeness_encoder
+from mpod_pipeline.method.guidance.likeness import load_likeness_encoders
+from mpod_pipeline.method.point_cloud import refine_points
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.method.trial import try_backend, try_meshes
 from mpod_pipeline.priors import (
@@ -33,7 +34,7 @@ def unused(settings: DetailParameters) -> frozenset[str]:
 
 
 def load(settings: DetailParameters, priors: Mapping[str, Weights]) -> Models:
-    text = novel_view = controlnet = encoder = None
+    text = novel_view = controlnet = encoders = None
     if "text_to_image_prior" in priors:
         text = priors["text_to_image_prior"].open(load_text_to_image_prior)
         if settings.mask_guidance == "controlnet" and settings.controlnet:
@@ -43,8 +44,8 @@ def load(settings: DetailParameters, priors: Mapping[str, Weights]) -> Models:
         novel_view = weights.open(load_novel_view_prior, absolute_elevation=settings.absolute_elevation)
     prior = text or novel_view
     if settings.likeness and prior:
-        encoder = load_likeness_encoder(settings.likeness, prior.device)
-    return Models(prior, text, FurtherGuides(controlnet, novel_view, encoder))
+        encoders = load_likeness_encoders(settings.likeness, prior.device)
+    return Models(prior, text, FurtherGuides(controlnet, novel_view, encoders))
 
 
 def check(models: Models, settings: DetailParameters) -> None:
@@ -54,4 +55,5 @@ def check(models: Models, settings: DetailParameters) -> None:
 
 def make(models: Models, given: Given) -> dict[str, Any]:
     made = given["photos"], given.inputs.get("token"), given["field"], given["masks"]
-    return {"detail_models": refine_detail(*made, models.text, *given.how, models.further)}
+    refine = refine_points if given.settings.second_stage == "points" else refine_detail
+    return {"detail_models": refine(*made, models.text, *given.how, models.further)}
