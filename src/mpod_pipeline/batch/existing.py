@@ -76,8 +76,7 @@ class Existing:
         return {name: identity.sha256 for name, identity in files.items()}
 
     def _place(self, artifact: str, product: str) -> Path:
-        path: Path = self.history.artifacts[artifact].path(product)
-        return path
+        return self.history.artifacts[artifact].path(product)
 
 
 def _places(name: str, entry: Any) -> Iterator[tuple[str, Path | None]]:

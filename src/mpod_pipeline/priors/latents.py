@@ -41,8 +41,7 @@ def encode_pictures(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
 
 
 def _mode(vae: AutoencoderKL, x: Tensor) -> Tensor:
-    mode: Tensor = vae.encode(x).latent_dist.mode()
-    return mode
+    return vae.encode(x).latent_dist.mode()
 
 
 class GradientScale:

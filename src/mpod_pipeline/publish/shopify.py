@@ -93,8 +93,7 @@ class Shopify:
         fields = {each["name"]: each["value"] for each in target["parameters"]}
         body, kind = _form(fields, name, data)
         _sent(Request(target["url"], data=body, headers={"Content-Type": kind}))
-        address: str = target["resourceUrl"]
-        return address
+        return target["resourceUrl"]
 
     def add(self, product: str, address: str, description: str) -> None:
         media = {"originalSource": address, "mediaContentType": "MODEL_3D", "alt": description}
@@ -146,8 +145,7 @@ def _form(fields: Mapping[str, str], name: str, data: bytes) -> tuple[bytes, str
 def _sent(request: Request) -> bytes:
     try:
         with urlopen(request, timeout=PATIENCE_S) as answer:
-            said: bytes = answer.read()
-            return said
+            return answer.read()
     except HTTPError as error:
         raise ShopError(f"It answered {error.code}: {error.read(500).decode(errors='replace').strip()}") from error
     except (URLError, TimeoutError) as error:

@@ -96,8 +96,7 @@ class Step:
 
     @property
     def settings(self) -> type[Parameters]:
-        settings: type[Parameters] = self._module.Settings
-        return settings
+        return self._module.Settings
 
     @property
     def purpose(self) -> str:
@@ -121,8 +120,7 @@ class Step:
 
     def make(self, models: Any, given: Given) -> dict[str, Any]:
         """One product's artifacts, by name. Raises ProductError where the product is at fault."""
-        made: dict[str, Any] = self._module.make(models, given)
-        return made
+        return self._module.make(models, given)
 
     def check(self, models: Any, settings: Parameters) -> None:
         """Look further than `load` does, before any product is touched. Raises SetupError."""

@@ -205,8 +205,7 @@ def _numpy(gradient: Tensor | None, shape: tuple[int, ...]) -> NDArray[np.float3
     """A gradient as an array; zeros for that of an output which nobody used."""
     if gradient is None:
         return np.zeros(shape, np.float32)
-    array: NDArray[np.float32] = gradient.contiguous().numpy()
-    return array
+    return gradient.contiguous().numpy()
 
 
 class _Rasterize(torch.autograd.Function):
