@@ -10,7 +10,7 @@ import pytest
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.geometry.document import Document
 from mpod_pipeline.method.steps import Given
-from mpod_pipeline.publish.khronos import errors_in, find_validator
+from mpod_pipeline.publish.npm import errors_in, find_validator
 from mpod_pipeline.publish.steps import publish_google
 from mpod_pipeline.publish.target import load_tools
 from tests.conftest import NODE_FOLDER

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
 from torch import Tensor
 
-from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
-from mpod_pipeline.fields.stored import Stored, fill, read_stored
+from mpod_pipeline.fields.stored import Stored, fill, read_or_told, read_stored
 
 FORMAT_VERSION = 2
 KIND = "painted_surface"
@@ -41,17 +39,13 @@ class PaintedSurface:
 
         Raises ProductError where the file is missing, damaged or of another version, SetupError as `OutlineField`.
         """
-        try:
+        with read_or_told(f"detail model {path.name}", "refine the details again"):
             header, tensors = read_stored(path, KIND, FORMAT_VERSION)
             settings = OutlineFieldParameters.model_validate(header["settings"])
             texture = OutlineField(settings, header["backend"], header["device"])
             fill(_colours(texture), tensors)
             device = texture.encoding.table.device
             return cls(tensors["vertices"].to(device), tensors["faces"].long().to(device), texture)
-        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise ProductError(
-                f"The detail model {path.name} cannot be read ({error}); refine the details again."
-            ) from error
 
 
 def _colours(texture: OutlineField) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from mpod_pipeline.method.steps import Given
 from mpod_pipeline.publish.checks import FORMATS, Examined, what_is_wrong
 from mpod_pipeline.publish.contents import Contents, contents_of_glb
 from mpod_pipeline.publish.decisions import model_hash
-from mpod_pipeline.publish.khronos import errors_in, find_validator
+from mpod_pipeline.publish.npm import errors_in, find_validator
 from mpod_pipeline.publish.settings import TargetSettings
 from mpod_pipeline.publish.usdz import contents_of_usdz, to_usdz, what_arkit_would_say
 from mpod_pipeline.publish.variants import within

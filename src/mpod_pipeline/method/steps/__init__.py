@@ -222,11 +222,6 @@ STEP_BY_NAME = {step.name: step for step in STEPS}
 MAKER_OF = {artifact: step for step in STEPS for artifact in step.makes}
 
 
-def default_settings() -> dict[str, Parameters]:
-    """Every step's settings as they are where nobody sets any, by section."""
-    return {step.section: step.settings() for step in STEPS}
-
-
 def load_models(
     steps: Iterable[Step], settings: Mapping[str, Parameters], priors: Mapping[str, Weights]
 ) -> dict[str, Any]:

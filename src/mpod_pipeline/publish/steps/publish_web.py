@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from mpod_pipeline.method.steps import Given
-from mpod_pipeline.publish.gltfpack import GLTFPACK, Gltfpack
+from mpod_pipeline.publish.npm import GLTFPACK, Gltfpack
 from mpod_pipeline.publish.settings import TargetSettings
 from mpod_pipeline.publish.target import Tools, check_tools, load_tools, make_glb
 from mpod_pipeline.publish.variants import for_browsers, for_browsers_by_meshopt
