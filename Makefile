@@ -13,16 +13,18 @@ export PIP_NO_INPUT := 1
 FAST := tests/fields tests/geometry tests/rendering tests/metrics tests/datasets tests/pipelines/test_steps.py \
 	tests/method/test_step_versions.py
 
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo test check
 
 demo: .venv/installed
 	$(BIN)/kedro run --pipelines=catalog_to_3d,publish # in one run: the second finds the workers that the first started
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile # two processes of a thread each, which have some 2 GB each
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) # two processes of a thread each, which have some 2 GB each
 
 check: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(FAST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not slow" $(FAST)
 
 .PHONY: lint
 lint: .venv/installed-dev

@@ -1,7 +1,7 @@
 """What each choice of the method does, on products that no prior was trained on, with their true shapes.
 
     python benchmarks/ablations.py outline --products 6
-    python benchmarks/ablations.py road --products 6
+    python benchmarks/ablations.py method --products 6
     python benchmarks/ablations.py detail --products 6
     python benchmarks/ablations.py priors --products 6
 
@@ -136,7 +136,7 @@ DETAIL: Choices = {
 }
 
 #: Those of stage 1's that come close to the default or pass it, through both stages.
-ROAD: Choices = {name: OUTLINE[name] for name in ("default", "two views, 320 steps, 12 levels")}
+METHOD: Choices = {name: OUTLINE[name] for name in ("default", "two views, 320 steps, 12 levels")}
 
 #: Whose denoisers lead; "untrained" has networks of the same shapes, drawn at random.
 UNTRAINED = "untrained"
@@ -159,7 +159,7 @@ SCORES = [
 
 STAGES = {
     "priors": (PRIORS, {}, ["outline_psnr", "outline_silhouette_iou", *SCORES]),
-    "road": (ROAD, {}, ["outline_psnr", "outline_silhouette_iou", *SCORES]),
+    "method": (METHOD, {}, ["outline_psnr", "outline_silhouette_iou", *SCORES]),
     "outline": (
         OUTLINE,
         QUICK_DETAIL,

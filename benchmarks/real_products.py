@@ -28,7 +28,7 @@ from mpod_pipeline.geometry.foreign_glb import from_any_glb
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.evaluation import _points, _shape, detail_scores, draw_field
-from mpod_pipeline.method.steps import STEPS, default_settings, load_models, run_steps
+from mpod_pipeline.method.steps import STEPS, load_models, run_steps
 from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, f_score, psnr, silhouette_iou
 from mpod_pipeline.rendering.cameras import Cameras
@@ -79,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     photos = PhotoFolder(path=str(arguments.folder)).load()
     steps = [step for step in STEPS if arguments.to == "end" or step.name in ("segment", "optimize_outline")]
-    settings = changed(default_settings(), arguments.set)
+    settings = changed({step.section: step.settings() for step in STEPS}, arguments.set)
     priors = {f"{name}_prior": Weights(PRIORS / name, "cpu") for name in ("novel_view", "text_to_image")}
     models = load_models(steps, settings, priors)
     encoder = load_efficientnet_lite0()

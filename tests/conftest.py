@@ -21,6 +21,15 @@ validator.validateBytes(data).then(report => console.log(JSON.stringify(report))
 """
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes the long files come first, or at the end one process would wait for the other: those with
+    slow tests, then those that test the whole program, beside this one.
+    """
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (item.path not in slow, len(item.path.parts)))
+
+
 def from_npm(package: str) -> Path | None:
     """The folder of a package of npm, kept beside the tests; None where it cannot be had."""
     folder = NODE_FOLDER / "node_modules" / package

@@ -26,7 +26,7 @@ from mpod_pipeline.method.steps import STEPS
 from tests.command import ROOT, environment
 from tests.priors.tiny import save_tiny_novel_view, save_tiny_text_to_image
 
-FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3"
+FEW_STEPS = "textual_inversion.steps=2,outline.steps=30,detail.steps=3,evaluation.sheet_resolution=96"
 
 
 def kedro_run(photos: Path, workspace: Path, *options: str, params: str = "") -> subprocess.CompletedProcess[str]:
@@ -121,7 +121,8 @@ def test_a_photo_becomes_a_scored_model_and_is_not_made_twice(
     assert (field / "mug.safetensors").stat().st_mtime_ns == before[1]
 
     (photos / "products.csv").write_text("id,photo,photo_elevation_deg,long_side_m\nmug,mug.jpg,25,0.12\n")
-    measured = kedro_run(photos, workspace)  # where the camera stood is for `segment` to know
+    # where the camera stood is for `segment` to know
+    measured = kedro_run(photos, workspace, "--to-nodes=export_models")
     assert measured.returncode == 0
     assert (field / "mug.safetensors").stat().st_mtime_ns != before[1]
     document = GLTF2.load_from_bytes(mesh.read_bytes())
@@ -149,9 +150,10 @@ def test_the_whole_pipeline_goes_through_pytorchs_backend_on_a_cpu(photos: Path,
     assert json.loads(record.read_text())["state"] == "made"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_stop_says_so_and_closes_its_books(photos: Path, tmp_path: Path) -> None:
     settings = f"photos={photos},workspace={tmp_path / 'workspace'},textual_inversion.steps=1000000"
-    settings += ",textual_inversion.looks=2000"  # or it would end by itself
+    settings += ",textual_inversion.looks=400"  # or it would soon end by itself
     settings += ",batch.checkpoint_every_seconds=0"
     command = [sys.executable, "-m", "kedro", "run", "--nodes=segment,learn_tokens", f"--params={settings}"]
     command += ["--env=nightly"]  # whose log is quiet: no bar of any library, no line but warnings

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from PIL import Image
 
@@ -60,6 +61,7 @@ def leave(workspace: Path) -> None:
     ProductTable(filepath=str(reporting / "failures.csv")).save(failures)
 
 
+@pytest.mark.slow
 def test_every_cell_runs(tmp_path: Path) -> None:
     leave(tmp_path / "workspace")
     notebook = ROOT / "notebooks/look_at_results.ipynb"

@@ -559,14 +559,15 @@ def catalog(s3: Store, tmp_path: Path) -> Iterator[Catalog]:
 
 @pytest.mark.slow
 def test_a_run_from_store_to_store_is_gone_on_with_elsewhere(catalog: Catalog) -> None:
-    """The whole road with tiny priors, and a shop; then on another machine, where nothing is made again."""
+    """The whole method with tiny priors, and a shop; then on another machine, where nothing is made again."""
     priors = catalog.folder / "priors"
     save_tiny_text_to_image(priors / "text_to_image")
     save_tiny_novel_view(priors / "novel_view")
     settings = (
         f"priors={priors},textual_inversion.steps=2,outline.steps=30,detail.steps=3,outline.resolutions=[24],"
         "masks.azimuths=3,masks.resolution=32,detail.grid_resolution=20,detail.resolution=48,"
-        "export.texture_size=128,export.triangles=2000,evaluation.resolution=64,publish.targets=[google]"
+        "export.texture_size=128,export.triangles=2000,evaluation.resolution=64,evaluation.sheet_resolution=64,"
+        "pages.poster_size=128,publish.targets=[google]"
     )
     both = "--pipelines=catalog_to_3d,publish"
     first = catalog.kedro("one", "run", both, params=settings)

@@ -79,6 +79,7 @@ def test_a_product_that_kills_its_workers_fails_and_is_tried_again_by_the_next_r
     assert toy.state("shout", "fatal") == "made"
 
 
+@pytest.mark.slow
 def test_twenty_kills_lose_nothing_and_make_nothing_twice(
     toy: Toy, tmp_path: Path, processes: ForkServerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import yaml
 from diffusers import ControlNetModel
 
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.hooks.presets import merged
+from mpod_pipeline.base.parameters import merged
 from mpod_pipeline.method.comparison.methods import METHODS, OUTLINE_OF
 from mpod_pipeline.method.comparison.queries import prior_queries
 from mpod_pipeline.method.cutouts import Cutouts

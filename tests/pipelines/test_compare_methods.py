@@ -16,7 +16,8 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.hooks.presets import merged, with_methods
+from mpod_pipeline.base.parameters import merged
+from mpod_pipeline.hooks.presets import with_methods
 from mpod_pipeline.method.comparison.methods import METHODS, OURS, OUTLINE_OF
 from mpod_pipeline.method.comparison.tables import as_markdown, differences, mean_table
 from mpod_pipeline.method.detail import DetailParameters

@@ -283,5 +283,5 @@ def test_status_tells_where_it_cannot_know(pipeline: Pipeline) -> None:
     pipeline.run()
     (remark, *_) = status_of(pipeline, priors=str(pipeline.photos)).remarks
     assert "learn_tokens is up to date cannot be told" in remark and "train_priors" in remark
-    with pytest.raises(SetupError, match=r"The setting masks\.resolution cannot be 'fine'"):
+    with pytest.raises(SetupError, match=r"The setting masks\.resolution is 'fine', but should be a valid integer"):
         status_of(pipeline, masks={"resolution": "fine"})

@@ -153,6 +153,7 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
             "method.textual_inversion.steps=1,method.outline.steps=12,method.detail.steps=1",
             "method.masks.azimuths=3,method.masks.resolution=32,method.detail.grid_resolution=20,method.detail.resolution=48",
             "method.export.texture_size=128,method.export.triangles=2000,method.evaluation.resolution=64",
+            "method.evaluation.sheet_resolution=64",
         ]
     )
     params = ",".join(f"score_priors.{one}" for one in few.split(","))

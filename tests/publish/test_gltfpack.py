@@ -10,7 +10,7 @@ import pytest
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.method.steps import Given
 from mpod_pipeline.publish.contents import BASE_COLOUR, contents_of_glb
-from mpod_pipeline.publish.gltfpack import Gltfpack
+from mpod_pipeline.publish.npm import Gltfpack
 from mpod_pipeline.publish.steps import publish_web
 from tests.conftest import from_npm
 from tests.publish.conftest import LONG_SIDE_M, NOWHERE

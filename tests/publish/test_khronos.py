@@ -10,9 +10,9 @@ import pytest
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.geometry.document import Document
 from mpod_pipeline.method.steps import Given
-from mpod_pipeline.publish.khronos import errors_in, find_validator
+from mpod_pipeline.publish.npm import errors_in, find_validator
 from mpod_pipeline.publish.steps import publish_google
-from mpod_pipeline.publish.target import load
+from mpod_pipeline.publish.target import load_tools
 from tests.conftest import NODE_FOLDER
 
 NAN = b"\0\0\xc0\x7f"
@@ -44,7 +44,7 @@ def test_a_good_file_has_no_error_and_a_bad_one_has(glb: bytes, broken: bytes, v
 @pytest.mark.parametrize("there", [True, False])
 def test_the_gate_says_who_checked(broken: bytes, validator: Path, tmp_path: Path, there: bool) -> None:
     settings = publish_google.Settings(validator=validator if there else tmp_path / "nowhere")
-    made = publish_google.make(load(settings), Given("ball", {"mesh": broken}, settings))
+    made = publish_google.make(load_tools(settings), Given("ball", {"mesh": broken}, settings))
     report = made["publish_google_checks"]
     assert report["checked_by"] == (["own checks", "Khronos' validator"] if there else ["own checks"])
     assert bool(report["wrong"]) == there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -29,3 +30,12 @@ def read_bounded(path: Path, limit: int) -> bytes:
                 errno.EFBIG, f"It has {size / 1e6:,.0f} MB, and {limit / 1e6:,.0f} are read at most", str(path)
             )
         return file.read(limit)
+
+
+def sha256_of(path: Path) -> str:
+    """The hexadecimal digits of a file's hash. Raises OSError as `open_regular`."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

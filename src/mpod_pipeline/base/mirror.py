@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from mpod_pipeline.base.atomic import whole_file
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.files import sha256_of
 from mpod_pipeline.base.stores import MANIFEST, Options, listed, make_folder, open_store, told, within
 
 #: Files on their way at a time: a store takes many small ones one by one in hours.
 AT_A_TIME = 16
-CHUNK = 1 << 20
 
 _Result = TypeVar("_Result")
 
@@ -182,7 +181,7 @@ class Mirror:
         try:
             with whole_file(target) as path:
                 store.get_file(f"{root}/{name}", str(path))
-                if (digest := _digest(path)) == known.sha256:
+                if (digest := sha256_of(path)) == known.sha256:
                     os.utime(path, ns=(known.mtime_ns, known.mtime_ns))  # or each step would read it again
         except FileNotFoundError:  # somebody took it out: the next `send` takes it from the manifest
             return known
@@ -210,8 +209,6 @@ class Mirror:
 
 
 def _each(what: Callable[[str], _Result], names: list[str]) -> list[_Result]:
-    if not names:
-        return []
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         return list(threads.map(what, names))
 
@@ -230,14 +227,6 @@ def _state(path: Path, known: FileState | None) -> FileState | None:
         return known
     try:
         found = path.stat()
-        return FileState(found.st_size, found.st_mtime_ns, _digest(path))
+        return FileState(found.st_size, found.st_mtime_ns, sha256_of(path))
     except OSError:
         return None
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from contextlib import suppress
+
+import requests
 
 
 def require_answer(address: str, seconds: float) -> None:
     """Raise OSError unless a server answers within so many seconds. Whatever it says will do, if only that it lacks the
     page or has a certificate of its own.
     """
-    try:
-        urlopen(address, timeout=seconds).close()
-    except HTTPError:
-        pass
-    except URLError as error:
-        if not isinstance(error.reason, ssl.SSLError):
-            raise
+    with suppress(requests.exceptions.SSLError):
+        requests.get(address, timeout=seconds, stream=True).close()

@@ -1,10 +1,13 @@
-"""The base of every settings model: immutable, and a misspelt name is an error."""
+"""The base of every settings model: immutable, and a misspelt name is an error. And a product's own settings."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mpod_pipeline.base.errors import ProductError
 
 
 def _rising(pair: tuple[float, float]) -> tuple[float, float]:
@@ -51,20 +54,26 @@ class Parameters(BaseModel):
         if not isinstance(values, dict):
             return values
         sections = {
-            name: _merge(field.default.model_dump(), values[name])
+            name: merged(field.default.model_dump(), values[name])
             for name, field in cls.model_fields.items()
             if isinstance(field.default, Parameters) and isinstance(values.get(name), dict)
         }
         return {**values, **sections}
 
 
-def _merge(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``defaults`` with ``values`` in their places, section by section."""
-    merged = dict(defaults)
-    for name, value in values.items():
-        known = defaults.get(name)
-        merged[name] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged
+def merged(*layers: Any) -> Any:
+    """Mappings, each over those before it, name by name; None is no layer.
+
+    A layer that is no mapping is the result: the check of settings says what is wrong with it.
+    """
+    result: dict[str, Any] = {}
+    for layer in layers:
+        if layer is not None and not isinstance(layer, Mapping):
+            return layer
+        for name, value in (layer or {}).items():
+            both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+            result[name] = merged(result[name], value) if both else value
+    return result
 
 
 class SizeParameters(Parameters):
@@ -86,3 +95,37 @@ class SizeParameters(Parameters):
             if self.depth_cm and of_front:
                 return axis, self.depth_cm / of_front
         return None
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+def known_to(parameters: Parameters, settings: Mapping[str, str]) -> dict[str, float | str]:
+    """What the catalog says of a product, of what the step has parameters for. Numbers are numbers, however written."""
+    fields = type(parameters).model_fields
+    return {
+        name: text if fields[name].annotation is str else _number(text)
+        for name, text in settings.items()
+        if name in fields
+    }
+
+
+def with_own(parameters: P, own: Mapping[str, float | str]) -> P:
+    """The parameters with a product's own in their places. Raises ProductError where one cannot be."""
+    try:
+        return type(parameters).model_validate({**parameters.model_dump(), **own})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        said, hint = own.get(name), ""
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if isinstance(said, str) and isinstance(_number(said.replace(",", ".")), float):
+            hint = f"; write {said.replace(',', '.')}, with a point"
+        raise ProductError(f"The catalog's table says {said!r} in the column {name}: {reason}{hint}.") from error
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

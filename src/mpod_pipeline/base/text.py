@@ -28,6 +28,16 @@ def number_of(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
+def harmless(cell: str) -> str:
+    """A text as a cell of a table: a spreadsheet takes one that begins so for a formula, but not behind a ``'``."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "'")) else cell
+
+
+def without_mark(cell: str) -> str:
+    """The text of a cell that `harmless` made."""
+    return cell.removeprefix("'")
+
+
 def show_every_letter() -> None:
     """Let this process's output have an escape for each letter that its encoding lacks: printing must not end a run."""
     for stream in (sys.stdout, sys.stderr):

@@ -60,5 +60,4 @@ class Weights:
         if key not in opened:
             how = {"device": self.device, "vae_slicing": self.vae_slicing, "adapters": self.adapters}
             opened[key] = load(folder, **how, **options)
-        prior: Prior = opened[key]
-        return prior
+        return opened[key]

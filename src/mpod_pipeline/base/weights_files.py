@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.files import sha256_of
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -38,13 +38,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def check_sha256(path: Path, expected: str) -> None:
     """Raise SetupError unless the file's SHA-256 begins with ``expected`` (hexadecimal digits)."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if not digest.hexdigest().startswith(expected.lower()):
+    found = sha256_of(path)
+    if not found.startswith(expected.lower()):
         raise SetupError(
-            f"The file '{path}' has the SHA-256 {digest.hexdigest()}, but {expected} was expected: "
+            f"The file '{path}' has the SHA-256 {found}, but {expected} was expected: "
             "download it again, or correct the hash."
         )
 

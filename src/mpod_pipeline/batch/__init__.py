@@ -1,9 +1,8 @@
 """What a catalog needs beyond one product: isolation, skipping finished work, records, a lock, a summary.
 
 A step's node calls `step.run_step`. It goes through the products one by one. `existing` knows the files on disk,
-`due` decides by their `fingerprints` what has to be made, and `recorded` says what is written down about it
-(`records`). The `executor` has it made. A failure of one product leaves the others alone (`isolation`). Each result is
-yielded as it finishes.
+`due` decides by their `fingerprints` what has to be made, and `records` say what came of it. The `executor` has it
+made. A failure of one product leaves the others alone (`isolation`). Each result is yielded as it finishes.
 """
 
 from mpod_pipeline.base.checkpoint import Checkpoint

@@ -12,14 +12,12 @@ from pydantic_core import to_jsonable_python
 
 from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.base.own_parameters import known_to, with_own
-from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.parameters import Parameters, known_to, with_own
 from mpod_pipeline.batch.declared import BatchStep, History
 from mpod_pipeline.batch.existing import Existing
 from mpod_pipeline.batch.fingerprints import FileIdentity, fingerprint, seed_of
 from mpod_pipeline.batch.isolation import Task
 from mpod_pipeline.batch.parameters import BatchParameters
-from mpod_pipeline.batch.recorded import left_out
 from mpod_pipeline.batch.records import Record, read_record
 
 
@@ -82,7 +80,7 @@ class Due:
         """
         previous = read_record(self.history.records(self.step.name), product)
         if reason := self._why_left_out(product):
-            return Settled(left_out=True, record=left_out(previous, reason))
+            return Settled(left_out=True, record=previous and previous.left_out(reason))
         self._require_its_table(product, previous)
         identities = self.existing.identities(product, previous)
         current = self._fingerprint(product, identities)

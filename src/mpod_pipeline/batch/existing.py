@@ -55,8 +55,8 @@ class Existing:
         return next((f"{place} is no file; please move it away." for place in places if _is_no_file(place)), "")
 
     def checkpoint_file(self, product: str) -> Path:
-        """Where a product's unfinished work keeps its state."""
-        return self.history.checkpoints / self.step.name / f"{product}.pt"
+        """Where a product's unfinished work keeps its state; a worker's current folder may be another."""
+        return self.history.checkpoints.absolute() / self.step.name / f"{product}.pt"
 
     def forget_checkpoint(self, product: str) -> None:
         """Remove what an attempt left to go on from: it has come to its end, or is not to be made any more."""
@@ -76,8 +76,7 @@ class Existing:
         return {name: identity.sha256 for name, identity in files.items()}
 
     def _place(self, artifact: str, product: str) -> Path:
-        path: Path = self.history.artifacts[artifact].path(product)
-        return path
+        return self.history.artifacts[artifact].path(product)
 
 
 def _places(name: str, entry: Any) -> Iterator[tuple[str, Path | None]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mpod_pipeline.base.files import open_regular
+from mpod_pipeline.base.files import sha256_of
 
 
 class FileIdentity(BaseModel):
@@ -33,11 +33,7 @@ def identify(path: Path, known: FileIdentity | None = None) -> FileIdentity | No
         return None
     if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return known
-    digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return FileIdentity(sha256=digest.hexdigest(), size=status.st_size, mtime_ns=status.st_mtime_ns)
+    return FileIdentity(sha256=sha256_of(path), size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def identify_files(place: Path, known: Mapping[str, FileIdentity]) -> dict[str, FileIdentity]:

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +128,7 @@ class RayWorkers(OfWorkers):
     def _assign(self) -> None:
         while self._waiting and self._idle:
             task, actor = self._waiting.popleft(), self._idle.pop()
-            self._running[actor.do.remote(_absolute(task), _files(task))] = (actor, task, time.perf_counter())
+            self._running[actor.do.remote(task, _files(task))] = (actor, task, time.perf_counter())
 
     def _wait(self) -> Iterator[Outcome]:
         self._assign()
@@ -215,13 +214,6 @@ def _places(resources: Resources) -> int:
             has = node["Resources"]
             places += min(int(has.get(kind, 0) // share) for kind, share in asked.items() if share)
     return places
-
-
-def _absolute(task: Task) -> Task:
-    """The task as it can be sent: a worker's current folder may be another."""
-    if task.checkpoint is None:
-        return task
-    return replace(task, checkpoint=replace(task.checkpoint, path=task.checkpoint.path.absolute()))
 
 
 def _is_there(path: Path) -> bool:

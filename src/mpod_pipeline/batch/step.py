@@ -15,7 +15,6 @@ from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.stopping import stop_if_told, stopped_run
 from mpod_pipeline.base.text import some
-from mpod_pipeline.batch import recorded
 from mpod_pipeline.batch.declared import BatchStep, History
 from mpod_pipeline.batch.due import Due, Settings, Settled, Todo
 from mpod_pipeline.batch.executor import Executor, make_executor
@@ -23,6 +22,7 @@ from mpod_pipeline.batch.existing import Existing
 from mpod_pipeline.batch.isolation import WORKER_DIED, Failure, Outcome, Work
 from mpod_pipeline.batch.parameters import BatchParameters
 from mpod_pipeline.batch.progress import StepProgress
+from mpod_pipeline.batch.records import gone
 from mpod_pipeline.batch.under_way import UnderWay
 
 logger = logging.getLogger(__name__)
@@ -112,14 +112,14 @@ def run_step(
         shown.show(under_way)
         if isinstance(outcome.result, Failure):
             counts["failed"] += 1
-            record = recorded.failed(todo.draft, outcome, outcome.result)
+            record = todo.draft.failed(outcome, outcome.result)
             logger.warning("%s: %s failed. %s", step.name, record.product, record.message)
             yield chunk(tracebacks={product: outcome.result.traceback}, records={product: record.to_json()})
         else:
             counts["made"] += 1
             artifacts = {name: {product: outcome.result[name]} for name in step.artifacts}
             yield chunk(**artifacts, losses={product: outcome.curves} if outcome.curves else {})
-            record = recorded.made(todo.draft, outcome, existing.outputs(product))
+            record = todo.draft.made(outcome, existing.outputs(product))
             yield chunk(tracebacks={product: None}, records={product: record.to_json()})
         # Its end is recorded. A worker may have been killed from outside: then the product goes on where it was.
         if not (isinstance(outcome.result, Failure) and outcome.result.kind == WORKER_DIED):
@@ -155,7 +155,7 @@ def run_step(
             for outcome in executor.drain():
                 yield from settle(outcome)
         went = []
-        for product, changed in recorded.gone(history.records(step.name), *next(iter(inputs.items()))):
+        for product, changed in gone(history.records(step.name), *next(iter(inputs.items()))):
             counts["gone"] += 1
             if changed:
                 went.append(changed.product)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.cells import cell_len
@@ -13,20 +13,12 @@ from mpod_pipeline.batch.progress import in_words
 from mpod_pipeline.batch.records import Record, now
 
 _COLUMNS = ("products", "made", "skipped", "failed", "left_out", "gone", "seconds")
+#: What is told of a failure.
+TOLD = {"product", "step", "error", "message"}
 #: So many failures are told on the terminal; all are in the table of failures.
 SHOWN = 20
 #: What the names of stage 1's scores begin with.
 STAGE_1 = "outline_"
-
-
-@dataclass(frozen=True)
-class FailedProduct:
-    """What a summary keeps of a failure's record."""
-
-    product: str
-    step: str
-    error: str
-    message: str
 
 
 @dataclass
@@ -40,15 +32,14 @@ class RunSummary:
     run_id: str = ""
     max_failed_fraction: float = 1.0
     steps: dict[str, Mapping[str, float]] = field(default_factory=dict)
-    failures: list[FailedProduct] = field(default_factory=list)
+    failures: list[Record] = field(default_factory=list)
     mean_scores: Mapping[str, float] = field(default_factory=dict)
     started: str = field(default_factory=now)
     stopped_by: str = ""
 
     def note(self, record: Record) -> None:
         if record.state == "failed":
-            failure = FailedProduct(record.product, record.step, record.error, record.message)
-            self.failures.append(failure)
+            self.failures.append(record)
 
     @property
     def failed_fraction(self) -> float:
@@ -76,7 +67,7 @@ class RunSummary:
             "stopped_by": self.stopped_by,
             "failed_fraction": self.failed_fraction,
             "steps": {step: dict(counts) for step, counts in self.steps.items()},
-            "failures": [asdict(failure) for failure in self.failures],
+            "failures": [failure.model_dump(include=TOLD) for failure in self.failures],
             "mean_scores": dict(self.mean_scores),
         }
 

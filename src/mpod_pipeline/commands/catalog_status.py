@@ -8,7 +8,6 @@ from typing import Any
 
 from kedro.config import AbstractConfigLoader
 from kedro.io import DataCatalog
-from pydantic import ValidationError
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.stores import is_address
@@ -18,7 +17,7 @@ from mpod_pipeline.batch.step import looking
 from mpod_pipeline.batch.under_way import UnderWay
 from mpod_pipeline.datasets import History, Photos, connect_history
 from mpod_pipeline.datasets.loading import load_from
-from mpod_pipeline.hooks.checks import did_you_mean
+from mpod_pipeline.hooks.checks import check_values, did_you_mean
 from mpod_pipeline.hooks.stores import fetch_photos
 from mpod_pipeline.hooks.workspace import stored_workspace
 from mpod_pipeline.method.steps import STEP_BY_NAME, STEPS
@@ -76,7 +75,8 @@ def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str,
 
     pipeline = create_pipeline()
     models: Mapping[str, Any] = TypeExtractor({"": pipeline}).extract_types_from_pipelines()
-    parameters = {f"params:{section}": _valid(section, models[section], settings[section]) for section in models}
+    check_values(settings, models)
+    parameters = {f"params:{section}": model.model_validate(settings[section]) for section, model in models.items()}
     stale: dict[str, set[str]] = {}
     untold: list[str] = []
     for node in (node for node in pipeline.nodes if node.name in STEP_BY_NAME):
@@ -90,12 +90,3 @@ def _stale(catalog: DataCatalog, settings: Mapping[str, Any]) -> tuple[dict[str,
         else:
             stale[node.name] = seen
     return stale, untold
-
-
-def _valid(section: str, model: Any, settings: Any) -> Any:
-    try:
-        return model.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join([section, *map(str, first["loc"])])
-        raise SetupError(f"The setting {name} cannot be {first['input']!r}: {first['msg']}.") from error

@@ -49,8 +49,7 @@ def _matted(photo: NDArray[np.uint8], trimap: FloatArray) -> NDArray[np.uint8]:
 
     def alpha_of(tile: int) -> FloatArray:
         kwargs = {"epsilon": SMOOTHNESS}
-        alpha: FloatArray = estimate_alpha_cf(colours[tile], trimap[tile], laplacian_kwargs=kwargs)
-        return alpha
+        return estimate_alpha_cf(colours[tile], trimap[tile], laplacian_kwargs=kwargs)
 
     colours = photo / 255
     alpha = np.concatenate(for_each(alpha_of, range(len(photo))))
@@ -109,8 +108,7 @@ def _deep(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
     between slats would close.
     """
     depth = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    deep: NDArray[np.bool_] = part & ((depth > BAND) | (depth == cv2.dilate(depth, np.ones((3, 3)))))
-    return deep
+    return part & ((depth > BAND) | (depth == cv2.dilate(depth, np.ones((3, 3)))))
 
 
 def _to_rgba(colours: FloatArray, alpha: FloatArray) -> NDArray[np.uint8]:

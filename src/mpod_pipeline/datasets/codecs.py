@@ -120,16 +120,22 @@ class Token:
         return embedding
 
 
-class Glb:
-    """A binary glTF file, as bytes that show themselves."""
+@dataclass(frozen=True)
+class Bytes:
+    """A file's own bytes. kind: what they are read as, such as bytes that show themselves."""
 
-    suffixes = (".glb",)
+    suffix: str
+    kind: type[bytes] = bytes
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        return (self.suffix,)
 
     def write(self, value: bytes, path: Path) -> None:
         path.write_bytes(value)
 
-    def read(self, path: Path) -> GlbFile:
-        return GlbFile(path.read_bytes())
+    def read(self, path: Path) -> bytes:
+        return self.kind(path.read_bytes())
 
 
 class Json:
@@ -174,18 +180,6 @@ class Script:
 
     def read(self, path: Path) -> Any:
         return json.loads(path.read_text(encoding="ascii").strip()[len(self.CALL) : -1])
-
-
-class Usdz:
-    """A USDZ package, as bytes."""
-
-    suffixes = (".usdz",)
-
-    def write(self, value: bytes, path: Path) -> None:
-        path.write_bytes(value)
-
-    def read(self, path: Path) -> bytes:
-        return path.read_bytes()
 
 
 class Traceback:
@@ -252,11 +246,11 @@ CODECS: dict[str, Codec] = {
     "npz": Npz(),
     "outline_masks": Arrays("mpod_pipeline.method.masks.OutlineMasks"),
     "model_views": Arrays("mpod_pipeline.method.comparison.views.ModelViews"),
-    "glb": Glb(),
+    "glb": Bytes(".glb", GlbFile),
     "animation": Animation(),
     "script": Script(),
     "webp": Picture("WEBP", quality=85),
-    "usdz": Usdz(),
+    "usdz": Bytes(".usdz"),
     "json": Json(),
     "traceback": Traceback(),
     "outline_field": Stored("mpod_pipeline.fields.outline_field.OutlineField"),

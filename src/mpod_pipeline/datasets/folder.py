@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
 from mpod_pipeline.base.atomic import told_what_cannot_be_written, whole_file
+from mpod_pipeline.datasets.place import AtPath
 
 
-class FolderOfFiles(AbstractDataset[Mapping[str, Path | bytes], Path]):
+class FolderOfFiles(AtPath[Mapping[str, Path | bytes], Path]):
     """Saved as a mapping from a file's place within the folder to its bytes, or to the file that it is a copy of;
     loaded as the folder's path. A file that is already so is left alone.
 
@@ -29,9 +29,8 @@ class FolderOfFiles(AbstractDataset[Mapping[str, Path | bytes], Path]):
         self, *, folder: str, others: bool, page: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         self.folder = Path(folder)
-        self.path = self.folder / page if page else self.folder
+        super().__init__(path=str(self.folder / (page or "")), metadata=metadata)
         self._others = others
-        self.metadata = metadata
 
     def load(self) -> Path:
         return self.folder
@@ -59,9 +58,6 @@ class FolderOfFiles(AbstractDataset[Mapping[str, Path | bytes], Path]):
 
     def _exists(self) -> bool:
         return self.folder.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"folder": str(self.folder)}
 
 
 def _bring(content: Path | bytes, target: Path) -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.io import CatalogProtocol
 
 from mpod_pipeline.datasets.codecs import CODECS
 from mpod_pipeline.datasets.partitions import Partitions, ProductPartitions
+from mpod_pipeline.datasets.place import AtPath
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class History:
         return Partitions(self.folder / step, CODECS["traceback"])
 
 
-class StepRecords(AbstractDataset[dict[str, dict[str, Any]], Partitions]):
+class StepRecords(AtPath[dict[str, dict[str, Any]], Partitions]):
     """What is written down about a step and its products: one dataset, so that the graph shows the artifacts.
 
     Saved as a mapping of its parts, each from product to value, the summary from the step to its counts. Loaded as the
@@ -49,8 +50,7 @@ class StepRecords(AbstractDataset[dict[str, dict[str, Any]], Partitions]):
     """
 
     def __init__(self, *, path: str, step: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(path) / "records" / step
-        self.metadata = metadata
+        super().__init__(path=f"{path}/records/{step}", metadata=metadata)
         # The record comes after what it speaks of: a run may be killed in between.
         self._parts = {
             "losses": ProductPartitions(path=f"{path}/losses/{step}", format="json"),
@@ -69,11 +69,8 @@ class StepRecords(AbstractDataset[dict[str, dict[str, Any]], Partitions]):
     def _exists(self) -> bool:
         return self._parts["records"].exists()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path)}
 
-
-class HistoryDataset(AbstractDataset[None, History]):
+class HistoryDataset(AtPath[None, History]):
     """Records and artifacts of all steps, read only.
 
     path: the folder of records, with one folder per step. checkpoints: the folder of checkpoints, likewise. The
@@ -86,19 +83,15 @@ class HistoryDataset(AbstractDataset[None, History]):
     def __init__(
         self, *, path: str, checkpoints: str, namespace: str = "", metadata: dict[str, Any] | None = None
     ) -> None:
-        self.path = Path(path)
+        super().__init__(path=path, metadata=metadata)
         self.checkpoints = Path(checkpoints)
         self._prefix = f"{namespace}." if namespace else ""
-        self.metadata = metadata
 
     def load(self) -> History:
         return History(self.path, _Artifacts(self.catalog, self._prefix), self.checkpoints)
 
     def save(self, data: None) -> None:
         raise NotImplementedError("the history is written by the steps' own outputs")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path)}
 
 
 class _Artifacts(Mapping[str, Partitions]):

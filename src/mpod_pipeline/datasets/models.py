@@ -13,8 +13,8 @@ from typing import Any
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.base.files import read_bounded
 from mpod_pipeline.base.text import number_of, readable, some
+from mpod_pipeline.datasets.place import ReadOnly
 from mpod_pipeline.datasets.products_csv import places_of, read_cells, table_in
-from mpod_pipeline.datasets.read_only import ReadOnly
 
 NAME = "models.csv"
 NEEDED = ("file",)

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from mpod_pipeline.base.atomic import told_what_cannot_be_written, whole_file
 from mpod_pipeline.base.text import number_of, some
 from mpod_pipeline.datasets.codecs import CODECS, Codec
+from mpod_pipeline.datasets.place import AtPath
 from mpod_pipeline.datasets.previews import PRODUCTS, picture_grid
 from mpod_pipeline.datasets.product_ids import what_is_wrong_with
 
@@ -86,7 +86,7 @@ class Partitions(Mapping[str, Partition]):
         }
 
 
-class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
+class ProductPartitions(AtPath[dict[str, Any], Partitions]):
     """Artifacts of one kind, one file per product.
 
     Saving adds or replaces the products that it is given, each in one step. None in place of an artifact removes the
@@ -108,9 +108,8 @@ class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
     def __init__(self, *, path: str, format: str, metadata: dict[str, Any] | None = None) -> None:
         if format not in CODECS:
             raise ValueError(f"format {format!r} is not known; choose one of {', '.join(CODECS)}")
-        self.path = Path(path)
+        super().__init__(path=path, metadata=metadata)
         self.format = format
-        self.metadata = metadata
 
     def load(self) -> Partitions:
         return Partitions(self.path, CODECS[self.format])
@@ -130,9 +129,6 @@ class ProductPartitions(AbstractDataset[dict[str, Any], Partitions]):
 
     def _exists(self) -> bool:
         return len(self.load()) > 0
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.path), "format": self.format}
 
 
 class PicturePartitions(ProductPartitions):

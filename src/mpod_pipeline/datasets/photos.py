@@ -17,15 +17,24 @@ from PIL import Image, ImageOps
 
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.base.files import open_regular
-from mpod_pipeline.base.own_parameters import known_to, with_own
+from mpod_pipeline.base.parameters import known_to, with_own
 from mpod_pipeline.base.text import number_of, readable, some
 from mpod_pipeline.cutout.photo_file import FRONT
-from mpod_pipeline.datasets.photo import MASK, Photo
+from mpod_pipeline.datasets.place import ReadOnly
 from mpod_pipeline.datasets.previews import HEIGHT, PRODUCTS, WIDTH, picture_grid
 from mpod_pipeline.datasets.product_ids import as_file_systems_see, stand_in_for, what_is_wrong_with
 from mpod_pipeline.datasets.products_csv import NAME, SETTINGS, ProductNumbers, Row, Table, read_table
-from mpod_pipeline.datasets.read_only import ReadOnly
-from mpod_pipeline.datasets.sides import NO_SIDES, FurtherPhoto, Sides, by_product, nearly_sides, side_of, sides_of
+from mpod_pipeline.datasets.sides import (
+    MASK,
+    NO_SIDES,
+    FurtherPhoto,
+    Photo,
+    Sides,
+    by_product,
+    nearly_sides,
+    side_of,
+    sides_of,
+)
 
 #: What a photo's name may end with, in any case.
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k")

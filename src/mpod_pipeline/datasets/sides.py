@@ -1,4 +1,4 @@
-"""Photos of a product's other sides: whose they are and which, by their files' names."""
+"""Photos, and those of a product's other sides: whose they are and which, by their files' names."""
 
 from __future__ import annotations
 
@@ -7,15 +7,36 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpod_pipeline.base.text import some
+from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.base.files import read_bounded
+from mpod_pipeline.base.text import readable, some
 from mpod_pipeline.cutout.photo_file import FRONT, SIDES, PhotoFile
-from mpod_pipeline.datasets.photo import MASK, Photo
 
+#: More than 100 megapixels of 16 bits take in most files.
+MAX_BYTES = 500_000_000
+#: What follows a photo's name, in that of a mask that somebody drew for it.
+MASK = ".mask.png"
 #: What may be meant for a side, and is none.
 NEARLY = re.compile(
     r"^(?P<product>.+)(?P<joint>[ ._-])(?P<word>front|back|left|right|rear|behind|side)$", re.IGNORECASE
 )
 MEANT = {"rear": "back", "behind": "back", "side": "left or right"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One product's photo. Calling it reads the file's bytes; ProductError if that cannot be done."""
+
+    path: Path
+
+    def __call__(self) -> bytes:
+        where = readable(str(self.path))
+        try:
+            return read_bounded(self.path, MAX_BYTES)
+        except FileNotFoundError:
+            raise ProductError(f"The photo {where} does not exist.") from None
+        except OSError as error:
+            raise ProductError(f"The photo {where} cannot be read: {error.strerror}.") from error
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from mpod_pipeline.base.atomic import told_what_cannot_be_written, whole_file
-
-#: A spreadsheet takes a text that begins so for a formula, and does what it says.
-FORMULA = ("=", "+", "-", "@")
-#: What a spreadsheet takes for the mark of a text.
-TEXT = "'"
+from mpod_pipeline.base.text import harmless, without_mark
+from mpod_pipeline.datasets.place import AtPath
 
 
 def as_csv(table: pd.DataFrame) -> str:
     """The table as CSV, in which no text can be taken for a formula: one that could has ``'`` before it."""
-    return table.map(_harmless).to_csv(index=False)
+    return table.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell).to_csv(index=False)
 
 
 def mean_scores(table: pd.DataFrame) -> dict[str, float]:
@@ -39,7 +34,7 @@ def mean_scores(table: pd.DataFrame) -> dict[str, float]:
     return {str(score): float(mean) for score, mean in means.items()}
 
 
-class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
+class ProductTable(AtPath[pd.DataFrame, pd.DataFrame]):
     """A CSV file, replaced in one step, whatever texts are in it.
 
     A frame without columns is no table yet and is not written. A node that yields product by product has its table only
@@ -47,13 +42,12 @@ class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(filepath)
-        self.metadata = metadata
+        super().__init__(path=filepath, metadata=metadata)
 
     def load(self) -> pd.DataFrame:
         # Only an empty cell is no number: NA may be a product.
         table = pd.read_csv(self.path, dtype={"product": str}, keep_default_na=False, na_values=[""])
-        return table.map(_as_it_was)
+        return table.map(lambda cell: without_mark(cell) if isinstance(cell, str) else cell)
 
     def save(self, data: pd.DataFrame) -> None:
         if data.columns.empty:
@@ -68,14 +62,3 @@ class ProductTable(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def _exists(self) -> bool:
         return self.path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.path)}
-
-
-def _harmless(cell: Any) -> Any:
-    return f"{TEXT}{cell}" if isinstance(cell, str) and cell.startswith((*FORMULA, TEXT)) else cell
-
-
-def _as_it_was(cell: Any) -> Any:
-    return cell.removeprefix(TEXT) if isinstance(cell, str) else cell

@@ -7,15 +7,13 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import Parameters, Symmetry
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
 from mpod_pipeline.fields.mlp import MLP, side_by_side
-from mpod_pipeline.fields.stored import Stored, fill, read_stored
+from mpod_pipeline.fields.stored import Stored, fill, read_or_told, read_stored
 from mpod_pipeline.rendering.backend import Backend, choose_backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import OccupancyGrid, VolumeImage, make_volume_renderer, render_image
@@ -183,15 +181,11 @@ class OutlineField(nn.Module):
 
         Raises ProductError where the file is missing, damaged or of another version, SetupError as the constructor.
         """
-        try:
+        with read_or_told(f"outline field {path.name}", "optimise the outline again"):
             header, tensors = read_stored(path, KIND, FORMAT_VERSION)
             settings = OutlineFieldParameters.model_validate(header["settings"])
             field = cls(settings, header["backend"], header["device"])
             fill(field._tensors(), tensors)
-        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise ProductError(
-                f"The outline field {path.name} cannot be read ({error}); optimise the outline again."
-            ) from error
         return field
 
     def _tensors(self) -> dict[str, Tensor]:

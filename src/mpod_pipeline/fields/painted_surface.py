@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
 from torch import Tensor
 
-from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
 from mpod_pipeline.fields.point_cloud import PointCloud
-from mpod_pipeline.fields.stored import Stored, fill, read_stored
+from mpod_pipeline.fields.stored import Stored, fill, read_or_told, read_stored
 
 FORMAT_VERSION = 2
 KIND = "painted_surface"
@@ -49,7 +47,7 @@ class PaintedSurface:
 
         Raises ProductError where the file is missing, damaged or of another version, SetupError as `OutlineField`.
         """
-        try:
+        with read_or_told(f"detail model {path.name}", "refine the details again"):
             header, tensors = read_stored(path, KIND, FORMAT_VERSION)
             settings = OutlineFieldParameters.model_validate(header["settings"])
             texture = OutlineField(settings, header["backend"], header["device"])
@@ -58,10 +56,6 @@ class PaintedSurface:
             state = {n.removeprefix(POINTS): each.to(device) for n, each in tensors.items() if n.startswith(POINTS)}
             points = PointCloud.of_state(state) if state else None
             return cls(tensors["vertices"].to(device), tensors["faces"].long().to(device), texture, points)
-        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise ProductError(
-                f"The detail model {path.name} cannot be read ({error}); refine the details again."
-            ) from error
 
 
 def _colours(texture: OutlineField) -> dict[str, Tensor]:

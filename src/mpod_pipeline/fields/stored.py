@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mpod_pipeline.base.errors import ProductError
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.rendering.backend import BACKENDS, Backend
 
@@ -43,6 +46,15 @@ class Stored:
 
     def save(self, path: Path) -> None:
         save_file(self.tensors, path, {self.kind: self.header})
+
+
+@contextmanager
+def read_or_told(what: str, remedy: str) -> Iterator[None]:
+    """Let what is missing, damaged or of another version become a ProductError: it is to be made again."""
+    try:
+        yield
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ProductError(f"The {what} cannot be read ({error}); {remedy}.") from error
 
 
 def read_stored(path: Path, kind: str, format_version: int) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -182,8 +182,7 @@ def _without_crumbs(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
     kept: NDArray[np.bool_] = sizes >= LEAST_PIECE * sizes.max()
-    pieces: NDArray[np.bool_] = kept[labels]
-    return pieces
+    return kept[labels]
 
 
 def _fitted_grid(solid: NDArray[np.bool_], bound: float, resolution: int) -> TetrahedralGrid:

@@ -38,8 +38,7 @@ class Mesh:
     def area_vectors(self) -> Tensor:
         """Outward normals of the faces, as long as the faces are large: [F, 3]."""
         a, b, c = self.corners().unbind(dim=1)
-        vectors: Tensor = torch.linalg.cross(b - a, c - a) / 2
-        return vectors
+        return torch.linalg.cross(b - a, c - a) / 2
 
     def face_normals(self) -> Tensor:
         """Unit outward normals [F, 3]; 0 for faces without area."""
@@ -53,8 +52,7 @@ class Mesh:
 
     def area(self) -> Tensor:
         """Total area, a scalar."""
-        area: Tensor = self.area_vectors().norm(dim=-1).sum()
-        return area
+        return self.area_vectors().norm(dim=-1).sum()
 
     def volume(self) -> Tensor:
         """The volume inside a closed mesh, a scalar (divergence theorem); negative if it is inside out."""

@@ -40,8 +40,7 @@ def normal_map(mesh: TexturedMesh, normals_at: Callable[[Array, Array], Array], 
     levels = np.zeros((size, size, 3), np.float32)
     levels[covered] = _unit(within)
     filled = fill_gaps(levels, covered)
-    made: NDArray[np.uint8] = (filled * 127 + 128).round().clip(0, 255).astype(np.uint8)
-    return made
+    return (filled * 127 + 128).round().clip(0, 255).astype(np.uint8)
 
 
 def normals_of_fine(vertices: Array, normals: Array) -> Callable[[Array, Array], Array]:
@@ -62,10 +61,8 @@ def normals_of_fine(vertices: Array, normals: Array) -> Callable[[Array, Array],
 
 def _dot(one: Array, other: Array) -> Array:
     """[N, 1]."""
-    product: Array = (one * other).sum(axis=1, keepdims=True)
-    return product
+    return (one * other).sum(axis=1, keepdims=True)
 
 
 def _unit(vectors: Array) -> Array:
-    unit: Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
-    return unit
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)

@@ -49,8 +49,7 @@ def occlusion_texture(mesh: TexturedMesh, size: int) -> NDArray[np.uint8]:
     open_to = ambient_occlusion(mesh.vertices, mesh.faces, mesh.normals)
     picture, covered = over_texels(mesh, open_to[:, None], size)
     picture = picture[..., 0]
-    levels: NDArray[np.uint8] = (fill_gaps(picture, covered).clip(0, 1) * 255).round().astype(np.uint8)
-    return levels
+    return (fill_gaps(picture, covered).clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def spread_directions(count: int) -> NDArray[np.float64]:

@@ -37,5 +37,4 @@ def _across(vectors: Array, normals: Array) -> Array:
     """What of vectors [N, 3] is at a right angle to unit normals [N, 3], as unit vectors; 0 for none."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors / np.where(length > 0, length, 1)
-    part: Array = vectors - normals * (vectors * normals).sum(axis=1, keepdims=True)
-    return part
+    return vectors - normals * (vectors * normals).sum(axis=1, keepdims=True)

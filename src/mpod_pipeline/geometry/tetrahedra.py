@@ -54,8 +54,7 @@ def _lattice(counts: NDArray) -> NDArray:
 
 def _index(points: NDArray, counts: NDArray) -> NDArray:
     """The rows of points [..., 3] in ``_lattice(counts)``."""
-    rows: NDArray = (points[..., 0] * counts[1] + points[..., 1]) * counts[2] + points[..., 2]
-    return rows
+    return (points[..., 0] * counts[1] + points[..., 1]) * counts[2] + points[..., 2]
 
 
 def box_grid(lower: Tensor, upper: Tensor, resolution: int) -> TetrahedralGrid:

@@ -47,8 +47,7 @@ def unwrap(mesh: Mesh, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64],
 def fill_gaps(image: NDArray[np.float32], covered: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Give the texels between islands the colour of the nearest texel on one."""
     nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    filled: NDArray[np.float32] = image[tuple(nearest)]
-    return filled
+    return image[tuple(nearest)]
 
 
 def over_texels(

@@ -13,7 +13,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.errors import SetupError, noted
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.batch import BatchParameters
@@ -46,11 +46,9 @@ def check_run(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
             logger.warning("%s", remark)
     lacks: list[str] = []
     for check in _checks(pipeline, catalog):
-        try:
+        with noted(lacks):
             check()
-        except SetupError as error:
-            lacks += str(error).splitlines()
-    lacks = list(dict.fromkeys(lacks))
+    lacks = list(dict.fromkeys("\n".join(lacks).splitlines()))
     if len(lacks) == 1:
         raise SetupError(lacks[0])
     if lacks:

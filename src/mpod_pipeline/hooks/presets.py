@@ -8,6 +8,7 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.parameters import merged
 from mpod_pipeline.hooks.checks import did_you_mean
 from mpod_pipeline.method.comparison.methods import OUTLINE_OF, SECTIONS
 
@@ -61,18 +62,3 @@ def _section(values: Any, *path: str) -> Mapping[str, Any]:
     for name in path:
         values = values.get(name) if isinstance(values, Mapping) else None
     return values if isinstance(values, Mapping) else {}
-
-
-def merged(*layers: Any) -> Any:
-    """Mappings, each over those before it, name by name; None is no layer.
-
-    A layer that is no mapping is the result: the check of settings says what is wrong with it.
-    """
-    result: dict[str, Any] = {}
-    for layer in layers:
-        if layer is not None and not isinstance(layer, Mapping):
-            return layer
-        for name, value in (layer or {}).items():
-            both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
-            result[name] = merged(result[name], value) if both else value
-    return result

@@ -101,5 +101,4 @@ def fetch_photos(loader: AbstractConfigLoader) -> None:
 def upload_to(pipeline: Pipeline, catalog: CatalogProtocol) -> str | None:
     """The address to which a pipeline's folders are to go; None where it makes none, or none is told."""
     made = {"published", "site"} <= pipeline.all_outputs()
-    address: str | None = catalog.load(PUBLISH).upload_to if made else None
-    return address
+    return catalog.load(PUBLISH).upload_to if made else None

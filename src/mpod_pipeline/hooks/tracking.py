@@ -314,12 +314,9 @@ def _in_turn(place: Path) -> Iterator[None]:
 
 
 def _require_writable(file: Path) -> None:
-    connection = sqlite3.connect(file, timeout=30)
-    try:
+    with closing(sqlite3.connect(file, timeout=30)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()
-    finally:
-        connection.close()
 
 
 def follow_the_store(uri: str, experiment: ExperimentOptions) -> None:

@@ -42,8 +42,7 @@ class OutlineMasks:
     def unseen_by(self, photos: Cutouts) -> NDArray[np.bool_]:
         """Which views are turned so far from all photos that none shows them, [N]."""
         turns = [turn_deg(self.azimuth_deg, photo.azimuth_deg) for photo in photos.photos]
-        unseen: NDArray[np.bool_] = np.min(turns, axis=0) > UNSEEN_DEG
-        return unseen
+        return np.min(turns, axis=0) > UNSEEN_DEG
 
     def __getitem__(self, view: NDArray[np.int64]) -> OutlineMasks:
         """Those of some views."""

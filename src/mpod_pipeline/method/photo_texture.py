@@ -97,5 +97,4 @@ def _sureness(depth: NDArray[np.float32], cutout: NDArray[np.uint8]) -> NDArray[
     unsure = jump | (depth == 0) | (cutout[..., 3] < 250)
     unsure[[0, -1]] = unsure[:, [0, -1]] = True
     distance = ndimage.distance_transform_edt(~unsure)
-    sureness: NDArray[np.float32] = ((distance - MARGIN) / BLEND).clip(0, 1).astype(np.float32)
-    return sureness
+    return ((distance - MARGIN) / BLEND).clip(0, 1).astype(np.float32)

@@ -49,8 +49,7 @@ class Reconstruction:
     @property
     def turntable(self) -> NDArray[np.uint8]:
         """The photo, then the model from all round, from above and below, [H, W, 3]."""
-        picture: NDArray[np.uint8] = self.artifacts["turntables"]
-        return picture
+        return self.artifacts["turntables"]
 
 
 def reconstruct(

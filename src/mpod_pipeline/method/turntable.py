@@ -75,5 +75,4 @@ def grid(cells: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def _bytes(picture: Tensor) -> NDArray[np.uint8]:
-    levels: NDArray[np.uint8] = (picture.clamp(0, 1) * 255).round().byte().numpy()
-    return levels
+    return (picture.clamp(0, 1) * 255).round().byte().numpy()

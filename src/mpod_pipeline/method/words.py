@@ -83,5 +83,4 @@ def beside(photo: Tensor, samples: Tensor) -> NDArray[np.uint8]:
     rows = samples.chunk(TIMES)
     first = [photo, *[torch.ones_like(photo)] * (TIMES - 1)]
     lines = [torch.cat([cell, *row], dim=2) for cell, row in zip(first, rows, strict=True)]
-    picture: NDArray[np.uint8] = (torch.cat(lines, dim=1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return picture
+    return (torch.cat(lines, dim=1) * 255).round().byte().permute(1, 2, 0).numpy()

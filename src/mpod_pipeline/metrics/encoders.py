@@ -103,8 +103,7 @@ class EfficientNetLite0(nn.Module):
     def _stem(self, images: Tensor) -> Tensor:
         # TensorFlow's normalisation, with which these weights were trained: [0, 1] -> [-1, 1].
         resized = normalize_images(resize_images(images, self.image_size), (0.5,) * 3, (0.5,) * 3)
-        stem: Tensor = self.network.bn1(self.network.conv_stem(resized))
-        return stem
+        return self.network.bn1(self.network.conv_stem(resized))
 
     def layers(self, images: Tensor) -> list[Tensor]:
         """The maps at strides 2, 4 and 8 of [B, 3, H, W] in [0, 1]: of 224 pixels, [B, 16, 112, 112],
@@ -125,8 +124,7 @@ class EfficientNetLite0(nn.Module):
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """Embeddings [B, 1280] -> logits of the 1,000 ImageNet classes, [B, 1000]."""
-        logits: Tensor = self.network.classifier(embeddings)
-        return logits
+        return self.network.classifier(embeddings)
 
     def class_logits(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> logits of the 1,000 ImageNet classes, [B, 1000]."""
@@ -209,10 +207,7 @@ class OpenClip(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> CLIP image embeddings [B, D]."""
         images = images.to(next(self.model.parameters()).device)
-        result: Tensor = self.model.encode_image(
-            normalize_images(resize_images(images, self.image_size), self.mean, self.std)
-        )
-        return result
+        return self.model.encode_image(normalize_images(resize_images(images, self.image_size), self.mean, self.std))
 
 
 def load_open_clip(parameters: OpenClipParameters, device: torch.device | str = "cpu") -> OpenClip:

@@ -54,8 +54,7 @@ class Box:
 
     @property
     def size(self) -> Array:
-        size: Array = self.high - self.low
-        return size
+        return self.high - self.low
 
 
 def volume_iou(made: Mesh, true: Mesh) -> float:
@@ -207,5 +206,4 @@ def depth_error(made: Mesh, true: Mesh) -> float:
 
 
 def _vertices(body: Mesh) -> Array:
-    vertices: Array = body.vertices.detach().cpu().float().numpy()
-    return vertices
+    return body.vertices.detach().cpu().float().numpy()

@@ -13,14 +13,14 @@ from mpod_pipeline.batch import BatchStep
 EVERY_STEP_READS = {"batch": "params:batch", "history": "history"}
 
 
-def batch_node(function: Callable[..., Any], step: BatchStep, inputs: dict[str, str], **outputs: str) -> Node:
+def batch_node(function: Callable[..., Any], step: BatchStep, inputs: dict[str, str]) -> Node:
     """The node of a step: its own inputs, and what every step reads (`batch`, `history`) and writes.
 
     Artifacts have the same name in the step and in the catalog; what is written down about a step begins
-    with the step's name there. ``outputs``: those beyond `BatchStep.outputs`.
+    with the step's name there.
     """
     names = {name: name if name in step.artifacts else f"{step.name}_{name}" for name in step.outputs}
-    return node(function, {**inputs, **EVERY_STEP_READS}, {**names, **outputs}, name=step.name, tags=[step.name])
+    return node(function, {**inputs, **EVERY_STEP_READS}, names, name=step.name, tags=[step.name])
 
 
 def named_node(

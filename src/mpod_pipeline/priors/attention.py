@@ -34,8 +34,7 @@ class AttentionProcessor:
         query, key, value = (heads(x) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
         attended = self.attend(query, key, value, attn.scale)
         attended = attended.transpose(1, 2).reshape(batch, queries, -1)
-        output: Tensor = attn.to_out[1](attn.to_out[0](attended))
-        return output
+        return attn.to_out[1](attn.to_out[0](attended))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Queries [B, heads, Q, D], keys and values [B, heads, K, D] -> [B, heads, Q, D]."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL
-from torch import Tensor
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mpod_pipeline.priors.networks import dtype_of
+from mpod_pipeline.priors.networks import device_of, dtype_of
+from mpod_pipeline.priors.schedule import NoiseSchedule
 
 
 def resize(pictures: Tensor, size: int) -> Tensor:
@@ -41,8 +42,7 @@ def encode_pictures(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
 
 
 def _mode(vae: AutoencoderKL, x: Tensor) -> Tensor:
-    mode: Tensor = vae.encode(x).latent_dist.mode()
-    return mode
+    return vae.encode(x).latent_dist.mode()
 
 
 class GradientScale:
@@ -84,3 +84,24 @@ def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """The same, differentiable."""
     pictures = vae.decode((latents / vae.config.scaling_factor).to(dtype_of(vae))).sample
     return (pictures.float() / 2 + 0.5).clamp(0, 1)
+
+
+class LatentPrior(nn.Module):
+    """What both priors are: a U-Net that denoises an autoencoder's latents."""
+
+    def __init__(self, vae: AutoencoderKL, unet: UNet2DConditionModel, schedule: NoiseSchedule) -> None:
+        super().__init__()
+        self.vae, self.unet, self.schedule = vae, unet, schedule
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of the pictures that the prior was trained on."""
+        return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.unet)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
+        return encode_pictures(self.vae, resize(pictures, self.image_size))

@@ -79,5 +79,4 @@ def rectifiable(unet: UNet2DConditionModel) -> RectifiedAttention:
         # Not by diffusers' `set_attn_processor`, which takes as long as a small U-Net's own work.
         for layer in layers:
             layer.processor = first.processor
-    processor: RectifiedAttention = first.processor
-    return processor
+    return first.processor

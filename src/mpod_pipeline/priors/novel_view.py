@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPVisionModelWithProjection
 
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.depth import DepthNetwork
-from mpod_pipeline.priors.latents import decode_latents, encode_pictures, resize
-from mpod_pipeline.priors.networks import device_of, dtype_of, in_parts
+from mpod_pipeline.priors.latents import LatentPrior, decode_latents, resize
+from mpod_pipeline.priors.networks import dtype_of, in_parts
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The background that Zero-1-to-3 was trained on.
@@ -34,7 +34,7 @@ class PhotoCondition:
     elevation_deg: float
 
 
-class NovelViewPrior(nn.Module):
+class NovelViewPrior(LatentPrior):
     """The frozen prior. absolute_elevation: the pose vector is Stable-Zero123's, see `relative_pose`. depth: what tells
     the depths of its pictures, where it has such a network.
     """
@@ -51,22 +51,12 @@ class NovelViewPrior(nn.Module):
         absolute_elevation: bool = False,
         depth: DepthNetwork | None = None,
     ) -> None:
-        super().__init__()
-        self.vae, self.image_encoder, self.unet = vae, image_encoder, unet
-        self.camera_projection, self.schedule = camera_projection, schedule
+        super().__init__(vae, unet, schedule)
+        self.image_encoder, self.camera_projection = image_encoder, camera_projection
         self.image_mean, self.image_std = image_mean, image_std
         self.absolute_elevation = absolute_elevation
         self.depth = depth
         self.requires_grad_(False).eval()
-
-    @property
-    def image_size(self) -> int:
-        """Pixels of the pictures that the prior was trained on."""
-        return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
-
-    @property
-    def device(self) -> torch.device:
-        return device_of(self.unet)
 
     @torch.no_grad()
     def encode_photo(self, photo: Tensor, elevation_deg: float) -> PhotoCondition:
@@ -122,10 +112,6 @@ class NovelViewPrior(nn.Module):
             return answer
 
         return in_parts(ask, x, timesteps, context.to(dtype), pose).float()
-
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
-        return encode_pictures(self.vae, resize(pictures, self.image_size))
 
     @torch.no_grad()
     def sample(

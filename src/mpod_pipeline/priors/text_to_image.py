@@ -15,9 +15,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
-from mpod_pipeline.priors.latents import GradientScale, decode_latents, encode_pictures, resize
+from mpod_pipeline.priors.latents import GradientScale, LatentPrior, decode_latents
 from mpod_pipeline.priors.mrca import TokenMask, rectifiable, rectified_attention
-from mpod_pipeline.priors.networks import device_of, dtype_of
+from mpod_pipeline.priors.networks import dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The learned word for the product in the photo (textual inversion).
@@ -41,7 +41,7 @@ class Prompt:
     after_columns: Tensor  # [L] bool: the columns behind it, which a causal encoder lets know of it
 
 
-class TextToImagePrior(nn.Module):
+class TextToImagePrior(LatentPrior):
     """The frozen prior."""
 
     def __init__(
@@ -52,28 +52,15 @@ class TextToImagePrior(nn.Module):
         unet: UNet2DConditionModel,
         schedule: NoiseSchedule,
     ) -> None:
-        super().__init__()
-        self.vae, self.text_encoder, self.unet = vae, text_encoder, unet
-        self.tokenizer, self.schedule = tokenizer, schedule
+        super().__init__(vae, unet, schedule)
+        self.tokenizer, self.text_encoder = tokenizer, text_encoder
         rectifiable(unet)
         self.requires_grad_(False).eval()
-
-    @property
-    def image_size(self) -> int:
-        return int(self.unet.config.sample_size) * 2 ** (len(self.vae.config.block_out_channels) - 1)
-
-    @property
-    def device(self) -> torch.device:
-        return device_of(self.unet)
 
     @property
     def token_dim(self) -> int:
         """Width of a learned token."""
         return int(self.text_encoder.config.hidden_size)
-
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Scaled latents of pictures [B, 3, H, W] in [0, 1], at the prior's own size; differentiable."""
-        return encode_pictures(self.vae, resize(pictures, self.image_size))
 
     def word_embedding(self, word: str) -> Tensor:
         """The embedding [D] of a word that is one token. Raises SetupError for another."""

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.priors.architecture import ArchitectureParameters, make_autoencoder
-from mpod_pipeline.priors.training import TrainingParameters, device_of, fit, mixed_precision, step_generator
+from mpod_pipeline.priors.networks import device_of
+from mpod_pipeline.priors.training import TrainingParameters, fit, mixed_precision, step_generator
 
 
 class AutoencoderTraining(TrainingParameters):

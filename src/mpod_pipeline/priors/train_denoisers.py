@@ -29,11 +29,12 @@ from mpod_pipeline.priors.architecture import (
 from mpod_pipeline.priors.attention import Float32Attention
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.loading import load_network
+from mpod_pipeline.priors.networks import device_of
 from mpod_pipeline.priors.novel_view import image_tokens, pose_labels, relative_pose
 from mpod_pipeline.priors.schedule import NoiseSchedule
 from mpod_pipeline.priors.text_to_image import view_words
 from mpod_pipeline.priors.train_autoencoder import to_network
-from mpod_pipeline.priors.training import TrainingParameters, device_of, fit, mixed_precision, step_generator
+from mpod_pipeline.priors.training import TrainingParameters, fit, mixed_precision, step_generator
 
 #: How captions are put into sentences; the method's own prompt is among them.
 TEMPLATES = (
@@ -245,6 +246,30 @@ def fast_to_train(network: Any) -> Any:
     return network.to(memory_format=torch.channels_last)
 
 
+#: Of a network, the data and a stream of random numbers: products and views [B] of a batch, and what is told of them.
+BatchOf = Callable[[Any, ViewLatents, np.random.Generator], tuple[NDArray[np.int64], NDArray[np.int64], Condition]]
+
+
+def _train(
+    network: Any, data: ViewLatents, batch_of: BatchOf, p: DenoiserTraining, checkpoint: Path, report: Report
+) -> None:
+    """Train a denoiser of views that are drawn by ``batch_of``."""
+    network = fast_to_train(network)
+    schedule = NoiseSchedule.of(make_scheduler())
+    device = device_of(network)
+    data = data.to(device)
+
+    def loss_of_step(net: Any, step: int) -> Tensor:
+        rng, generator = step_generator(p.seed, step, device)
+        product, view, condition = batch_of(net, data, rng)
+        clean = data.scaled(product, view)
+        timesteps = draw_timesteps(len(product), p.high_noise_share, rng).to(device)
+        noise = torch.randn(clean.shape, generator=generator, device=device)
+        return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
+
+    fit(network, loss_of_step, p, checkpoint, report, data.checksum)
+
+
 def train_text_to_image(
     network: TextDenoiser,
     data: ViewLatents,
@@ -254,26 +279,18 @@ def train_text_to_image(
     report: Report,
 ) -> TextDenoiser:
     """The small Stable Diffusion: every view of every product under its caption."""
-    network = fast_to_train(network)
-    schedule = NoiseSchedule.of(make_scheduler())
-    device = device_of(network)
-    data = data.to(device)
-    views = data.azimuth_deg.shape[1]
 
-    def loss_of_step(net: Any, step: int) -> Tensor:
-        rng, generator = step_generator(p.seed, step, device)
-        product, view = data.draw(rng, p.batch_size), rng.integers(0, views, p.batch_size)
+    def batch_of(
+        net: TextDenoiser, data: ViewLatents, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Condition]:
+        product, view = data.draw(rng, p.batch_size), rng.integers(0, data.azimuth_deg.shape[1], p.batch_size)
         texts = [
             "" if rng.random() < p.condition_dropout else data.sentence(i, v, rng)
             for i, v in zip(product, view, strict=True)
         ]
-        clean = data.scaled(product, view)
-        timesteps = draw_timesteps(p.batch_size, p.high_noise_share, rng).to(device)
-        noise = torch.randn(clean.shape, generator=generator, device=device)
-        condition = Condition(net.context(texts, tokenizer))
-        return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
+        return product, view, Condition(net.context(texts, tokenizer))
 
-    fit(network, loss_of_step, p, checkpoint, report, data.checksum)
+    _train(network, data, batch_of, p, checkpoint, report)
     return network
 
 
@@ -339,24 +356,15 @@ def train_novel_view(
     network: NovelViewDenoiser, data: ViewLatents, p: DenoiserTraining, checkpoint: Path, report: Report
 ) -> NovelViewDenoiser:
     """The small Zero-1-to-3: from a product's photo to its other views."""
-    network = fast_to_train(network)
-    schedule = NoiseSchedule.of(make_scheduler())
-    device = device_of(network)
-    data = data.to(device)
-    views = data.azimuth_deg.shape[1]
     photos = p.batch_size // p.targets_per_photo
 
-    def loss_of_step(net: Any, step: int) -> Tensor:
-        rng, generator = step_generator(p.seed, step, device)
-        product = data.draw(rng, photos)
-        repeated = np.repeat(product, p.targets_per_photo)
-        view = rng.integers(0, views, len(repeated))
-        keep = torch.from_numpy(rng.random(len(repeated)) >= p.condition_dropout).float().to(device)
-        condition = net.condition(data, repeated, view).kept(keep)
-        clean = data.scaled(repeated, view)
-        timesteps = draw_timesteps(len(repeated), p.high_noise_share, rng).to(device)
-        noise = torch.randn(clean.shape, generator=generator, device=device)
-        return denoising_loss(net.unet, condition, clean, timesteps, noise, schedule)
+    def batch_of(
+        net: NovelViewDenoiser, data: ViewLatents, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Condition]:
+        product = np.repeat(data.draw(rng, photos), p.targets_per_photo)
+        view = rng.integers(0, data.azimuth_deg.shape[1], len(product))
+        keep = torch.from_numpy(rng.random(len(product)) >= p.condition_dropout).float().to(device_of(net))
+        return product, view, net.condition(data, product, view).kept(keep)
 
-    fit(network, loss_of_step, p, checkpoint, report, data.checksum)
+    _train(network, data, batch_of, p, checkpoint, report)
     return network

@@ -39,9 +39,7 @@ class MaskedPictures:
 
     @classmethod
     @torch.no_grad()
-    def of(
-        cls, prior: TextToImagePrior, rgba: NDArray[np.uint8], sentences: list[str], batch: int = 32
-    ) -> MaskedPictures:
+    def of(cls, prior: TextToImagePrior, rgba: NDArray[np.uint8], sentences: list[str]) -> MaskedPictures:
         """Of pictures [N, S, S, 4] with straight alpha."""
         pictures = torch.from_numpy(rgba).float() / 255
         on_white = pictures[..., :3] * pictures[..., 3:] + 1 - pictures[..., 3:]

@@ -23,6 +23,7 @@ from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.priors.loading import cpu_has_bfloat16
 from mpod_pipeline.priors.muon import Muon
+from mpod_pipeline.priors.networks import device_of
 
 
 class TrainingParameters(Parameters):
@@ -43,10 +44,6 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 where the hardware multiplies it natively; elsewhere emulation would be slower than float32."""
     native = device.type == "cuda" or cpu_has_bfloat16()
     return torch.autocast(device.type, torch.bfloat16, enabled=native)
-
-
-def device_of(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device
 
 
 def step_generator(

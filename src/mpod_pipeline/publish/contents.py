@@ -116,5 +116,4 @@ def _textures(document: Document) -> list[Texture]:
 def image_of(document: Document, texture: int) -> int:
     """The number of a texture's picture."""
     described = document.json["textures"][texture]
-    number: int = described.get("extensions", {}).get(WEBP, described)["source"]
-    return number
+    return described.get("extensions", {}).get(WEBP, described)["source"]

@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mpod_pipeline.base.errors import SetupError
-from mpod_pipeline.base.text import readable
+from mpod_pipeline.base.text import harmless, readable, without_mark
 
 Verdict = Literal["approved", "rejected"]
-#: A spreadsheet takes a text that begins so for a formula; one that does has ``'`` before it.
-_FORMULA = ("=", "+", "-", "@", "'")
 
 
 def model_hash(glb: bytes) -> str:
@@ -84,7 +82,7 @@ def _rows(text: str, source: str) -> Iterator[Decision]:
 
 
 def _decision(source: str, row: Mapping[str, str | None]) -> Decision:
-    cells = {name: (row[name] or "").removeprefix("'") for name in COLUMNS}
+    cells = {name: without_mark(row[name] or "") for name in COLUMNS}
     if cells["decision"] not in get_args(Verdict):
         raise SetupError(
             f"{source} says {cells['decision']!r} of {readable(cells['product'])}: a decision is approved or rejected."
@@ -124,4 +122,4 @@ def add_decision(path: Path, decision: Decision) -> None:
 
 
 def _cells(decision: Decision) -> Iterator[str]:
-    return (f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in asdict(decision).values())
+    return map(harmless, asdict(decision).values())

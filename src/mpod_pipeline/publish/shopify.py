@@ -13,16 +13,14 @@ Source: shopify.dev, Admin GraphQL API: stagedUploadsCreate, productUpdate.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+
+import requests
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.text import number_of
@@ -61,9 +59,8 @@ class Shopify:
 
     def ask(self, question: str, **variables: Any) -> Any:
         """The answer's data. Raises ShopError with what the store says."""
-        body = json.dumps({"query": question, "variables": variables}).encode()
-        headers = {"Content-Type": "application/json", "X-Shopify-Access-Token": self.token}
-        answer = json.loads(_sent(Request(self.url, data=body, headers=headers)))
+        asked = {"query": question, "variables": variables}
+        answer = _sent(self.url, json=asked, headers={"X-Shopify-Access-Token": self.token}).json()
         wrong = answer.get("errors") or [
             error for part in answer["data"].values() for error in (part or {}).get("userErrors", [])
         ]
@@ -91,10 +88,8 @@ class Shopify:
         }
         (target,) = self.ask(_STAGE, input=[described])["stagedUploadsCreate"]["stagedTargets"]
         fields = {each["name"]: each["value"] for each in target["parameters"]}
-        body, kind = _form(fields, name, data)
-        _sent(Request(target["url"], data=body, headers={"Content-Type": kind}))
-        address: str = target["resourceUrl"]
-        return address
+        _sent(target["url"], data=fields, files={"file": (name, data, "model/gltf-binary")})
+        return target["resourceUrl"]
 
     def add(self, product: str, address: str, description: str) -> None:
         media = {"originalSource": address, "mediaContentType": "MODEL_3D", "alt": description}
@@ -129,29 +124,14 @@ def _brought(path: Path, data: bytes, store: Shopify) -> str:
     return f"brought to {product['title']}"
 
 
-def _form(fields: Mapping[str, str], name: str, data: bytes) -> tuple[bytes, str]:
-    """A form with a file, as browsers send it (RFC 7578), and its media type. The file comes last, as stores want."""
-    border = uuid.uuid4().hex
-    safe = name.replace("\\", "_").replace('"', "_")
-    parts = [
-        f'--{border}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
-        for key, value in fields.items()
-    ]
-    head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="{safe}"\r\n'
-    head += "Content-Type: model/gltf-binary\r\n\r\n"
-    body = ("".join(parts) + head).encode() + data + f"\r\n--{border}--\r\n".encode()
-    return body, f"multipart/form-data; boundary={border}"
-
-
-def _sent(request: Request) -> bytes:
+def _sent(url: str, **what: Any) -> requests.Response:
     try:
-        with urlopen(request, timeout=PATIENCE_S) as answer:
-            said: bytes = answer.read()
-            return said
-    except HTTPError as error:
-        raise ShopError(f"It answered {error.code}: {error.read(500).decode(errors='replace').strip()}") from error
-    except (URLError, TimeoutError) as error:
+        answer = requests.post(url, timeout=PATIENCE_S, **what)
+    except requests.RequestException as error:
         raise ShopError(f"It does not answer ({error}).") from error
+    if not answer.ok:
+        raise ShopError(f"It answered {answer.status_code}: {answer.text[:500].strip()}")
+    return answer
 
 
 def main(arguments: list[str] | None = None) -> int:

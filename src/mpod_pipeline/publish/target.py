@@ -13,9 +13,9 @@ from mpod_pipeline.method.steps import Given
 from mpod_pipeline.publish.checks import FORMATS, Examined, what_is_wrong
 from mpod_pipeline.publish.contents import Contents, contents_of_glb
 from mpod_pipeline.publish.decisions import model_hash
-from mpod_pipeline.publish.khronos import errors_in, find_validator
+from mpod_pipeline.publish.npm import errors_in, find_validator
 from mpod_pipeline.publish.settings import TargetSettings
-from mpod_pipeline.publish.usdz import contents_of_usdz, what_arkit_would_say
+from mpod_pipeline.publish.usdz import contents_of_usdz, to_usdz, what_arkit_would_say
 from mpod_pipeline.publish.variants import within
 
 logger = logging.getLogger(__name__)
@@ -28,11 +28,11 @@ class Tools:
     validator: Path | None
 
 
-def load(settings: TargetSettings) -> Tools:
+def load_tools(settings: TargetSettings) -> Tools:
     return Tools(find_validator(settings.validator))
 
 
-def check(tools: Tools, settings: TargetSettings) -> None:
+def check_tools(tools: Tools, settings: TargetSettings) -> None:
     """Say at the start what will not be checked."""
     if tools.validator is None:
         _say_that_it_lacks(settings.validator)
@@ -72,9 +72,9 @@ def make_glb(
     return _made(target, given, data, contents, wrong, by, ".glb")
 
 
-def make_usdz(target: str, given: Given, convert: Callable[[bytes], bytes]) -> dict[str, Any]:
+def make_usdz(target: str, tools: None, given: Given) -> dict[str, Any]:
     limits: TargetSettings = given.settings
-    data = convert(within(given["mesh"], limits.triangles, limits.texture_size))
+    data = to_usdz(within(given["mesh"], limits.triangles, limits.texture_size))
     contents = contents_of_usdz(data)
     wrong = [*what_is_wrong(Examined(target, contents, limits)), *what_arkit_would_say(data)]
     by = ["own checks", "OpenUSD's validators"]

@@ -21,7 +21,7 @@ from mpod_pipeline.geometry.occlusion import occlusion_texture
 from mpod_pipeline.geometry.tangents import tangent_frames
 from mpod_pipeline.geometry.texture import bake
 from mpod_pipeline.method.studio_light import SAID
-from mpod_pipeline.publish.gltfpack import Gltfpack
+from mpod_pipeline.publish.npm import Gltfpack
 from mpod_pipeline.rendering.rasterize import rasterize_numpy
 
 #: Bits of a coordinate as Draco keeps it: 1 / 16,384 of the model's size, a quarter of a texel of 2048.

@@ -33,8 +33,7 @@ class TexturedModel:
         uvs = np.einsum("nk,nkc->nc", weights, self.corner_uvs[face])
         height, width = self.texture.shape[:2]
         column, row = np.clip(uvs * [width, height], 0, [width - 1, height - 1]).astype(int).T
-        albedo: Array = self.texture[row, column].astype(np.float32) / 255
-        return albedo
+        return self.texture[row, column].astype(np.float32) / 255
 
     def gloss(self, face: Integers) -> Array:
         return np.full(len(face), GLOSS, np.float32)
@@ -99,5 +98,4 @@ def _refined(caption: str, triangles: Array, normals: Array, uvs: Array, texture
 
 def _unit(vectors: Array) -> Array:
     """Of [..., 3]."""
-    unit: Array = vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
-    return unit
+    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)

@@ -86,8 +86,7 @@ class Product:
 
     def gloss(self, face: Integers) -> Array:
         gloss = np.array([material.gloss for material in self.materials], np.float32)
-        shine: Array = gloss[self.part_materials[self.face_part[face]]]
-        return shine
+        return gloss[self.part_materials[self.face_part[face]]]
 
 
 @dataclass(frozen=True)

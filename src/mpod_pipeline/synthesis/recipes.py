@@ -49,8 +49,7 @@ Recipe = Mapping[str, Any]
 @cache
 def recipes() -> dict[str, Recipe]:
     """The table, by kind."""
-    table: dict[str, Recipe] = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text("utf-8"))
-    return table
+    return yaml.safe_load(Path(__file__).with_suffix(".yml").read_text("utf-8"))
 
 
 def make(kind: str, d: Draft) -> str:

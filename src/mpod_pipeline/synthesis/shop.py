@@ -57,8 +57,7 @@ def true_mask(scene: Scene, elevation_deg: float, backdrop: Backdrop) -> NDArray
     """Where the product is in its `shop_photo`, [H, W]."""
     width, height = backdrop.size
     alpha = scene.photograph(Cameras.at(0.0, elevation_deg), backdrop.frame)[0][..., 3].astype(np.float32)
-    mask: NDArray[np.bool_] = _paste(alpha, (height, width), *backdrop.corner) > 127
-    return mask
+    return _paste(alpha, (height, width), *backdrop.corner) > 127
 
 
 def _contact_shadow(scene: Scene, camera: Cameras, frame: int) -> NDArray[np.float32]:

@@ -132,8 +132,7 @@ class Scene:
 
 def _blend(weights: Array, values: Array) -> Array:
     """Values of corners [N, 3, ...] at barycentric weights [N, 3]: [N, ...]."""
-    blended: Array = np.einsum("nk,nk...->n...", weights, values)
-    return blended
+    return np.einsum("nk,nk...->n...", weights, values)
 
 
 def set_scene(product: Subject, placement: Placement, light: Light | None = None) -> Scene:

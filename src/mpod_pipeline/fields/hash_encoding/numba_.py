@@ -191,5 +191,4 @@ class NumbaHashEncoding(TableEncoding):
     """The CPU's kernels: float32, deterministic whatever the number of threads."""
 
     def forward(self, points: Tensor) -> Tensor:  # [N, 3] -> [N, output_dim]
-        encoded: Tensor = _HashEncode.apply(points, self.table, self.layout)
-        return encoded
+        return _HashEncode.apply(points, self.table, self.layout)

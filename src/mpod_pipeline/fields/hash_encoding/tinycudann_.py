@@ -58,5 +58,4 @@ class TinyCudaHashEncoding(HashEncoding):
     def forward(self, points: Tensor) -> Tensor:  # [N, 3] -> [N, output_dim]
         if len(points) == 0:  # its kernels are not launched on nothing
             return points.new_zeros(0, self.output_dim)
-        encoded: Tensor = self.encoding(points.clamp(0, 1))
-        return encoded
+        return self.encoding(points.clamp(0, 1))

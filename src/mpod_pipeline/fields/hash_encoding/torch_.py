@@ -20,8 +20,7 @@ class TorchHashEncoding(TableEncoding):
     """Plain PyTorch."""
 
     def forward(self, points: Tensor) -> Tensor:  # [N, 3] -> [N, output_dim]
-        encoded: Tensor = _HashEncode.apply(points, self.table, self.layout)
-        return encoded
+        return _HashEncode.apply(points, self.table, self.layout)
 
 
 class _HashEncode(torch.autograd.Function):

@@ -101,8 +101,7 @@ class Step:
 
     @property
     def settings(self) -> type[Parameters]:
-        settings: type[Parameters] = self._module.Settings
-        return settings
+        return self._module.Settings
 
     @property
     def purpose(self) -> str:
@@ -126,8 +125,7 @@ class Step:
 
     def make(self, models: Any, given: Given) -> dict[str, Any]:
         """One product's artifacts, by name. Raises ProductError where the product is at fault."""
-        made: dict[str, Any] = self._module.make(models, given)
-        return made
+        return self._module.make(models, given)
 
     def check(self, models: Any, settings: Parameters) -> None:
         """Look further than `load` does, before any product is touched. Raises SetupError."""
@@ -227,11 +225,6 @@ COMPARING_STEPS: tuple[Step, ...] = (
 STEP_BY_NAME = {step.name: step for step in STEPS}
 #: The step that makes each artifact.
 MAKER_OF = {artifact: step for step in STEPS for artifact in step.makes}
-
-
-def default_settings() -> dict[str, Parameters]:
-    """Every step's settings as they are where nobody sets any, by section."""
-    return {step.section: step.settings() for step in STEPS}
 
 
 def load_models(

@@ -81,8 +81,7 @@ def photo_camera(glb: bytes, elevation_deg: float) -> dict[str, str]:
 def _poster(glb: bytes, camera: Cameras, size: int) -> NDArray[np.uint8]:
     """The model from the photo's view, on white, [P, P, 3]."""
     picture = draw(as_photographed(glb), camera, size)[0][0].numpy()
-    levels: NDArray[np.uint8] = (picture.clip(0, 1) * 255).round().astype(np.uint8)
-    return levels
+    return (picture.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def _on_white(cutout: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

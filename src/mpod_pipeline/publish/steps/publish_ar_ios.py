@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from pydantic import PositiveFloat, PositiveInt
 
-from mpod_pipeline.method.steps import Given
 from mpod_pipeline.publish.settings import TargetSettings
 from mpod_pipeline.publish.target import make_usdz
-from mpod_pipeline.publish.usdz import to_usdz
+
+make = partial(make_usdz, "ar_ios")
 
 
 class Settings(TargetSettings):
@@ -17,11 +17,3 @@ class Settings(TargetSettings):
 
     triangles: PositiveInt = 100_000
     megabytes: PositiveFloat | None = 10.0
-
-
-def load(settings: Settings) -> None:
-    """Nothing: OpenUSD is a package of Python."""
-
-
-def make(models: None, given: Given) -> dict[str, Any]:
-    return make_usdz("ar_ios", given, to_usdz)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from pydantic import PositiveFloat, PositiveInt
 
-from mpod_pipeline.method.steps import Given
 from mpod_pipeline.publish.settings import TargetSettings
-from mpod_pipeline.publish.target import Tools, check, load, make_glb
+from mpod_pipeline.publish.target import check_tools, load_tools, make_glb
 
-__all__ = ["Settings", "check", "load", "make"]
+load = load_tools
+check = check_tools
+make = partial(make_glb, "banner")
 
 
 class Settings(TargetSettings):
@@ -19,7 +20,3 @@ class Settings(TargetSettings):
     triangles: PositiveInt = 12_000  # for which 0.5 MB have room
     texture_size: PositiveInt = 512
     megabytes: PositiveFloat | None = 0.5
-
-
-def make(tools: Tools, given: Given) -> dict[str, Any]:
-    return make_glb("banner", tools, given)

@@ -10,13 +10,12 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from mpod_pipeline.method.steps import Given
-from mpod_pipeline.publish import target
-from mpod_pipeline.publish.gltfpack import GLTFPACK, Gltfpack
+from mpod_pipeline.publish.npm import GLTFPACK, Gltfpack
 from mpod_pipeline.publish.settings import TargetSettings
-from mpod_pipeline.publish.target import check, make_glb
+from mpod_pipeline.publish.target import Tools, check_tools, load_tools, make_glb
 from mpod_pipeline.publish.variants import for_browsers, for_browsers_by_meshopt
 
-__all__ = ["Settings", "check", "load", "make"]
+check = check_tools
 
 
 class Settings(TargetSettings):
@@ -31,18 +30,18 @@ class Settings(TargetSettings):
 
 
 @dataclass(frozen=True)
-class Tools(target.Tools):
+class WebTools(Tools):
     """gltfpack: where the geometry is packed by meshopt."""
 
     gltfpack: Gltfpack | None
 
 
-def load(settings: Settings) -> Tools:
-    validator = target.load(settings).validator
-    return Tools(validator, Gltfpack(settings.gltfpack or GLTFPACK) if settings.compress == "meshopt" else None)
+def load(settings: Settings) -> WebTools:
+    validator = load_tools(settings).validator
+    return WebTools(validator, Gltfpack(settings.gltfpack or GLTFPACK) if settings.compress == "meshopt" else None)
 
 
-def make(tools: Tools, given: Given) -> dict[str, Any]:
+def make(tools: WebTools, given: Given) -> dict[str, Any]:
     if tools.gltfpack is None:
         return make_glb("web", tools, given, packed=for_browsers)
     packed = partial(for_browsers_by_meshopt, gltfpack=tools.gltfpack)

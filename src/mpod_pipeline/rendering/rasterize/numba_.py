@@ -13,7 +13,7 @@ b over depth being ``V^-1 (x, y, 1)``, pixels need add no more than depth times 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +23,12 @@ from torch import Tensor
 from mpod_pipeline.base.compiled import njit
 from mpod_pipeline.base.threads import for_each
 from mpod_pipeline.rendering.cameras import Cameras
-from mpod_pipeline.rendering.rasterize.bands import Band, bands
 from mpod_pipeline.rendering.rasterize.raster import Raster
 from mpod_pipeline.rendering.rasterize.silhouettes import COVERED, PIXEL, backward_blend, blend, find_silhouettes
 from mpod_pipeline.rendering.rasterize.zbuffer import JIT, barycentrics, fill_zbuffer, set_up_planes
+
+#: A band of fewer pixels is not worth a thread.
+PIXELS_PER_BAND = 1 << 14
 
 
 @njit(**JIT)
@@ -205,8 +207,23 @@ def _numpy(gradient: Tensor | None, shape: tuple[int, ...]) -> NDArray[np.float3
     """A gradient as an array; zeros for that of an output which nobody used."""
     if gradient is None:
         return np.zeros(shape, np.float32)
-    array: NDArray[np.float32] = gradient.contiguous().numpy()
-    return array
+    return gradient.contiguous().numpy()
+
+
+class Band(NamedTuple):
+    """Rows [top, bottom) of a view."""
+
+    view: int
+    top: int
+    bottom: int
+
+
+def bands(views: int, size: int) -> list[Band]:
+    """All rows of all views, in as many bands as keep PyTorch's number of threads busy, view by view."""
+    wanted = -(-torch.get_num_threads() // views)
+    count = max(1, min(wanted, size * size // PIXELS_PER_BAND))
+    edges = [size * i // count for i in range(count + 1)]
+    return [Band(view, edges[i], edges[i + 1]) for view in range(views) for i in range(count)]
 
 
 class _Rasterize(torch.autograd.Function):

@@ -35,8 +35,7 @@ def _nerfacc() -> ModuleType:
             "nerfacc compiles its CUDA part on this machine and finds no nvcc: install the CUDA toolkit of "
             "PyTorch's version (docs/gpu.md), or choose the backend 'torch'."
         )
-    module: ModuleType = nerfacc
-    return module
+    return nerfacc
 
 
 class NerfaccRenderer:
@@ -87,7 +86,6 @@ class NerfaccRenderer:
         )
 
     def _accumulate(self, weights: Tensor, values: Tensor | None, samples: RaySamples) -> Tensor:
-        accumulated: Tensor = self._nerfacc.accumulate_along_rays(
+        return self._nerfacc.accumulate_along_rays(
             weights, values, ray_indices=samples.ray_index, n_rays=samples.n_rays
         )
-        return accumulated

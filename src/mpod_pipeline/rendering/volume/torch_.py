@@ -67,8 +67,7 @@ def _sum_before(values: Tensor, samples: RaySamples) -> Tensor:
     place = torch.arange(len(values), device=values.device) - samples.ray_offsets[samples.ray_index]
     rows = values.new_zeros(samples.n_rays, longest + 1)
     rows = rows.index_put((samples.ray_index, place + 1), values)
-    before: Tensor = rows.cumsum(dim=1)[samples.ray_index, place]
-    return before
+    return rows.cumsum(dim=1)[samples.ray_index, place]
 
 
 def _sum_by_ray(values: Tensor, samples: RaySamples) -> Tensor:  # [M, ...] -> [N, ...]
