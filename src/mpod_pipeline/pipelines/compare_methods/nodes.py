@@ -82,8 +82,10 @@ def report_comparison(
     return {**files, **_sheets(photos, cutouts, made, common)}
 
 
-def _dataset_of(photo: Path) -> str:
+def _dataset_of(photo: Path | None) -> str:
     """The folder with the photo in it; as RealFusion's authors lay theirs out, the folder of these folders."""
+    if photo is None:
+        return ""
     return (photo.parents[1] if photo.name == CUTOUT else photo.parent).name
 
 
