@@ -97,8 +97,9 @@ def find_cavities(
     full = seen.full >= p.votes
     cavity = deepened(without_dents(seen.empty), full | base)
     cavity |= deepened(of_vessels(cavity, seen.hull), (seen.full >= FLOOR_VOTES) | base)
-    cavity = widened(cavity) & seen.hull & ~base
-    cavity |= widened(of_vessels(cavity, seen.hull)) & seen.before & ~base
+    room = ~widened(widened(~seen.hull)) & ~base  # walls take two cells
+    cavity = widened(cavity) & room
+    cavity |= widened(of_vessels(cavity, seen.hull)) & seen.before & room
     near = torch.from_numpy(ndimage.binary_dilation(cavity.numpy(), iterations=WALL))
     under = deepened(cavity, ~near) & base
     beside = widened(widened(of_vessels(cavity, seen.hull))) & ~cavity
