@@ -127,7 +127,7 @@ def test_a_product_that_does_not_arrive_is_left_out(tmp_path: Path, monkeypatch:
             raise ProductError("The outline is empty from some side.")
         return family
 
-    monkeypatch.setattr(nodes, "photo_of", lambda family, _: family)
+    monkeypatch.setattr(nodes, "photo_of", lambda family, *_: family)
     monkeypatch.setattr(nodes, "outline_product", outline)
     made = {"evaluations": {"psnr": 20.0}, "turntables": picture, "normals": picture}
     monkeypatch.setattr(nodes, "finish_product", lambda *_: made)
@@ -135,7 +135,9 @@ def test_a_product_that_does_not_arrive_is_left_out(tmp_path: Path, monkeypatch:
     families = [family for family, _ in one_of_each_family(p.split, 3)]
     lost = families[1:2]
     *_, last = score_reconstructions(*priors, p)
-    assert [name.split("-")[0] for name in last["scores"]["product"]] == [families[0], families[2], "mean"]
+    arrived = [(row["product"].split("-")[0], row["height"]) for row in last["scores"].to_dict("records")]
+    twice = [(family, height) for family in (families[0], families[2], "mean") for height in ("told", "found")]
+    assert arrived == twice
     lost = families
     with pytest.raises(SetupError, match="No product"):
         list(score_reconstructions(*priors, p))
@@ -178,7 +180,9 @@ def test_one_command_prints_all_scores(tmp_path: Path) -> None:
         "trained_families.png",
         "words.png",
     ]
-    assert len(list((tmp_path / "08_reporting/priors/turntables").glob("*.png"))) == 1
+    assert len(list((tmp_path / "08_reporting/priors/turntables").glob("*.png"))) == 2  # the height told, and found
+    found = table["score"].str.endswith(", height found")
+    assert {"reconstruction, PSNR, height found", "novel views, PSNR, height found"} <= set(table["score"][found])
 
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])

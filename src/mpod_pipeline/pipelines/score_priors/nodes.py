@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from itertools import product
 from math import isfinite, nan
 from typing import Any
 
@@ -25,7 +26,15 @@ from mpod_pipeline.method.words import SENTENCES, TIMES, WordDrawer, beside
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import psnr, silhouette_iou
 from mpod_pipeline.pipelines.score_priors.parameters import CaptionScoring, ScorePriorsParameters
-from mpod_pipeline.pipelines.score_priors.reconstruction import Method, finish_product, outline_product, photo_of
+from mpod_pipeline.pipelines.score_priors.reconstruction import (
+    HEIGHTS,
+    Height,
+    Method,
+    cut_at,
+    finish_product,
+    outline_product,
+    photo_of,
+)
 from mpod_pipeline.priors import NovelViewPrior, load_novel_view_prior, load_text_to_image_prior
 from mpod_pipeline.priors.adapters import fuse_adapter
 from mpod_pipeline.priors.train_autoencoder import autoencoder_psnr
@@ -46,18 +55,21 @@ logger = logging.getLogger(__name__)
 WHITE_PAPER = 0.93
 #: Products of a group whose sampled views are kept as a picture.
 SHOWN_PRODUCTS = 8
-#: Pixels a side of the pictures that families are recognised in.
+#: Pixels a side of the pictures that families are recognised in, and of the photos whose camera's height is found.
 CLASSIFIED_SIZE = 128
+PHOTO_SIZE = 256
 KEPT_ASIDE = "models kept aside"
 NO_MODELS = Models()
+#: Score, value, goal.
+Row = tuple[str, float, str]
 
 
 def score_novel_views(
     novel_view_prior: Weights, parameters: ScorePriorsParameters, models: Models = NO_MODELS
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.uint8]]]:
-    """A row for each group of products: the autoencoder's PSNR; PSNR and silhouette IoU of sampled views, and of the
-    photo copied unchanged. And a picture for each group: the first products' true views above the sampled ones. The
-    models that were kept aside are a group.
+    """A row for each group of products, with the height of the photo's camera told, and found: the autoencoder's PSNR;
+    PSNR and silhouette IoU of sampled views, and of the photo copied unchanged. And a picture for each group: the first
+    products' true views above the sampled ones. The models that were kept aside are a group.
     """
     p = parameters.novel_views
     prior = load_novel_view_prior(
@@ -80,17 +92,23 @@ def score_novel_views(
 
     rows, samples = [], {}
     for group, photographs in groups.items():
-        scores: list[dict[str, float]] = []
+        scores: dict[Height, list[dict[str, float]]] = {height: [] for height in HEIGHTS}
         shown: list[NDArray[np.uint8]] = []
         for photograph in tqdm(photographs, desc=f"novel views, {group}"):
             views = photograph(views=p.views + 1, resolution=prior.image_size)
-            sampled = sample_views(prior, views, p.steps, p.guidance_scale, parameters.seed)
+            photo, told = photograph(views=1, resolution=PHOTO_SIZE).pictures[0], float(views.elevation_deg[0])
             autoencoded = autoencoder_psnr(autoencoder, on_white(views.pictures))
-            scores.append({"autoencoder_psnr": autoencoded, **score_product(sampled, views)})
-            if len(shown) < SHOWN_PRODUCTS:
-                true = to_tensor(on_white(views.pictures))
-                shown.append(grid([true, torch.cat([true[:1], sampled])]))
-        rows.append({"group": group, "products": len(scores), **pd.DataFrame(scores).mean().to_dict()})
+            for height in HEIGHTS:
+                _, elevation = cut_at(photo, told, height)
+                sampled = sample_views(prior, views, elevation, p.steps, p.guidance_scale, parameters.seed)
+                scores[height].append({"autoencoder_psnr": autoencoded, **score_product(sampled, views)})
+                if height == "told" and len(shown) < SHOWN_PRODUCTS:
+                    true = to_tensor(on_white(views.pictures))
+                    shown.append(grid([true, torch.cat([true[:1], sampled])]))
+        rows += [
+            {"group": group, "height": height, "products": len(each), **pd.DataFrame(each).mean().to_dict()}
+            for height, each in scores.items()
+        ]
         samples[group.replace(" ", "_")] = np.concatenate(shown)
     return pd.DataFrame(rows), samples
 
@@ -103,13 +121,17 @@ def _first_shot(model: ModelFile, views: int, resolution: int) -> ProductViews:
         raise SetupError(f"The model {model.name}, which was kept aside, cannot be scored. {error}") from error
 
 
-def sample_views(prior: NovelViewPrior, views: ProductViews, steps: int, guidance_scale: float, seed: int) -> Tensor:
-    """The prior's pictures [V - 1, 3, H, W] of a product from where its true ones were taken, from the first."""
+def sample_views(
+    prior: NovelViewPrior, views: ProductViews, photo_elevation_deg: float, steps: int, guidance_scale: float, seed: int
+) -> Tensor:
+    """The prior's pictures [V - 1, 3, H, W] of a product from where its true ones were taken, from the first, whose
+    camera is believed to stand so high.
+    """
     return prior.sample(
         to_tensor(on_white(views.pictures[:1]))[0],
         torch.from_numpy(views.azimuth_deg[1:]),
         torch.from_numpy(views.elevation_deg[1:]),
-        photo_elevation_deg=float(views.elevation_deg[0]),
+        photo_elevation_deg=photo_elevation_deg,
         steps=steps,
         guidance_scale=guidance_scale,
         seed=seed,
@@ -274,28 +296,32 @@ def colour_error(samples: Tensor, photo: Reference) -> float:
 def score_reconstructions(
     novel_view_prior: Weights, text_to_image_prior: Weights, parameters: ScorePriorsParameters
 ) -> Iterator[dict[str, Any]]:
-    """The whole method from photo to mesh, for products of a split, one of each family in turn; with a mean. One that
-    does not arrive is left out. Raises SetupError if none does.
+    """The whole method from photo to mesh, for products of a split, one of each family in turn, with the height of the
+    photo's camera told, and found; with means. One that does not arrive is left out. Raises SetupError if none does
+    one way.
     """
     p = parameters.method
     priors = {"novel_view_prior": novel_view_prior, "text_to_image_prior": text_to_image_prior}
     method = Method.load(priors, p)
     yield {"scores": pd.DataFrame(), "turntables": {}}
     rows = []
-    for family, seed in tqdm(one_of_each_family(parameters.split, parameters.products), desc="reconstructions"):
+    products = one_of_each_family(parameters.split, parameters.products)
+    for (family, seed), height in tqdm(list(product(products, HEIGHTS)), desc="reconstructions"):
+        name = f"{family}-{seed}"
         try:
-            photo = photo_of(family, seed)
+            photo = photo_of(family, seed, height)
             outlined = outline_product(photo, method, p, parameters.seed)
             made = finish_product(family, photo, outlined, method, p, parameters.seed)
         except ProductError as error:
-            logger.warning("reconstruction: %s-%d failed. %s", family, seed, error)
+            logger.warning("reconstruction, height %s: %s failed. %s", height, name, error)
             continue
-        rows.append({"product": f"{family}-{seed}", **made["evaluations"]})
+        rows.append({"product": name, "height": height, **made["evaluations"]})
+        turntable = np.concatenate([made["turntables"], made["normals"]])
         yield {
-            "scores": with_mean(pd.DataFrame(rows)),
-            "turntables": {f"{family}-{seed}": np.concatenate([made["turntables"], made["normals"]])},
+            "scores": with_means(pd.DataFrame(rows)),
+            "turntables": {name if height == "told" else f"{name}-height-found": turntable},
         }
-    if not rows:
+    if {row["height"] for row in rows} != set(HEIGHTS):
         raise SetupError("No product was reconstructed with these priors; the warnings above say why.")
 
 
@@ -303,35 +329,65 @@ def with_mean(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, table.mean(numeric_only=True).to_frame().T.assign(product="mean")])
 
 
+def with_means(table: pd.DataFrame) -> pd.DataFrame:
+    """With the mean of each height's rows."""
+    means = table.groupby("height", sort=False).mean(numeric_only=True).reset_index().assign(product="mean")
+    return pd.concat([table, means])
+
+
 def print_scores(
     novel_views: pd.DataFrame, captions: pd.DataFrame, words: pd.DataFrame, reconstructions: pd.DataFrame
 ) -> pd.DataFrame:
-    """One table, (score, of, value, goal), which is printed as well."""
-    groups = {str(group): row_of(novel_views, "group", group) for group in novel_views["group"]}
-    trained = groups["trained families"]
-    caption, mean = row_of(captions, "family", "mean"), row_of(reconstructions, "product", "mean")
-    word = row_of(words, "product", "mean")
-    rows: list[tuple[str, float, str]] = [
+    """One table, (score, value, goal), which is printed as well. Scores of what depends on the height of the photo's
+    camera are there twice: with the height told, and found in the photo.
+    """
+    told, found = (
+        [*novel_view_rows(of_height(novel_views, height)), *reconstruction_rows(of_height(reconstructions, height))]
+        for height in HEIGHTS
+    )
+    trained = row_of(of_height(novel_views, "told"), "group", "trained families")
+    caption, word = row_of(captions, "family", "mean"), row_of(words, "product", "mean")
+    rows: list[Row] = [
         ("autoencoder, PSNR", trained["autoencoder_psnr"], ">= 32"),
-        ("novel views, PSNR", trained["psnr"], ">= 21"),
-        ("novel views, PSNR above copying", trained["psnr"] - trained["copied_psnr"], ">= 4"),
-        ("novel views, silhouette IoU", trained["silhouette_iou"], ">= 0.85"),
-        ("the same of copying", trained["copied_silhouette_iou"], ""),
-        *(
-            (f"{name}, PSNR above copying", groups[name]["psnr"] - groups[name]["copied_psnr"], ">= 2")
-            for name in ("held-out family", "compounds")
-        ),
-        *(
-            (f"{KEPT_ASIDE}, PSNR above copying", groups[name]["psnr"] - groups[name]["copied_psnr"], "")
-            for name in groups.keys() & {KEPT_ASIDE}
-        ),
         ("captions recognised", caption["samples"], ">= 0.85"),
         ("the same of true photos", caption["photos"], ""),
         ("learnt words, family recognised", word["recognised"], ">= 0.85"),
         ("learnt words, colour error", word["colour_error"], ""),
         ("learnt words, similarity to the photo", word["similarity"], ""),
         ("the same of the words of other products", word["other_similarity"], ""),
-        ("reconstruction, products that arrived", len(reconstructions) - 1, ""),
+        *told,
+        *((f"{name}, height found", value, "") for name, value, _ in found),
+    ]
+    table = pd.DataFrame(rows, columns=["score", "value", "goal"])
+    print(f"\n{table.to_string(index=False, float_format=lambda v: f'{v:.3f}')}\n")
+    return table
+
+
+def of_height(table: pd.DataFrame, height: Height) -> pd.DataFrame:
+    return table[table["height"] == height].drop(columns="height")
+
+
+def novel_view_rows(table: pd.DataFrame) -> list[Row]:
+    groups = {str(group): row_of(table, "group", group) for group in table["group"]}
+    trained = groups["trained families"]
+    goals = {"held-out family": ">= 2", "compounds": ">= 2", KEPT_ASIDE: ""}
+    return [
+        ("novel views, PSNR", trained["psnr"], ">= 21"),
+        ("novel views, PSNR above copying", trained["psnr"] - trained["copied_psnr"], ">= 4"),
+        ("novel views, silhouette IoU", trained["silhouette_iou"], ">= 0.85"),
+        ("the same of copying", trained["copied_silhouette_iou"], ""),
+        *(
+            (f"{name}, PSNR above copying", groups[name]["psnr"] - groups[name]["copied_psnr"], goal)
+            for name, goal in goals.items()
+            if name in groups
+        ),
+    ]
+
+
+def reconstruction_rows(table: pd.DataFrame) -> list[Row]:
+    mean = row_of(table, "product", "mean")
+    return [
+        ("reconstruction, products that arrived", len(table) - 1, ""),
         ("reconstruction, stage 1, PSNR", mean["outline_psnr"], ""),
         ("reconstruction, stage 1, silhouette IoU", mean["outline_silhouette_iou"], ""),
         ("reconstruction, PSNR", mean["psnr"], ">= 24"),
@@ -349,9 +405,6 @@ def print_scores(
         ("reconstruction, kind in the top 5 away from the photo", mean["kind_top5"], "as true"),
         ("the same of the true models", mean["true_kind_top5"], ""),
     ]
-    table = pd.DataFrame(rows, columns=["score", "value", "goal"])
-    print(f"\n{table.to_string(index=False, float_format=lambda v: f'{v:.3f}')}\n")
-    return table
 
 
 def row_of(table: pd.DataFrame, column: str, value: str) -> dict[str, float]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpod_pipeline.base.weights import Weights
 from mpod_pipeline.geometry.glb import TexturedMesh, from_glb
@@ -16,12 +17,16 @@ from mpod_pipeline.method.segmentation import SegmentationParameters, cut_by_alp
 from mpod_pipeline.method.steps import STEPS, load_models, run_steps
 from mpod_pipeline.metrics.encoders import EfficientNetLite0, load_efficientnet_lite0
 from mpod_pipeline.pipelines.score_priors.parameters import MethodParameters
+from mpod_pipeline.priors.elevation import load_elevation_network
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh
 from mpod_pipeline.synthesis.kinds import IMAGENET_KINDS
 from mpod_pipeline.synthesis.studio import Scene
 from mpod_pipeline.synthesis.views import scene_of
 
+#: Where the method has the height of the photo's camera from: it is told, or found in the photo.
+Height = Literal["told", "found"]
+HEIGHTS: tuple[Height, ...] = ("told", "found")
 #: Where a product is looked at to tell its kind: from both sides and from behind.
 AWAY_FROM_THE_PHOTO = (90.0, 180.0, 270.0)
 #: The steps of a product whose cutout is known, up to stage 2 and from there on.
@@ -51,11 +56,17 @@ class Photographed:
     cutouts: Cutouts
 
 
-def photo_of(family: str, product_seed: int) -> Photographed:
+def photo_of(family: str, product_seed: int, height: Height = "told") -> Photographed:
     """The photo of a product of a split, from its first view."""
     scene, elevation = scene_of(family, product_seed)
     photo = scene.photograph(Cameras.at(0.0, elevation), 512)[0]
-    return Photographed(scene, Cutouts.of(cut_by_alpha(photo, SegmentationParameters()), elevation))
+    return Photographed(scene, Cutouts.of(*cut_at(photo, elevation, height)))
+
+
+def cut_at(photo: NDArray[np.uint8], elevation_deg: float, height: Height) -> tuple[NDArray[np.uint8], float]:
+    """The cutout of a photo [H, W, 4], and how high its camera stood: at what is told, or what is found."""
+    picture = cut_by_alpha(photo, SegmentationParameters())
+    return picture, elevation_deg if height == "told" else load_elevation_network().estimate(picture)
 
 
 def outline_product(photo: Photographed, method: Method, p: MethodParameters, seed: int) -> dict[str, Any]:
