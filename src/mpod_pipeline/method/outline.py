@@ -49,8 +49,8 @@ class OutlineWeights(Parameters):
     symmetry: NonNegativeFloat = Field(
         30.0, description="difference of the colour at a point that no photo shows from that at its counterpart"
     )
-    emptiness: NonNegativeFloat = Field(3.0, description="density where the prior's views from above see through")
-    transparency: NonNegativeFloat = Field(3.0, description="of the walls round what is empty")
+    emptiness: NonNegativeFloat = Field(5.0, description="density where the prior's views from above see through")
+    transparency: NonNegativeFloat = Field(5.0, description="of the walls round what is empty")
 
 
 #: A view turned further than this from the photo's shows the back, degrees.
