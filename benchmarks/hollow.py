@@ -100,6 +100,7 @@ def looked_into(photo: Photographed, field: Any, made: Mesh) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=1, help="products of a family")
+    parser.add_argument("--skip", type=int, default=0, help="so many products of a family, which others looked at")
     parser.add_argument("--families", nargs="*", default=[*HOLLOW, *SOLID])
     parser.add_argument("--split", default="validation", help="settings are for validation to choose")
     parser.add_argument("--set", nargs="*", default=[], help="of the section outline, as NAME=YAML; dots for its parts")
@@ -122,7 +123,9 @@ def main() -> None:
     prior = load(p, {"novel_view_prior": Weights(arguments.priors / "novel_view", "cpu")}).novel_view
     assert prior is not None
     rows = []
-    for member in (m for family in arguments.families for m in members_of(arguments.split, [family], arguments.each)):
+    until = arguments.skip + arguments.each
+    members = [members_of(arguments.split, [family], until)[arguments.skip :] for family in arguments.families]
+    for member in (member for those in members for member in those):
         picture = arguments.results / f"{arguments.name}-{member[0]}-{member[1]}.png"
         row = {"product": f"{member[0]}-{member[1]}", **scores_of(member, prior, p, arguments.seed, picture)}
         print(row, flush=True)

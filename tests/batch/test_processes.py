@@ -80,6 +80,17 @@ def test_a_worker_that_began_early_takes_the_work(bench: Bench) -> None:
     assert children() - before == early  # it still rests
 
 
+def test_a_worker_that_dies_before_it_has_begun_is_replaced(bench: Bench) -> None:
+    before = children()
+    start_worker(1, ["tests.batch.worker_toy"])
+    for pid in children() - before:
+        if "resource_tracker" not in _command(pid):
+            psutil.Process(pid).kill()
+    bench.originals.save({"a": "a"})
+    bench.run()
+    assert bench.state("a") == "made"
+
+
 def test_a_worker_that_began_with_other_threads_makes_room(bench: Bench) -> None:
     before = children()
     start_worker(1, [])

@@ -159,7 +159,13 @@ def _take_worker(threads: int) -> _Worker:
     for worker in [worker for worker in _resting if worker.threads != threads]:
         _resting.remove(worker)
         worker.close()
-    worker = _resting.pop() if _resting else _Worker(threads)
+    if _resting:
+        early = _resting.pop()
+        with suppress(SetupError):
+            early.wait()
+            return early
+        early.close()  # it died before there was work for it
+    worker = _Worker(threads)
     worker.wait()
     return worker
 
