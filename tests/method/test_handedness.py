@@ -62,7 +62,7 @@ def darkness_of_model(mesh: Any, side: str) -> NDArray[np.floating]:
 
 
 def likeness(seen: NDArray[np.floating], text: NDArray[np.floating]) -> float:
-    """The best correlation with the text, wherever it stands and however large: walls are a little off, and so are they."""
+    """The best correlation with the text, wherever it stands and however large: walls are a little off, texts too."""
     rows, columns = np.nonzero(text > text.min() + 60)
     crop = text[rows.min() - 1 : rows.max() + 2, columns.min() - 1 : columns.max() + 2].astype(np.float32)
     filled = np.where(seen > 0, seen, np.median(seen[seen > 0])).astype(np.float32)
