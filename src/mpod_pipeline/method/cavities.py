@@ -167,9 +167,7 @@ def without_dents(empty: Tensor) -> Tensor:
 
 def base_of(depth: Tensor, there: Tensor, cameras: Cameras) -> float:
     """How high the base of what views [B, R, R] see is: the height of their lowest points, except some."""
-    rays_o, rays_d = cameras.rays(depth.shape[-1], depth.shape[-1])
-    along = torch.einsum("bhwc,bc->bhw", rays_d, cameras.basis[3])
-    height = (rays_o + rays_d * (depth / along)[..., None])[..., 2]
+    height = cameras.unproject(depth)[..., 2]
     return float(height[there].quantile(LOWEST)) if there.any() else 0.0
 
 

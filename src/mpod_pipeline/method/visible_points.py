@@ -117,7 +117,7 @@ class PhotoSurface:
 
     def points(self) -> VisiblePoints:
         """One a pixel."""
-        positions = unprojected(self.camera, self.depth[None])[0][self.known]
+        positions = self.camera.unproject(self.depth[None])[0][self.known]
         return VisiblePoints(positions, self.colours[self.known], positions.new_ones(len(positions)).bool())
 
     def allowed(self, positions: Tensor, colours: Tensor) -> VisiblePoints:
@@ -136,7 +136,7 @@ class PhotoSurface:
 def points_of(image: VolumeImage, camera: Cameras, where: Tensor) -> tuple[Tensor, Tensor]:
     """The points [N, 3] that a camera sees at the pixels ``where`` [1, R, R], and their colours [N, 3]."""
     colours = on_background(image.colour, image.opacity, 1.0)  # as they were learnt
-    return unprojected(camera, image.depth)[where], colours[where].clamp(0, 1)
+    return camera.unproject(image.depth)[where], colours[where].clamp(0, 1)
 
 
 def surface_of(image: VolumeImage, cameras: Cameras) -> Tensor:
@@ -153,10 +153,3 @@ def grown(where: Tensor, share: float) -> Tensor:
     """A mask [B, R, R] bool, wider all round by this share of the picture, and by a pixel at least."""
     rim = max(1, round(share * where.shape[-1]))
     return F.max_pool2d(where.float(), 2 * rim + 1, 1, rim) > 0
-
-
-def unprojected(cameras: Cameras, depth: Tensor) -> Tensor:
-    """Where the world is at depths [B, R, R] along the viewing direction, [B, R, R, 3]."""
-    origins, directions = cameras.rays(*depth.shape[1:])
-    along = (directions * cameras.basis[3][:, None, None]).sum(dim=-1)
-    return origins + directions * (depth / along)[..., None]

@@ -132,6 +132,12 @@ class Cameras:
         seen = x + y + z
         return torch.cat([seen[..., :2] / seen[..., 2:], seen[..., 2:]], dim=-1)
 
+    def unproject(self, depth: Tensor) -> Tensor:
+        """Where the world is at depths [B, R, R] along the viewing direction, at the pixels' centres: [B, R, R, 3]."""
+        origins, directions = self.rays(*depth.shape[1:])
+        along = torch.einsum("bhwc,bc->bhw", directions, self.basis[3])
+        return origins + directions * (depth / along)[..., None]
+
     def rays(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Rays through the pixel centres: origins and unit directions, each [B, height, width, 3]."""
         position, right, up, forward = self.basis
