@@ -29,10 +29,12 @@ from mpod_pipeline.method.cavities import (
 )
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.outline import optimize_outline
+from mpod_pipeline.metrics.shape import solid
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
-from tests.geometry.shapes import box, cup, moved
+from mpod_pipeline.synthesis.solids import lathe
+from tests.geometry.shapes import box, cup, mesh_of, moved
 from tests.method.conftest import SMALL_FIELD
 from tests.method.quick import QUICK_OUTLINE
 
@@ -94,6 +96,44 @@ def test_a_narrow_deep_hole_is_found_to_be_deep() -> None:
     told = seen_through(down, seen, seen > 0, FROM_ABOVE, CavityParameters())
     found = z[deepened(told.empty.view(1, 1, -1), (told.full.view(1, 1, -1) >= 2) | (z < -0.48))[0, 0]]
     assert float(z[told.empty].min()) > 0.1 and float(found.min()) == pytest.approx(-0.45, abs=0.06)
+
+
+class SeesMesh:
+    """A novel-view prior whose views show a mesh, with a depth network that measures it."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+
+    def sample(self, photo: object, azimuth_deg: torch.Tensor, elevation_deg: torch.Tensor, **_: object) -> Cameras:
+        return Cameras.at(azimuth_deg, elevation_deg)
+
+    def depth(self, pictures: Cameras, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        depth = rasterize(self.mesh.vertices, self.mesh.faces, self.mesh.vertices, pictures, 64).depth
+        return depth, torch.where(depth > 0, 1.0, -1.0)
+
+
+def found_in(mesh: Mesh) -> Cavities:
+    return find_cavities(torch.empty(0), SeesMesh(mesh), 10.0, 1.0, CavityParameters(), 0)  # type: ignore[arg-type]
+
+
+def test_a_cavity_ends_where_views_from_the_side_see_nothing() -> None:
+    """The air over a wide rim is within all silhouettes from above."""
+    outside = [(0, -0.6), (0.35, -0.6), (0.35, -0.4), (0.22, -0.2), (0.75, 0.3)]
+    inside = [(0.65, 0.3), (0.12, -0.2), (0.12, -0.45), (0, -0.45)]
+    funnel = mesh_of(lathe([*outside, *inside], 0, segments=96))
+    cells = found_in(funnel).empty
+    assert not solid(funnel, cells.numpy()).any()
+    radius, z = cells[:, :2].norm(dim=1), cells[:, 2]
+    assert bool((radius < 0.22 + (z + 0.2).clamp_min(0) * 0.53 / 0.5).all())
+    assert float(z.min()) < 0 and float(radius.max()) > 0.5
+    assert float(z.max()) == pytest.approx(0.3, abs=2 / CELLS)
+
+
+def test_the_air_over_a_seat_is_left_to_silhouettes() -> None:
+    parts = [moved(box(1.0, 1.0, 0.3), 0, 0, -0.35), moved(box(1.0, 0.15, 1.0), 0, -0.425, 0.0)]
+    bench = Mesh(torch.cat([part.vertices for part in parts]), torch.cat([parts[0].faces, parts[1].faces + 8]))
+    found = found_in(bench)
+    assert len(found.empty) == 0 and len(found.walls) == 0
 
 
 def test_a_cavity_with_walls_all_round_is_a_vessel_s() -> None:

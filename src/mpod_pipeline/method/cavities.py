@@ -1,7 +1,8 @@
 """What no silhouette tells: where the novel-view prior, asked from above, sees that things are hollow.
 
 Its views from above, sampled once, have depths by the depth network. A point that lies well in front of what several of
-them see is empty, however solid it looks from the side.
+them see is empty, however solid it looks from the side, if walls stand round it. Then views from the side say how far
+out the walls may stand: from above, a flaring rim hides what is under it.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ THICK = 3
 #: Cells of an empty piece at least.
 LEAST_PIECE = 100
 #: A piece of which this share lies within walls all round is a vessel's: of mugs, bowls and vases half and more do,
-#: of the air at chairs and tables a quarter.
+#: of the air at chairs and tables a quarter. That is left to silhouettes, which know better.
 ENCLOSED = 0.4
 #: So many views must see something in a vessel, for it to be its floor: in a narrow neck, some see walls in the air.
 FLOOR_VOTES = 4
+#: Views from the side, each of an elevation in degrees and after so many steps of DDIM: a silhouette needs few.
+SIDES = 8
+SIDE_DEG = 10.0
+SIDE_STEPS = 3
 #: This share of the points that views see is taken for errors below the base.
 LOWEST = 0.02
 #: Points per iteration.
@@ -82,29 +87,45 @@ def find_cavities(
     depth network.
     """
     network = depth_network(prior)
-    cameras = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
-    angles = cameras.azimuth_deg, cameras.elevation_deg
-    pictures = prior.sample(
-        photo, *angles, photo_elevation_deg=photo_elevation_deg, steps=p.steps, guidance_scale=1.0, seed=seed
-    )
-    depth, there = network(pictures, cameras.elevation_deg)
+
+    def looked_at(cameras: Cameras, steps: int) -> tuple[Tensor, Tensor]:
+        """Depths, and where the product is, [B, R, R]."""
+        angles = cameras.azimuth_deg, cameras.elevation_deg
+        pictures = prior.sample(
+            photo, *angles, photo_elevation_deg=photo_elevation_deg, steps=steps, guidance_scale=1.0, seed=seed
+        )
+        depth, there = network(pictures, cameras.elevation_deg)
+        return depth.cpu(), there.cpu() > 0
+
     ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound
     cells = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
-    there = there.cpu() > 0
-    seen = seen_through(cells.view(-1, 3), depth.cpu(), there, cameras, p).on_grid(CELLS)
-    above_base = cells[..., 2] - base_of(depth.cpu(), there, cameras)
-    base = above_base < p.floor
-    full = seen.full >= p.votes
-    cavity = deepened(without_dents(seen.empty), full | base)
-    cavity |= deepened(of_vessels(cavity, seen.hull), (seen.full >= FLOOR_VOTES) | base)
-    room = ~widened(widened(~seen.hull)) & ~base  # walls take two cells
+    from_above = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
+    depth, there = looked_at(from_above, p.steps)
+    seen = seen_through(cells.view(-1, 3), depth, there, from_above, p).on_grid(CELLS)
+    base = cells[..., 2] - base_of(depth, there, from_above) < p.floor
+    cavity = of_vessels(deepened(without_dents(seen.empty), (seen.full >= p.votes) | base), seen.hull)
+    if not cavity.any():
+        return Cavities(cells[cavity], cells[cavity])
+    cavity = deepened(cavity, (seen.full >= FLOOR_VOTES) | base)
+    from_sides = Cameras.at(torch.arange(SIDES) * 360 / SIDES, SIDE_DEG)
+    beyond = ~within_silhouettes(cells.view(-1, 3), looked_at(from_sides, SIDE_STEPS)[1], from_sides)
+    hull = seen.hull & (beyond.sum(0) <= 1).view(seen.hull.shape)  # one of the views may be wrong
+    cavity, walls = with_walls(cavity, hull, base, seen, p)
+    return Cavities(cells[cavity], cells[walls])
+
+
+def with_walls(
+    cavity: Tensor, hull: Tensor, base: Tensor, seen: SeenThrough, p: CavityParameters
+) -> tuple[Tensor, Tensor]:
+    """A vessel's cavity up to its walls, and the cells of these. All are cells [C, C, C] bool; base: those too low."""
+    room = ~widened(widened(~hull)) & ~base  # walls take two cells
     cavity = widened(cavity) & room
-    cavity |= widened(of_vessels(cavity, seen.hull)) & seen.before & room
+    cavity |= widened(cavity) & seen.before & room
     near = torch.from_numpy(ndimage.binary_dilation(cavity.numpy(), iterations=WALL))
     under = deepened(cavity, ~near) & base
-    beside = widened(widened(of_vessels(cavity, seen.hull))) & ~cavity
-    wall = near & (seen.behind >= p.votes) | under | deepened(full & beside, ~beside)
-    return Cavities(cells[cavity], cells[wall & seen.hull & ~cavity])
+    beside = widened(widened(cavity)) & ~cavity
+    wall = near & (seen.behind >= p.votes) | under | deepened((seen.full >= p.votes) & beside, ~beside)
+    return cavity, wall & hull & ~cavity
 
 
 @dataclass(frozen=True)
@@ -129,14 +150,9 @@ def seen_through(points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras,
     A point within all silhouettes is empty if it lies by the margin in front of what enough views see there, and of a
     large enough share of the views that see as far.
     """
-    seen = cameras.project(points)  # [B, N, 3]
-    size = depth.shape[-1]
-    column, row = (((seen[..., 0] + 1) / 2 * size).long(), ((1 - seen[..., 1]) / 2 * size).long())
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    view = torch.arange(len(cameras))[:, None]
-    at = view, row.clamp(0, size - 1), column.clamp(0, size - 1)
-    hull = (inside & there[at]).all(0)
-    further = depth[at] - seen[..., 2]
+    pixels, _, distance = pixels_of(points, cameras, depth.shape[-1])
+    hull = within_silhouettes(points, there, cameras).all(0)
+    further = depth[pixels] - distance
     empty, full, before, behind = (
         told.sum(0)
         for told in (
@@ -153,6 +169,21 @@ def seen_through(points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras,
         full=full,
         behind=behind,
     )
+
+
+def within_silhouettes(points: Tensor, there: Tensor, cameras: Cameras) -> Tensor:
+    """Whether views see points [N, 3] within the silhouette of what is ``there`` [B, R, R] bool: [B, N]."""
+    pixels, inside, _ = pixels_of(points, cameras, there.shape[-1])
+    return inside & there[pixels]
+
+
+def pixels_of(points: Tensor, cameras: Cameras, size: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
+    """At which pixels of views points [N, 3] are, whether within the picture, and at which distance: [B, N] each."""
+    x, y, distance = cameras.project(points).unbind(-1)
+    column, row = ((x + 1) / 2 * size).long(), ((1 - y) / 2 * size).long()
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    view = torch.arange(len(cameras))[:, None]
+    return (view, row.clamp(0, size - 1), column.clamp(0, size - 1)), inside, distance
 
 
 def without_dents(empty: Tensor) -> Tensor:

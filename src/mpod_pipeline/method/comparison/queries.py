@@ -8,7 +8,7 @@ from mpod_pipeline.method.outline import OutlineParameters
 
 def prior_queries(outline: OutlineParameters, detail: DetailParameters) -> int:
     """Guided predictions of one picture that both stages ask for a product, in the mean where views are drawn by
-    chance. The views by which cavities are found count too.
+    chance. The views from above count too, by which cavities are found; those from the side, of vessels alone, do not.
     """
     views = outline.steps * outline.novel_share * outline.novel_views
     asked = views * (outline.sds.weight > 0)
