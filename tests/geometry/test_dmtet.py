@@ -129,3 +129,16 @@ def test_an_empty_or_broken_field_is_a_products_failure(value: float, message: s
 def test_masks_that_nothing_agrees_with_are_a_products_failure() -> None:
     with pytest.raises(ProductError, match="no part of it"):
         DMTet.from_density(ellipsoid, 1.0, 16, masks=torch.zeros(5, 32, 32), cameras=CAMERAS)
+
+
+def test_a_pinhole_in_a_wall_is_closed_and_a_hole_is_not() -> None:
+    """In a plate 0.1 thick; the cells are some 0.04 wide, the hole has this radius."""
+
+    def plate(points: Tensor, hole: float) -> Tensor:
+        far = points[:, :2].norm(dim=-1)
+        inside = (points.abs() < torch.tensor([0.6, 0.6, 0.05])).all(dim=-1) & (far > hole)
+        return 100.0 * inside.float()
+
+    for hole, genus in ((0.025, 0), (0.1, 1)):
+        mesh = DMTet.from_density(lambda points, hole=hole: plate(points, hole), 1.0, 24).mesh().detach()
+        assert euler_number(mesh) == 2 - 2 * genus

@@ -90,7 +90,7 @@ class DMTet(nn.Module):
 
         The level is the one whose solid has the silhouettes closest to the masks (intersection over union), or without
         masks to those of the field itself along the axes. Pieces under LEAST_PIECE of the largest are left out, hollows
-        are filled. Raises ProductError if nothing is dense enough to be a surface.
+        and pinholes are filled. Raises ProductError if nothing is dense enough to be a surface.
         """
         device = masks.device if masks is not None else torch.device("cpu")
 
@@ -111,7 +111,7 @@ class DMTet(nn.Module):
                 raise ValueError("masks need the cameras that see them")
             level = _best_level(samples, _mask_agreement(ask, bound, masks.cpu().float(), cameras.to("cpu")))
         grid = _fitted_grid(_without_crumbs(samples > level), bound, resolution)
-        sdf = _as_distances(_tidy(_above(ask(grid.vertices), level), grid), grid)
+        sdf = _as_distances(_tidy(_without_pinholes(_above(ask(grid.vertices), level), grid), grid), grid)
         return cls(grid.to(device), sdf.to(device), backend)
 
 
@@ -191,6 +191,23 @@ def _fitted_grid(solid: NDArray[np.bool_], bound: float, resolution: int) -> Tet
     low, high = (torch.from_numpy(edge / VOXELS * 2 - 1) * bound for edge in (where.min(0), where.max(0) + 1))
     room = MARGIN * float((high - low).max())
     return box_grid(low - room, high + room, resolution)
+
+
+def _without_pinholes(raw: Tensor, grid: TetrahedralGrid) -> Tensor:
+    """Turn the sign of raw [V] in holes and slits of about a cell: thin walls have such where a field is foggy.
+
+    That is a morphological closing by the tetrahedra round each vertex.
+    """
+    inside = raw > 0
+
+    def beside(some: Tensor) -> Tensor:
+        """Them, and all that share a tetrahedron with them."""
+        wide = some.clone()
+        wide[grid.tetrahedra[some[grid.tetrahedra].any(dim=1)]] = True
+        return wide
+
+    closed = ~beside(~beside(inside))
+    return torch.where(closed & ~inside, -raw, raw)
 
 
 def _tidy(raw: Tensor, grid: TetrahedralGrid) -> Tensor:

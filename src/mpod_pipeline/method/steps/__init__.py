@@ -174,7 +174,7 @@ STEPS: tuple[Step, ...] = (
         needs={"photos": "aligned_photos", "token": "tokens", "field": "outline_fields", "masks": "outline_masks"},
         priors=("text_to_image_prior", "novel_view_prior"),
         makes=("detail_models",),
-        code_version=9,
+        code_version=10,
         memory=Memory("novel_views", 6.4, 0.5, 0.4),
     ),
     Step(
