@@ -4,8 +4,9 @@
     python benchmarks/hollow.py --each 1 --set elevation_deg='[-10, 60]' --families mug bowl vase
 
 Prints a Markdown row for the hollow products and one for the solid ones: scores of the field, and of the mesh that
-stage 2 starts from, against the true shapes. Under ``--results`` it keeps a picture of each from 60 degrees above: the
-true product, the field, and the mesh's normals. docs/experiments/hollow.md names it.
+stage 2 starts from, against the true shapes; above_psnr is of that mesh from 60 degrees above, in the field's colours.
+Under ``--results`` it keeps a picture of each from there: the true product, the field, the mesh in its colours, and the
+mesh's normals. docs/experiments/hollow.md names it.
 """
 
 from __future__ import annotations
@@ -60,11 +61,13 @@ def scores_of(
     opaque = torch.from_numpy(photo.scene.photograph(ALL_ROUND, PIXELS)[:, None, ..., 3] / 255.0)
     pictures, opacity = draw_field(field, ALL_ROUND, PIXELS)
     front = draw_field(field, photo.cutouts.front.camera, PIXELS)[0].permute(0, 3, 1, 2)
-    Image.fromarray(looked_into(photo, field, made)).save(picture)
+    true_above = as_float(on_white(photo.scene.photograph(ABOVE, PIXELS)))
+    Image.fromarray(looked_into(true_above, field, made)).save(picture)
     return {
         "psnr": float(psnr(pictures.permute(0, 3, 1, 2), target).mean()),
         "silhouette_iou": float(silhouette_iou(opacity[:, None], opaque).mean()),
         "photo_psnr": float(psnr(front, reference_view(photo.cutouts.front.picture, PIXELS).picture[None])),
+        "above_psnr": float(psnr(painted(made, field).permute(0, 3, 1, 2), true_above).mean()),
         "volume_iou": volume_iou(made, true),
         "depth_error_above": depth_error(made, true),
         "chamfer": chamfer_distance(points_of(made), points_of(true)),
@@ -88,12 +91,21 @@ def as_float(pictures: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
 
 
-def looked_into(photo: Photographed, field: Any, made: Mesh) -> np.ndarray:
-    """The true product, the field, and the mesh's normals from above, side by side."""
-    true = as_float(on_white(photo.scene.photograph(ABOVE, PIXELS)))
+def painted(made: Mesh, field: Any) -> torch.Tensor:
+    """The mesh from above in the field's colours, [B, R, R, 3]: its inside is seen through no wall."""
+    raster = rasterize(made.vertices, made.faces, made.vertices, ABOVE, PIXELS)
+    pictures = torch.ones_like(raster.attributes)
+    with torch.no_grad():
+        seen = raster.opacity > 0
+        pictures[seen] = field.colour(raster.attributes[seen])
+    return pictures * raster.opacity[..., None] + 1 - raster.opacity[..., None]
+
+
+def looked_into(true: torch.Tensor, field: Any, made: Mesh) -> np.ndarray:
+    """The true product [B, 3, R, R], the field, the painted mesh, and its normals from above, side by side."""
     raster = rasterize(made.vertices, made.faces, made.vertex_normals(), ABOVE, PIXELS)
     normals = normal_picture(raster.attributes, raster.opacity, ABOVE, 1.0)
-    views = [true.permute(0, 2, 3, 1), draw_field(field, ABOVE, PIXELS)[0], normals]
+    views = [true.permute(0, 2, 3, 1), draw_field(field, ABOVE, PIXELS)[0], painted(made, field), normals]
     return (torch.cat([view for pictures in views for view in pictures], dim=1).clamp(0, 1) * 255).byte().numpy()
 
 

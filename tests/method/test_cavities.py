@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from mpod_pipeline.method.cavities import (
     depth_network,
     emptiness,
     find_cavities,
+    inside_colour,
     of_vessels,
     seen_through,
     transparency,
@@ -99,17 +101,23 @@ def test_a_narrow_deep_hole_is_found_to_be_deep() -> None:
 
 
 class SeesMesh:
-    """A novel-view prior whose views show a mesh, with a depth network that measures it."""
+    """A novel-view prior whose views show a mesh, the redder the higher, with a depth network that measures it."""
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
 
-    def sample(self, photo: object, azimuth_deg: torch.Tensor, elevation_deg: torch.Tensor, **_: object) -> Cameras:
-        return Cameras.at(azimuth_deg, elevation_deg)
+    def sample(
+        self, photo: object, azimuth_deg: torch.Tensor, elevation_deg: torch.Tensor, **_: object
+    ) -> torch.Tensor:
+        red = (self.mesh.vertices[:, 2:] + 1) / 2 * torch.tensor([1.0, 0.0, 0.0])
+        cameras = Cameras.at(azimuth_deg, elevation_deg)
+        attributes = torch.cat([red, self.mesh.vertices], dim=1)
+        raster = rasterize(self.mesh.vertices, self.mesh.faces, attributes, cameras, 64)
+        self.distance = raster.depth
+        return raster.attributes[..., :3].permute(0, 3, 1, 2)
 
-    def depth(self, pictures: Cameras, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        depth = rasterize(self.mesh.vertices, self.mesh.faces, self.mesh.vertices, pictures, 64).depth
-        return depth, torch.where(depth > 0, 1.0, -1.0)
+    def depth(self, pictures: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.distance, torch.where(self.distance > 0, 1.0, -1.0)
 
 
 def found_in(mesh: Mesh) -> Cavities:
@@ -121,12 +129,17 @@ def test_a_cavity_ends_where_views_from_the_side_see_nothing() -> None:
     outside = [(0, -0.6), (0.35, -0.6), (0.35, -0.4), (0.22, -0.2), (0.75, 0.3)]
     inside = [(0.65, 0.3), (0.12, -0.2), (0.12, -0.45), (0, -0.45)]
     funnel = mesh_of(lathe([*outside, *inside], 0, segments=96))
-    cells = found_in(funnel).empty
+    found = found_in(funnel)
+    cells = found.empty
     assert not solid(funnel, cells.numpy()).any()
     radius, z = cells[:, :2].norm(dim=1), cells[:, 2]
     assert bool((radius < 0.22 + (z + 0.2).clamp_min(0) * 0.53 / 0.5).all())
     assert float(z.min()) < 0 and float(radius.max()) > 0.5
-    assert float(z.max()) == pytest.approx(0.3, abs=2 / CELLS)
+    assert float(z.max()) == pytest.approx(0.3, abs=3 / CELLS)
+    # what is seen in it lies on the cone inside, which is this far from the axis, and looks like it
+    radius, z = found.inside[:, :2].norm(dim=1), found.inside[:, 2]
+    assert len(z) > 1000 and float((radius - (0.12 + (z + 0.2) * 0.53 / 0.5)).abs().quantile(0.99)) < 0.06
+    assert torch.allclose(found.colours[:, 0], (z + 1) / 2, atol=0.03)
 
 
 def test_the_air_over_a_seat_is_left_to_silhouettes() -> None:
@@ -174,6 +187,17 @@ def test_walls_are_missed_where_they_are_thin() -> None:
     assert inside == pytest.approx(np.log(31 / 11), abs=0.3)  # the blob has a density of 10 there
 
 
+def test_the_inside_is_coloured_as_it_was_seen() -> None:
+    field = OutlineField(SMALL_FIELD)
+    points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 0.2
+    own = field.colour(points).detach()
+    seen = replace(Cavities.none(), inside=points, colours=own + torch.tensor([0.3, 0.0, 0.0]))
+    loss = inside_colour(field, seen, torch.Generator().manual_seed(1))
+    assert float(loss.detach()) == pytest.approx(0.3**2 / 3, rel=0.1)
+    loss.backward()
+    assert any(p.grad is not None and bool((p.grad != 0).any()) for p in field.parameters())
+
+
 def test_a_prior_without_a_depth_network_is_refused(novel_view: NovelViewPrior) -> None:
     assert depth_network(novel_view) is novel_view.depth
     with pytest.raises(SetupError, match=r"outline\.cavities"):
@@ -196,7 +220,7 @@ def test_what_is_empty_is_carved(cutouts: Cutouts, novel_view: NovelViewPrior, m
     densities = {}
     for name, cells in (("solid", torch.zeros(0, 3)), ("hollow", hole)):
         monkeypatch.setattr(
-            "mpod_pipeline.method.outline.find_cavities", lambda *_, cells=cells: Cavities(cells, torch.zeros(0, 3))
+            "mpod_pipeline.method.outline.find_cavities", lambda *_, cells=cells: replace(Cavities.none(), empty=cells)
         )
         losses: list[dict[str, float]] = []
         field = optimize_outline(cutouts, novel_view, p, 0, lambda s, n, v: losses.append(v)).field  # noqa: B023

@@ -14,11 +14,13 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional as F
 
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.parameters import ElevationDeg, Parameters
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.priors.depth import DepthNetwork
+from mpod_pipeline.priors.latents import resize
 from mpod_pipeline.priors.novel_view import NovelViewPrior
 from mpod_pipeline.rendering.cameras import Cameras
 
@@ -47,6 +49,8 @@ EMPTY = 0.1
 SOLID = 30.0
 #: Walls lie within so many cells of a cavity.
 WALL = 4
+#: What is seen with a cavity so many cells before it is its inside.
+BEFORE = 3
 
 
 class CavityParameters(Parameters):
@@ -73,10 +77,18 @@ def depth_network(prior: NovelViewPrior) -> DepthNetwork:
 
 @dataclass(frozen=True)
 class Cavities:
-    """Middles [N, 3] of the world's cells that are empty, and of those round them in which there are walls."""
+    """Middles [N, 3] of the world's cells that are empty, and of those round them in which there are walls; points
+    [M, 3] of the walls' inside, and the colours [M, 3] that the prior's views see there.
+    """
 
     empty: Tensor
     walls: Tensor
+    inside: Tensor
+    colours: Tensor
+
+    @classmethod
+    def none(cls) -> Cavities:
+        return cls(*torch.zeros(4, 0, 3))
 
 
 @torch.no_grad()
@@ -88,30 +100,34 @@ def find_cavities(
     """
     network = depth_network(prior)
 
-    def looked_at(cameras: Cameras, steps: int) -> tuple[Tensor, Tensor]:
-        """Depths, and where the product is, [B, R, R]."""
+    def looked_at(cameras: Cameras, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures [B, 3, R, R], depths, and where the product is, [B, R, R]."""
         angles = cameras.azimuth_deg, cameras.elevation_deg
         pictures = prior.sample(
             photo, *angles, photo_elevation_deg=photo_elevation_deg, steps=steps, guidance_scale=1.0, seed=seed
         )
         depth, there = network(pictures, cameras.elevation_deg)
-        return depth.cpu(), there.cpu() > 0
+        return pictures.cpu(), depth.cpu(), there.cpu() > 0
 
     ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound
     cells = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
     from_above = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
-    depth, there = looked_at(from_above, p.steps)
+    pictures, depth, there = looked_at(from_above, p.steps)
     seen = seen_through(cells.view(-1, 3), depth, there, from_above, p).on_grid(CELLS)
     base = cells[..., 2] - base_of(depth, there, from_above) < p.floor
     cavity = of_vessels(deepened(without_dents(seen.empty), (seen.full >= p.votes) | base), seen.hull)
     if not cavity.any():
-        return Cavities(cells[cavity], cells[cavity])
+        return Cavities.none()
     cavity = deepened(cavity, (seen.full >= FLOOR_VOTES) | base)
     from_sides = Cameras.at(torch.arange(SIDES) * 360 / SIDES, SIDE_DEG)
-    beyond = ~within_silhouettes(cells.view(-1, 3), looked_at(from_sides, SIDE_STEPS)[1], from_sides)
-    hull = seen.hull & (beyond.sum(0) <= 1).view(seen.hull.shape)  # one of the views may be wrong
+    within = within_silhouettes(cells.view(-1, 3), looked_at(from_sides, SIDE_STEPS)[2], from_sides)
+    beside = (within.sum(0) >= SIDES - 1).view(seen.hull.shape)  # one of the views may be wrong
+    # and end a cell too low, which would leave a lid
+    hull = seen.hull & (beside | F.pad(beside[:, :, :-1], (1, 0)))
     cavity, walls = with_walls(cavity, hull, base, seen, p)
-    return Cavities(cells[cavity], cells[walls])
+    inside = there & seen_in(cavity, from_above, depth, bound)
+    colours = resize(pictures, depth.shape[-1]).permute(0, 2, 3, 1)
+    return Cavities(cells[cavity], cells[walls], from_above.unproject(depth)[inside], colours[inside])
 
 
 def with_walls(
@@ -126,6 +142,15 @@ def with_walls(
     beside = widened(widened(cavity)) & ~cavity
     wall = near & (seen.behind >= p.votes) | under | deepened((seen.full >= p.votes) & beside, ~beside)
     return cavity, wall & hull & ~cavity
+
+
+def seen_in(cavity: Tensor, cameras: Cameras, depth: Tensor, bound: float) -> Tensor:
+    """Which pixels of views of a depth [B, R, R] have a cavity, cells [C, C, C] bool, before what they see."""
+    seen = cameras.unproject(depth)
+    to_camera = F.normalize(cameras.basis[0][:, None, None] - seen, dim=-1)
+    before = seen + BEFORE * 2 * bound / CELLS * to_camera
+    x, y, z = ((before / bound + 1) / 2 * CELLS).long().clamp(0, CELLS - 1).unbind(-1)
+    return cavity[x, y, z] & (before.abs() < bound).all(-1)
 
 
 @dataclass(frozen=True)
@@ -253,6 +278,14 @@ def transparency(field: OutlineField, cells: Tensor, generator: torch.Generator)
     short = (1 + SOLID) / (1 + _density_in(field, cells, generator))
     left = short.detach() > 1
     return short.clamp_min(1).log().sum() / left.sum().clamp_min(1)
+
+
+def inside_colour(field: OutlineField, cavities: Cavities, generator: torch.Generator) -> Tensor:
+    """Mean squared difference of the inside's colours, round points that were seen, from those that were seen."""
+    some = torch.randint(len(cavities.inside), (POINTS,), generator=generator)
+    offset = (2 * torch.rand(POINTS, 3, generator=generator) - 1) * 2 * field.settings.bound / CELLS
+    colour = field.colour((cavities.inside[some] + offset).to(field.device))
+    return (colour - cavities.colours[some].to(colour)).square().mean()
 
 
 def _density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,14 @@ from mpod_pipeline.base.parameters import ElevationRangeDeg, Parameters, Share, 
 from mpod_pipeline.base.report import Report
 from mpod_pipeline.fields.hash_encoding import HashGridParameters
 from mpod_pipeline.fields.outline_field import OutlineField, OutlineFieldParameters
-from mpod_pipeline.method.cavities import Cavities, CavityParameters, emptiness, find_cavities, transparency
+from mpod_pipeline.method.cavities import (
+    Cavities,
+    CavityParameters,
+    emptiness,
+    find_cavities,
+    inside_colour,
+    transparency,
+)
 from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view, turn_deg
 from mpod_pipeline.method.further_photos import RESOLUTION, FurtherPhotos
 from mpod_pipeline.method.guidance import regularisers
@@ -51,6 +58,9 @@ class OutlineWeights(Parameters):
     )
     emptiness: NonNegativeFloat = Field(5.0, description="density where the prior's views from above see through")
     transparency: NonNegativeFloat = Field(5.0, description="of the walls round what is empty")
+    inside_colour: NonNegativeFloat = Field(
+        50.0, description="difference of the walls' inside from the prior's views from above"
+    )
 
 
 #: A view turned further than this from the photo's shows the back, degrees.
@@ -423,10 +433,12 @@ def smoothness_losses(
 def cavity_losses(
     field: OutlineField, cavities: Cavities, weights: OutlineWeights, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """That cavities are empty, and have walls; none for a product that has no cavity."""
+    """That cavities are empty, and have walls that look right; none for a product that has no cavity."""
     losses: dict[str, Tensor] = {}
     if len(cavities.empty):
         losses["emptiness"] = weights.emptiness * emptiness(field, cavities.empty, generator)
     if len(cavities.walls):
         losses["transparency"] = weights.transparency * transparency(field, cavities.walls, generator)
+    if len(cavities.inside) and weights.inside_colour:
+        losses["inside_colour"] = weights.inside_colour * inside_colour(field, cavities, generator)
     return losses
