@@ -33,6 +33,8 @@ LEAST_PIECE = 100
 #: A piece of which this share lies within walls all round is a vessel's: of mugs, bowls and vases half and more do,
 #: of the air at chairs and tables a quarter. That is left to silhouettes, which know better.
 ENCLOSED = 0.4
+#: Cells of a vessel's cavity at least: of vases a thousand and more, of what is taken for a vessel up to 250.
+LEAST_VESSEL = 500
 #: So many views must see something in a vessel, for it to be its floor: in a narrow neck, some see walls in the air.
 FLOOR_VOTES = 4
 #: Views from the side, each of an elevation in degrees and after so many steps of DDIM: a silhouette needs few.
@@ -125,6 +127,8 @@ def find_cavities(
     # and end a cell too low, which would leave a lid
     hull = seen.hull & (beside | F.pad(beside[:, :, :-1], (1, 0)))
     cavity, walls = with_walls(cavity, hull, base, seen, p)
+    if cavity.sum() < LEAST_VESSEL:
+        return Cavities.none()
     inside = there & seen_in(cavity, from_above, depth, bound)
     colours = resize(pictures, depth.shape[-1]).permute(0, 2, 3, 1)
     return Cavities(cells[cavity], cells[walls], from_above.unproject(depth)[inside], colours[inside])
