@@ -38,8 +38,9 @@ def from_npm(package: str) -> Path | None:
     if not folder.exists():
         NODE_FOLDER.mkdir(exist_ok=True)
         command = ["npm", "install", "--no-save", "--prefix", str(NODE_FOLDER), *NODE_PACKAGES]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode != 0:
+        try:
+            subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        except subprocess.SubprocessError:  # npm tries for minutes where it has no network
             return None
     return folder
 
