@@ -179,8 +179,8 @@ def seen_through(points: Tensor, depth: Tensor, there: Tensor, cameras: Cameras,
     A point within all silhouettes is empty if it lies by the margin in front of what enough views see there, and of a
     large enough share of the views that see as far.
     """
-    pixels, _, distance = pixels_of(points, cameras, depth.shape[-1])
-    hull = within_silhouettes(points, there, cameras).all(0)
+    pixels, inside, distance = pixels_of(points, cameras, depth.shape[-1])
+    hull = (inside & there[pixels]).all(0)
     further = depth[pixels] - distance
     empty, full, before, behind = (
         told.sum(0)
@@ -286,14 +286,18 @@ def transparency(field: OutlineField, cells: Tensor, generator: torch.Generator)
 
 def inside_colour(field: OutlineField, cavities: Cavities, generator: torch.Generator) -> Tensor:
     """Mean squared difference of the inside's colours, round points that were seen, from those that were seen."""
-    some = torch.randint(len(cavities.inside), (POINTS,), generator=generator)
-    offset = (2 * torch.rand(POINTS, 3, generator=generator) - 1) * 2 * field.settings.bound / CELLS
-    colour = field.colour((cavities.inside[some] + offset).to(field.device))
+    some, points = _near_some(cavities.inside, 2, field, generator)
+    colour = field.colour(points)
     return (colour - cavities.colours[some].to(colour)).square().mean()
 
 
 def _density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
     """The density at random points, each in one of the cells with these middles [N, 3]: [POINTS]."""
-    some = torch.randint(len(cells), (POINTS,), generator=generator)
-    offset = torch.rand(POINTS, 3, generator=generator) - 0.5
-    return field.density((cells[some] + 2 * field.settings.bound / CELLS * offset).to(field.device))
+    return field.density(_near_some(cells, 1, field, generator)[1])
+
+
+def _near_some(points: Tensor, width: int, field: OutlineField, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Which of the points [N, 3], N > 0, are drawn, [POINTS], and a place in a cube of so many cells round each."""
+    some = torch.randint(len(points), (POINTS,), generator=generator)
+    offset = width * (torch.rand(POINTS, 3, generator=generator) - 0.5)
+    return some, (points[some] + 2 * field.settings.bound / CELLS * offset).to(field.device)
