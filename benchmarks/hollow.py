@@ -30,11 +30,10 @@ from mpod_pipeline.method.detail import LEAST_PIECE, DetailParameters, start_sha
 from mpod_pipeline.method.evaluation import draw_field
 from mpod_pipeline.method.masks import MaskParameters, export_masks
 from mpod_pipeline.method.outline import OutlineParameters, optimize_outline
-from mpod_pipeline.method.steps.optimize_outline import load
+from mpod_pipeline.method.steps.optimize_outline import Models, load
 from mpod_pipeline.metrics.ground_truth import chamfer_distance, psnr, silhouette_iou
 from mpod_pipeline.metrics.shape import cavity_depth, depth_error, opening_depth, volume_iou
 from mpod_pipeline.pipelines.score_priors.reconstruction import Photographed, photo_of
-from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize import rasterize
 from mpod_pipeline.rendering.shading import normal_picture
@@ -49,11 +48,11 @@ PIXELS = 96
 
 
 def scores_of(
-    member: tuple[str, int], prior: NovelViewPrior, p: OutlineParameters, seed: int, picture: Path
+    member: tuple[str, int], models: Models, p: OutlineParameters, seed: int, picture: Path
 ) -> dict[str, Any]:
     photo = photo_of(*member)
     start = time.monotonic()
-    field = optimize_outline(photo.cutouts, prior, p, seed, no_report).field
+    field = optimize_outline(photo.cutouts, models.novel_view, p, seed, no_report, None, models.further).field
     seconds = time.monotonic() - start
     shape = start_shape(field, export_masks(field, MaskParameters()), DetailParameters())
     made, true = keep_large_components(shape.mesh().detach(), LEAST_PIECE), true_shape(photo)
@@ -132,14 +131,13 @@ def main() -> None:
             section = section[part]
         section[last] = yaml.safe_load(value)
     p = OutlineParameters.model_validate(settings)
-    prior = load(p, {"novel_view_prior": Weights(arguments.priors / "novel_view", "cpu")}).novel_view
-    assert prior is not None
+    models = load(p, {"novel_view_prior": Weights(arguments.priors / "novel_view", "cpu")})
     rows = []
     until = arguments.skip + arguments.each
     members = [members_of(arguments.split, [family], until)[arguments.skip :] for family in arguments.families]
     for member in (member for those in members for member in those):
         picture = arguments.results / f"{arguments.name}-{member[0]}-{member[1]}.png"
-        row = {"product": f"{member[0]}-{member[1]}", **scores_of(member, prior, p, arguments.seed, picture)}
+        row = {"product": f"{member[0]}-{member[1]}", **scores_of(member, models, p, arguments.seed, picture)}
         print(row, flush=True)
         rows.append(row)
     table = pd.DataFrame(rows)
