@@ -22,6 +22,7 @@ from mpod_pipeline.method.segmentation import (
     segment,
 )
 from mpod_pipeline.method.steps import Given
+from mpod_pipeline.method.swapped_sides import look_swapped
 
 Settings = SegmentationParameters
 load = load_segmentation_models
@@ -53,7 +54,10 @@ def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
             flags.append(f"{CHECK} of the photo {photo.name}")
     if front.see_through > SEE_THROUGH:
         flags.append(TRANSPARENT)
-    return {"cutouts": framed_together(photos), "cutout_checks": {**check, "flags": "; ".join(flags)}}
+    cutouts = framed_together(photos)
+    if look_swapped(cutouts):
+        flags.append("the photos left and right look swapped")
+    return {"cutouts": cutouts, "cutout_checks": {**check, "flags": "; ".join(flags)}}
 
 
 def elevation_of(picture: NDArray[np.uint8], models: SegmentationModels, settings: SegmentationParameters) -> float:
