@@ -10,6 +10,7 @@ model is better than the copy by each; and PSNR of the photo itself in the place
 from __future__ import annotations
 
 import argparse
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -22,10 +23,12 @@ from mpod_pipeline.datasets.codecs import CODECS
 from mpod_pipeline.geometry.foreign_glb import from_any_glb
 from mpod_pipeline.geometry.texture import draw
 from mpod_pipeline.method.comparison.views import ModelViews
-from mpod_pipeline.method.cutouts import Cutout, reference_view
-from mpod_pipeline.method.evaluation import UNSEEN_DEG, detail_scores
+from mpod_pipeline.method.cutouts import Cutout, reference_view, turn_deg
+from mpod_pipeline.method.evaluation import detail_scores
+from mpod_pipeline.method.masks import UNSEEN_DEG
 from mpod_pipeline.metrics.encoders import LayeredExtractor, load_efficientnet_lite0
 from mpod_pipeline.metrics.ground_truth import psnr
+from mpod_pipeline.rendering.cameras import Cameras
 
 
 def laid_over(photo: Cutout, opacity: Tensor) -> Tensor:
@@ -50,6 +53,16 @@ def scores_of(
     return float(psnr(pictures, true[0]).mean()), details["feature_distance_efficientnet_lite0"]
 
 
+def true_views(path: Path, cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
+    """Pictures [N, 3, R, R] on white and opacities [N, R, R] of a true model."""
+    pictures, opacity = draw(from_any_glb(path.read_bytes()), cameras, resolution)[:2]
+    return pictures.permute(0, 3, 1, 2).contiguous(), opacity
+
+
+def _product(path: Path) -> str:
+    return path.stem
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path)
@@ -57,29 +70,33 @@ def main() -> None:
     arguments = parser.parse_args()
     encoder = load_efficientnet_lite0()
     rows = []
-    for path in sorted((arguments.workspace / "methods").glob("*/07_model_output/model_views/*.npz")):
-        views: ModelViews = CODECS["model_views"].read(path)
-        truth = from_any_glb((arguments.catalog / "ground_truth" / f"{path.stem}.glb").read_bytes())
-        photo = CODECS["cutouts"].read(arguments.workspace / "02_intermediate/cutouts" / f"{path.stem}.png").front
-        pictures, opacity = (each[1:] for each in views.tensors())
-        true, true_opacity = (each[1:] for each in draw(truth, views.cameras, pictures.shape[1])[:2])
-        of_truth = true.permute(0, 3, 1, 2).contiguous(), true_opacity
-        unseen = torch.from_numpy(abs(views.azimuth_deg[1:] - 180) < 180 - UNSEEN_DEG)
-        made = scores_of(pictures.permute(0, 3, 1, 2).contiguous(), opacity, of_truth, unseen, encoder)
-        copy = scores_of(laid_over(photo, opacity), opacity, of_truth, unseen, encoder)
-        unchanged = reference_view(photo.picture, pictures.shape[1]).picture.expand_as(of_truth[0])
-        rows.append(
-            {
-                "method": path.parents[2].name,
-                "psnr": made[0],
-                "copy_psnr": copy[0],
-                "better_psnr": made[0] > copy[0],
-                "features": made[1],
-                "copy_features": copy[1],
-                "better_features": made[1] < copy[1],
-                "photo_psnr": float(psnr(unchanged, of_truth[0]).mean()),
-            }
-        )
+    paths = sorted((arguments.workspace / "methods").glob("*/07_model_output/model_views/*.npz"), key=_product)
+    for product, of_product in groupby(paths, _product):
+        by_method: dict[str, ModelViews] = {
+            path.parents[2].name: CODECS["model_views"].read(path) for path in of_product
+        }
+        one = next(iter(by_method.values()))  # all are seen by the same cameras
+        resolution = one.pictures.shape[1]
+        true = true_views(arguments.catalog / "ground_truth" / f"{product}.glb", one.cameras[1:], resolution)
+        unseen = torch.from_numpy(turn_deg(one.azimuth_deg[1:], 0.0) > UNSEEN_DEG)
+        photo = CODECS["cutouts"].read(arguments.workspace / "02_intermediate/cutouts" / f"{product}.png").front
+        unchanged = reference_view(photo.picture, resolution).picture.expand_as(true[0])
+        for method, views in by_method.items():
+            pictures, opacity = (each[1:] for each in views.tensors())
+            made = scores_of(pictures.permute(0, 3, 1, 2).contiguous(), opacity, true, unseen, encoder)
+            copy = scores_of(laid_over(photo, opacity), opacity, true, unseen, encoder)
+            rows.append(
+                {
+                    "method": method,
+                    "psnr": made[0],
+                    "copy_psnr": copy[0],
+                    "better_psnr": made[0] > copy[0],
+                    "features": made[1],
+                    "copy_features": copy[1],
+                    "better_features": made[1] < copy[1],
+                    "unchanged_psnr": float(psnr(unchanged, true[0]).mean()),
+                }
+            )
     table = pd.DataFrame(rows).groupby("method").mean(numeric_only=True)
     print(table.to_string(float_format="%.3f"))
 

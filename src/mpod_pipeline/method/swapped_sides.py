@@ -30,9 +30,10 @@ RATIO = 1.4
 
 def look_swapped(photos: Cutouts) -> bool:
     """Whether left and right fit clearly better the other way round. Only front, back, left and right together tell."""
-    named = {photo.name: edges_of(photo) for photo in photos.photos}
-    if not named.keys() >= {FRONT, *SIDES}:
+    sides = {photo.name: photo for photo in photos.photos if photo.name in (FRONT, *SIDES)}
+    if len(sides) < 1 + len(SIDES):
         return False
+    named = {name: edges_of(photo) for name, photo in sides.items()}
     swapped = {SWAPPED.get(name, name): edges for name, edges in named.items()}
     return edge_difference(named) > RATIO * edge_difference(swapped)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpod_pipeline.base.errors import ProductError
-from mpod_pipeline.cutout.flags import CHECK, TRANSPARENT
+from mpod_pipeline.cutout.flags import CHECK, SWAPPED_SIDES, TRANSPARENT
 from mpod_pipeline.cutout.photo_file import PhotoFile
 from mpod_pipeline.cutout.photos import decode_mask, decode_photo
 from mpod_pipeline.method.cutouts import Cutout
@@ -56,7 +56,7 @@ def make(models: SegmentationModels, given: Given) -> dict[str, Any]:
         flags.append(TRANSPARENT)
     cutouts = framed_together(photos)
     if look_swapped(cutouts):
-        flags.append("the photos left and right look swapped")
+        flags.append(SWAPPED_SIDES)
     return {"cutouts": cutouts, "cutout_checks": {**check, "flags": "; ".join(flags)}}
 
 
