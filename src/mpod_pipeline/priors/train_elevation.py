@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.report import Report
-from mpod_pipeline.priors.elevation import SPREAD, ElevationNetwork
+from mpod_pipeline.priors.elevation import CENTRES, ElevationNetwork, network_input
+
+#: Degrees: how far a neighbouring elevation counts as right, too.
+NEAR = 2.0
 
 
 class ElevationTraining(Parameters):
     """AdamW under a cosine; all pictures are gone through so many times."""
 
-    epochs: PositiveInt = 8
+    epochs: PositiveInt = 2
     batch_size: PositiveInt = 64
-    learning_rate: PositiveFloat = 2e-3
+    learning_rate: PositiveFloat = 1e-3
     weight_decay: PositiveFloat = 0.02
     seed: int = 0
 
 
-def train_elevation(pictures: Tensor, elevation_deg: Tensor, p: ElevationTraining, report: Report) -> ElevationNetwork:
-    """A network that tells the elevations [N] of cutouts [N, 4, 64, 64] (see `network_input`)."""
+def train_elevation(
+    network: ElevationNetwork, cutouts: NDArray[np.uint8], elevation_deg: Tensor, p: ElevationTraining, report: Report
+) -> ElevationNetwork:
+    """The network, which learns to tell the elevations [N] of cutouts [N, S, S, 4], straight alpha."""
     generator = torch.Generator().manual_seed(p.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(p.seed)
-        network = ElevationNetwork().to(memory_format=torch.channels_last).train()
-        steps = p.epochs * (len(pictures) // p.batch_size)
+        network = network.to(memory_format=torch.channels_last).train()
+        steps = p.epochs * (len(cutouts) // p.batch_size)
         optimizer = torch.optim.AdamW(network.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, p.learning_rate, total_steps=steps, pct_start=0.1)
         for step in range(steps):
-            chosen = torch.randint(len(pictures), (p.batch_size,), generator=generator)
-            seen = network(varied(pictures[chosen], generator).contiguous(memory_format=torch.channels_last))
-            loss = F.smooth_l1_loss(seen / SPREAD, elevation_deg[chosen] / SPREAD, beta=0.1)
+            chosen = torch.randint(len(cutouts), (p.batch_size,), generator=generator)
+            pictures = varied(network_input(cutouts[chosen.numpy()]), generator)
+            seen = network(pictures.contiguous(memory_format=torch.channels_last))
+            loss = F.cross_entropy(seen, nearly(elevation_deg[chosen]))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             report(step + 1, steps, {"loss": float(loss.detach())})
     return network.eval()
+
+
+def nearly(elevation_deg: Tensor) -> Tensor:
+    """How right each answer is for elevations [B]: [B, ANSWERS], 1 in sum."""
+    return (-((CENTRES - elevation_deg[:, None]) ** 2) / (2 * NEAR**2)).softmax(dim=1)
 
 
 def varied(cutouts: Tensor, generator: torch.Generator) -> Tensor:

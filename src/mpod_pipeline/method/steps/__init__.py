@@ -146,7 +146,7 @@ STEPS: tuple[Step, ...] = (
         optional=frozenset({"mask", "further_photos"}),
         makes=("cutouts", "cutout_checks"),
         shown=("cutouts",),
-        code_version=9,
+        code_version=10,
     ),
     Step(
         "learn_tokens",
