@@ -2,8 +2,8 @@
 
     python benchmarks/photograph_products.py FOLDER [--families trainer bowl ...] [--each 1]
 
-FOLDER gets ``ID.front.png``, ``ID.back.png``, ``ID.left.png`` and ``ID.right.png`` with alpha, each from a height of its
-own, and ``ground_truth/ID.glb`` in the front photo's frame.
+FOLDER gets ``ID.front.png``, ``ID.back.png``, ``ID.left.png`` and ``ID.right.png`` with alpha, each from a height of
+its own, and ``ground_truth/ID.glb`` in the front photo's frame.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mpod_pipeline.geometry.glb import to_glb
 from mpod_pipeline.cutout.photo_file import SIDES
+from mpod_pipeline.geometry.glb import to_glb
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.synthesis.families import TRAINED_FAMILIES
 from mpod_pipeline.synthesis.ground_truth import ground_truth_mesh

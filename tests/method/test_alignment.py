@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline.cutout.matting import moved
-from mpod_pipeline.method.alignment import Placement, align, fit_in_frame, placed, scale_beside_front, soft_overlap
+from mpod_pipeline.method.alignment import Placement, align, fit_in_frame, placed, soft_overlap
 from mpod_pipeline.method.cutouts import Cutout, Cutouts, extent, reference_view
 from mpod_pipeline.method.evaluation import draw_field
 from mpod_pipeline.method.further_photos import FurtherPhotos, nearest_photo
 from mpod_pipeline.method.outline import optimize_outline
-from mpod_pipeline.method.segmentation import framed_together
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.rendering.cameras import Cameras
@@ -59,34 +58,12 @@ def test_no_camera_goes_further_than_its_bounds() -> None:
     assert abs(found.azimuth_deg - 90) <= 15 and abs(found.elevation_deg - 10) <= 15
 
 
-@pytest.mark.parametrize("azimuth", [90.0, 180.0, 270.0])
-@pytest.mark.parametrize("elevations", [(10.0, 10.0), (0.0, 25.0), (20.0, 5.0)])
-def test_the_size_in_a_side_view_follows_from_the_front(azimuth: float, elevations: tuple[float, float]) -> None:
-    """Of a block seen from far away, where its silhouette has a closed form."""
-    depth, width, height = 0.5, 1.0, 0.7
-    front_elevation, elevation = np.radians(elevations)
-    away, across = (depth, width) if azimuth == 180 else (width, depth)
-    front = height * np.cos(front_elevation) + depth * np.sin(front_elevation), width
-    side = height * np.cos(elevation) + away * np.sin(elevation), across
-    scale = scale_beside_front(front, (2.5 * side[0], 2.5 * side[1]), azimuth, elevations)
-    assert scale == pytest.approx(1 / 2.5)
-
-
 def picture(height: int, width: int, size: int = 128) -> np.ndarray:
     """A red rectangle in the middle."""
     made = np.zeros((size, size, 4), np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
     made[top : top + height, left : left + width] = (200, 30, 30, 255)
     return made
-
-
-def test_a_wide_side_makes_all_photos_smaller_by_the_same() -> None:
-    photos = [Cutout(picture(100, 40), 0.0), Cutout(picture(50, 100), 0.0, 90.0, "right")]
-    front, side = framed_together(photos).photos
-    assert extent(side.picture)[1] == pytest.approx(0.94 * 128, abs=2)
-    assert extent(front.picture)[0] == pytest.approx(extent(side.picture)[0], abs=2)
-    alone = framed_together(photos[:1])
-    assert alone.front is photos[0]  # to the bit
 
 
 def test_the_nearest_photo_is_told_round_the_circle() -> None:

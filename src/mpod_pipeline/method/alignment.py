@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import cos, radians, sin
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mpod_pipeline.cutout.matting import bounding_box, moved
+from mpod_pipeline.method.cutouts import Cutout
 from mpod_pipeline.rendering.cameras import Cameras
 
 #: How far a photo's camera may be from where it is said, or thought, to be: degrees.
@@ -49,23 +50,24 @@ class Placement:
     x: float = 0.0
     y: float = 0.0
 
+    def place(self, photo: Cutout) -> Cutout:
+        """A photo in this camera's frame; what leaves it is lost."""
+        half = len(photo.picture) / 2
+        framed = (self.scale, self.x, self.y) == (1, 0, 0)
+        picture = photo.picture if framed else moved(photo.picture, self.scale, self.x * half, -self.y * half)
+        return replace(photo, picture=picture, azimuth_deg=self.azimuth_deg, elevation_deg=self.elevation_deg)
 
-def scale_beside_front(
-    front: tuple[float, float], other: tuple[float, float], azimuth_deg: float, elevations_deg: tuple[float, float]
-) -> float:
-    """The factor by which another photo's product becomes as large as in the front's frame.
+    def reach(self, photo: Cutout) -> float:
+        """How far from the frame's middle a photo's product reaches there, as a share of the frame's half."""
+        half = len(photo.picture) / 2
+        top, left, bottom, right = (edge / half - 1 for edge in bounding_box(photo.picture[..., 3] >= 128))
+        across = (left * self.scale + self.x, right * self.scale + self.x)
+        along = (top * self.scale - self.y, bottom * self.scale - self.y)
+        return max(map(abs, (*across, *along)))
 
-    From behind the product is as wide as from the front. From the side it is as high. A camera above it sees its height
-    H, and its extent D away from the camera, as H cos e + D sin e. The width in one view is that extent in the other.
-
-    front, other: heights and widths of the two silhouettes. elevations_deg: of the two cameras.
-    """
-    (height, width), (other_height, other_width) = front, other
-    if abs(cos(radians(azimuth_deg))) > 0.9:
-        return width / other_width
-    e, other_e = (radians(elevation) for elevation in elevations_deg)
-    ratio = cos(other_e) / cos(e)
-    return (height * ratio + width * sin(other_e)) / (other_height + other_width * sin(e) * ratio)
+    def shrunk(self, factor: float) -> Placement:
+        """In a frame where everything is so many times as large."""
+        return replace(self, scale=self.scale * factor, x=self.x * factor, y=self.y * factor)
 
 
 def align(mask: Tensor, silhouettes: Silhouettes, start: Placement, now: Placement) -> tuple[Placement, float]:

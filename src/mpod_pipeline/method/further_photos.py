@@ -7,7 +7,7 @@ from dataclasses import astuple, replace
 import torch
 from torch import Tensor, nn
 
-from mpod_pipeline.cutout.matting import moved, relit
+from mpod_pipeline.cutout.matting import relit
 from mpod_pipeline.method.alignment import Placement, Silhouettes, align
 from mpod_pipeline.method.cutouts import Cutout, Cutouts, Reference, reference_view, turn_deg
 from mpod_pipeline.method.view_schedule import is_due
@@ -47,11 +47,7 @@ class FurtherPhotos(nn.Module):
 
     def photo(self, index: int) -> Cutout:
         """The photo in its camera's frame, as far as that is known by now; in its own light."""
-        at = self.placement_of(index)
-        photo = self._photos[index]
-        half = len(photo.picture) / 2
-        picture = moved(photo.picture, at.scale, right=at.x * half, down=-at.y * half)
-        return replace(photo, picture=picture, azimuth_deg=at.azimuth_deg, elevation_deg=at.elevation_deg)
+        return self.placement_of(index).place(self._photos[index])
 
     def reference(self, index: int, resolution: int) -> Reference:
         key = index, resolution, self.placement_of(index)

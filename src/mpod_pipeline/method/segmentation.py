@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,20 +14,16 @@ from pydantic import Field
 from mpod_pipeline.base.errors import ProductError, SetupError
 from mpod_pipeline.base.parameters import Parameters, PhotoElevationDeg
 from mpod_pipeline.cutout.foreground import Found, find_foreground, overlap
-from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, matte, moved
+from mpod_pipeline.cutout.matting import bounding_box, extend_colours, frame, matte
 from mpod_pipeline.cutout.own_alpha import at_full_opacity, has_alpha, on_page, sure_to_cut_out, without_veils
 from mpod_pipeline.cutout.saliency import SaliencyNetwork, load_saliency_network
 from mpod_pipeline.cutout.sam import Sam, SamParameters, find_foreground_with_sam, load_sam
 from mpod_pipeline.cutout.see_through import by_alpha, by_page
-from mpod_pipeline.method.alignment import scale_beside_front
-from mpod_pipeline.method.cutouts import Cutout, Cutouts, extent
 from mpod_pipeline.priors.elevation import ElevationNetwork, load_elevation_network
 
 Maker = Literal["auto", "alpha", "embedded", "sam"]
 #: Sides of a cutout, pixels: of most, and of a product that has more than so many pixels in its photo.
 USUAL_SIZE, LARGE_SIZE, LARGE_PRODUCT = 512, 1280, 1024
-#: The longest side of a product in any of its photos, a share of the frame.
-WIDEST = 0.94
 
 
 class SegmentationParameters(Parameters):
@@ -148,27 +143,6 @@ def _size_of(mask: NDArray[np.bool_], parameters: SegmentationParameters) -> int
         return parameters.size
     top, left, bottom, right = bounding_box(mask)
     return LARGE_SIZE if max(bottom - top, right - left) > LARGE_PRODUCT else USUAL_SIZE
-
-
-def framed_together(photos: Sequence[Cutout]) -> Cutouts:
-    """Photos that are each framed by themselves as if all cameras stood equally far: in each the product is as large as
-    in the front, and all fit into their frames.
-    """
-    front = photos[0]
-    size = len(front.picture)
-
-    def scale_of(photo: Cutout) -> float:
-        extents = extent(front.picture), extent(photo.picture)
-        return scale_beside_front(*extents, photo.azimuth_deg, (front.elevation_deg, photo.elevation_deg))
-
-    scales = [1.0, *map(scale_of, photos[1:])]
-    longest = max(scale * max(extent(photo.picture)) for scale, photo in zip(scales, photos, strict=True))
-    shrink = min(1.0, WIDEST * size / longest)
-    framed = [
-        photo if scale * shrink == 1 else replace(photo, picture=moved(photo.picture, scale * shrink, 0, 0))
-        for scale, photo in zip(scales, photos, strict=True)
-    ]
-    return Cutouts(tuple(framed))
 
 
 def _close_up(

@@ -13,11 +13,11 @@ from mpod_pipeline.cutout.flags import CHECK, SWAPPED_SIDES, TRANSPARENT
 from mpod_pipeline.cutout.photo_file import PhotoFile
 from mpod_pipeline.cutout.photos import decode_mask, decode_photo
 from mpod_pipeline.method.cutouts import Cutout
+from mpod_pipeline.method.framing import framed_together
 from mpod_pipeline.method.segmentation import (
     SegmentationModels,
     SegmentationParameters,
     Segmented,
-    framed_together,
     load_segmentation_models,
     segment,
 )
