@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -61,6 +63,23 @@ def test_from_the_photos_own_place_nothing_is_guided(cutouts: Cutouts, novel_vie
     p = NovelViewSds(guidance_scale=1.0, angle_weighted=True)
     front, back = (guidance.loss(pictures, Cameras.at(azimuth, 0.0), p, 0.5, seed()) for azimuth in (0.0, 180.0))
     assert float(front) < 1e-4 < float(back)
+
+
+def test_a_prior_is_asked_about_the_front_or_about_the_nearest_photo(
+    cutouts: Cutouts, novel_view: NovelViewPrior
+) -> None:
+    """From behind, views are the front's own or the back's own: there, that photo says nothing more."""
+    photos = Cutouts((cutouts.front, replace(cutouts.front, azimuth_deg=180.0, name="back")))
+    guidance = NovelViewGuidance.of(novel_view, photos)
+    pictures = torch.rand(1, 32, 32, 3, generator=seed())
+    behind = Cameras.at(180.0, 0.0)
+    front, nearest = (
+        guidance.loss(
+            pictures, behind, NovelViewSds(guidance_scale=1.0, angle_weighted=True, asked_about=about), 0.5, seed()
+        )
+        for about in ("front", "nearest")
+    )
+    assert float(nearest) < 1e-4 < float(front)
 
 
 def test_words_between_sides_are_between_them(text_to_image: TextToImagePrior) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -21,6 +22,11 @@ class NovelViewSds(SdsParameters):
 
     angle_weighted: bool = Field(
         False, description="whether a view counts as it is turned from the photo's: 0 there, 1 at the back (Magic123)"
+    )
+    asked_about: Literal["front", "nearest"] = Field(
+        "front",
+        description="the photo that it starts from, of several: the front, all that the small prior was trained "
+        "to start from; or the one nearest to the view, for a prior that knows photos from all round",
     )
 
 
@@ -42,12 +48,12 @@ class NovelViewGuidance:
     def loss(
         self, pictures: Tensor, cameras: Cameras, p: NovelViewSds, progress: float, generator: torch.Generator
     ) -> Tensor:
-        """SDS (Eq. 1) of pictures [B, R, R, 3], a scalar; by the photo that the first camera is nearest to.
+        """SDS (Eq. 1) of pictures [B, R, R, 3], a scalar. The photo that is nearest is so to the first camera.
 
         The more is shown, the less is guessed: the weight is divided by the cube of the number of photos.
         """
-        nearest = nearest_photo(self.photos, float(cameras.azimuth_deg[0]))
-        photo, condition = self.photos.photos[nearest], self.conditions[nearest]
+        about = 0 if p.asked_about == "front" else nearest_photo(self.photos, float(cameras.azimuth_deg[0]))
+        photo, condition = self.photos.photos[about], self.conditions[about]
         turned = cameras.turned(-photo.azimuth_deg)
         latents = self.prior.encode(pictures.permute(0, 3, 1, 2))
         pose = self.prior.pose(condition, turned.azimuth_deg, turned.elevation_deg)
