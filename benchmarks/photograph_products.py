@@ -1,6 +1,6 @@
-"""Photograph products of the test split from four sides, with their true models, for `benchmarks/real_products.py`.
+"""Photograph products of the generator from four sides, with their true models, for `benchmarks/real_products.py`.
 
-    python benchmarks/photograph_products.py FOLDER [--families trainer bowl ...] [--each 1]
+    python benchmarks/photograph_products.py FOLDER [--families trainer bowl ...] [--each 1] [--split test]
 
 FOLDER gets ``ID.front.png``, ``ID.back.png``, ``ID.left.png`` and ``ID.right.png`` with alpha, each from a height of
 its own, and ``ground_truth/ID.glb`` in the front photo's frame.
@@ -41,10 +41,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--families", nargs="+", default=list(TRAINED_FAMILIES))
     parser.add_argument("--each", type=int, default=1, help="products of a family")
+    parser.add_argument("--split", choices=["validation", "test"], default="test")
     arguments = parser.parse_args()
     (arguments.folder / "ground_truth").mkdir(parents=True, exist_ok=True)
     for family in arguments.families:
-        for member in members_of("test", [family], arguments.each):
+        for member in members_of(arguments.split, [family], arguments.each):
             photograph(*member, arguments.folder)
 
 

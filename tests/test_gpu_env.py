@@ -11,9 +11,12 @@ from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from mpod_pipeline.method.outline import OutlineParameters
 from mpod_pipeline.rendering.cameras import Cameras
 
 ROOT = Path(__file__).parents[1]
+#: Methods whose second stage asks Zero-1-to-3.
+ASK_IN_STAGE_2 = ("zero123_sds", "magic123")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,16 @@ def test_the_papers_numbers(gpu: KedroContext) -> None:
     camera = Cameras.at(0.0, 0.0)
     assert float(camera.basis[0].norm()) == pytest.approx(2.5)
     assert detail.prompt == "A high-resolution DSLR image of <e>"
+
+
+def test_zero123_starts_from_the_nearest_photo_as_it_was_trained_to_and_the_small_one_from_the_front(
+    gpu: KedroContext,
+) -> None:
+    assert gpu.catalog.load("params:outline").sds.asked_about == "nearest"
+    assert OutlineParameters().sds.asked_about == "front"
+    methods = yaml.safe_load((ROOT / "conf/gpu/parameters_methods.yml").read_text())["methods"]
+    asked = [methods["magic123"]["outline"]["sds"], *(methods[name]["detail"]["novel_view"] for name in ASK_IN_STAGE_2)]
+    assert {sds["asked_about"] for sds in asked} == {"nearest"}
 
 
 def test_everything_that_has_a_choice_is_on_the_gpu(gpu: KedroContext) -> None:

@@ -48,9 +48,9 @@ def test_it_learns_what_it_is_shown() -> None:
         cutout[(SIZE - rows) // 2 : (SIZE + rows) // 2, SIZE // 10 : -SIZE // 10] = 200, 100, 50, 255
     losses: list[float] = []
     p = ElevationTraining(epochs=4, batch_size=20)
-    network = ElevationNetwork(load_efficientnet_lite0().network)
+    backbone = load_efficientnet_lite0().network
     network = train_elevation(
-        network, cutouts, torch.from_numpy(elevations), p, lambda s, n, values: losses.append(values["loss"])
+        backbone, cutouts, torch.from_numpy(elevations), p, lambda s, n, values: losses.append(values["loss"])
     )
     assert len(losses) == 40
     assert np.abs(network.estimates(cutouts).numpy() - elevations).mean() < 8  # always the mean: 17

@@ -19,7 +19,7 @@ from mpod_pipeline.rendering.cameras import Cameras
 
 #: How far a photo's camera may be from where it is said, or thought, to be: degrees.
 AZIMUTH_BOUND, ELEVATION_BOUND = 15.0, 15.0
-#: And how far its scale from what the product's size in the front's frame makes likely, as a factor.
+#: And how far its scale from the one under which silhouettes agree, as a factor.
 SCALE_BOUND = 1.15
 #: Steps of the search, degrees, one after another.
 STEPS_DEG = (6.0, 3.0)
@@ -50,6 +50,11 @@ class Placement:
     x: float = 0.0
     y: float = 0.0
 
+    @classmethod
+    def of(cls, photo: Cutout) -> Placement:
+        """Of a photo whose frame is its camera's."""
+        return cls(photo.azimuth_deg, photo.elevation_deg)
+
     def place(self, photo: Cutout) -> Cutout:
         """A photo in this camera's frame; what leaves it is lost."""
         half = len(photo.picture) / 2
@@ -65,7 +70,7 @@ class Placement:
         along = (top * self.scale - self.y, bottom * self.scale - self.y)
         return max(map(abs, (*across, *along)))
 
-    def shrunk(self, factor: float) -> Placement:
+    def zoomed(self, factor: float) -> Placement:
         """In a frame where everything is so many times as large."""
         return replace(self, scale=self.scale * factor, x=self.x * factor, y=self.y * factor)
 

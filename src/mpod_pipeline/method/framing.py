@@ -37,20 +37,18 @@ def framed_together(photos: Sequence[Cutout]) -> Cutouts:
     """
     if len(photos) == 1:
         return Cutouts(tuple(photos))
-    sized = [replace(placement_of(photo), scale=scale_beside_front(photos[0], photo)) for photo in photos]
+    sized = [replace(Placement.of(photo), scale=scale_beside_front(photos[0], photo)) for photo in photos]
     placements = fitting(photos, coherent_placements(photos, fitting(photos, sized)))
     return Cutouts(tuple(placement.place(photo) for photo, placement in zip(photos, placements, strict=True)))
 
 
-def placement_of(photo: Cutout) -> Placement:
-    """A photo's camera, as it is said or thought to stand."""
-    return Placement(photo.azimuth_deg, photo.elevation_deg)
-
-
 def fitting(photos: Sequence[Cutout], placements: Sequence[Placement]) -> list[Placement]:
-    """The placements, all made smaller by the same until each photo fits into its frame."""
+    """The placements, all made larger or smaller by the same: the front as it was framed, or less where another photo
+    would not fit into its frame.
+    """
     reach = max(placement.reach(photo) for photo, placement in zip(photos, placements, strict=True))
-    return [placement.shrunk(min(1.0, WIDEST / reach)) for placement in placements]
+    factor = min(1 / placements[0].scale, WIDEST / reach)
+    return [placement.zoomed(factor) for placement in placements]
 
 
 def coherent_placements(photos: Sequence[Cutout], start: Sequence[Placement]) -> list[Placement]:
@@ -59,12 +57,12 @@ def coherent_placements(photos: Sequence[Cutout], start: Sequence[Placement]) ->
     spread = torch.tensor([[SCALE_BY_WIDTH if wide else SCALE, SHIFT, SHIFT] for wide in by_width])
     spread[0] = 0.0
     begin = torch.tensor([[log(placement.scale), placement.x, placement.y] for placement in start])
-    silhouettes = Silhouettes(photos)
+    coherence = Coherence(photos)
     off = torch.zeros(len(photos), 3, requires_grad=True)  # from the start, in spreads
     optimizer = torch.optim.Adam([off], LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for step in range(STEPS):
-        misfit = silhouettes.misfit(begin + off * spread, between=step * 0.618 % 1)
+        misfit = coherence.misfit(begin + off * spread, between=step * 0.618 % 1)
         loss = misfit / MISFIT + off.square().sum() / 2
         optimizer.zero_grad()
         loss.backward()
@@ -80,12 +78,12 @@ def scale_beside_front(front: Cutout, photo: Cutout) -> float:
     """The factor by which another photo's product becomes as large as in the front's frame, as far as its size says.
 
     From behind the product is as wide as from the front. From the side it is as high. A camera above it sees its height
-    H, and its extent D away from the camera, as H cos e + D sin e. The width in one view is that extent in the other.
+    H, and its extent D away from the camera, as H cos e + D sin |e|. The width in one view is that extent in the other.
     """
     (height, width), (other_height, other_width) = extent(front.picture), extent(photo.picture)
     if seen_by_width(photo.azimuth_deg):
         return width / other_width
-    e, other_e = radians(front.elevation_deg), radians(photo.elevation_deg)
+    e, other_e = (radians(abs(each.elevation_deg)) for each in (front, photo))
     ratio = cos(other_e) / cos(e)
     return (height * ratio + width * sin(other_e)) / (other_height + other_width * sin(e) * ratio)
 
@@ -95,8 +93,8 @@ def seen_by_width(azimuth_deg: float) -> bool:
     return abs(cos(radians(azimuth_deg))) > 0.9
 
 
-class Silhouettes:
-    """What the photos' silhouettes show, each in its own frame.
+class Coherence:
+    """How well photos' silhouettes agree; of each, what its own frame shows.
 
     distances: [P, R, R], from the edge, shares of the frame's half, positive inside. edges: [P, N, 2], points along it,
     x right and y up.
@@ -126,7 +124,7 @@ class Silhouettes:
         beyond = (within.abs() - 1).clamp_min(0).sum(dim=-1)  # the frame
         grid = (within * within.new_tensor([1.0, -1.0]))[:, None]
         distances = F.grid_sample(self.distances[:, None], grid, padding_mode="border", align_corners=False)
-        inside = (distances[:, 0, 0] * scale[:, None] - beyond).reshape(count, *shape)
+        inside = ((distances[:, 0, 0] - beyond) * scale[:, None]).reshape(count, *shape)
         own = torch.eye(count, dtype=torch.bool)[:, :, None, None]
         return inside.masked_fill(own, torch.inf).amin(dim=0).amax(dim=-1)
 
@@ -139,14 +137,15 @@ class Silhouettes:
 
 
 def distances_and_edge(photo: Cutout) -> tuple[Tensor, Tensor]:
-    """A silhouette's map of distances [R, R] and points along its edge [N, 2]: see `Silhouettes`."""
-    side = 4 * RESOLUTION
-    solid = (cv2.resize(photo.picture[..., 3], (side, side), interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
-    inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, 5) for part in (solid, 1 - solid))
-    signed = np.where(solid > 0, inside - 0.5, 0.5 - outside) / (side / 2)
-    distances = cv2.resize(signed.astype(np.float32), (RESOLUTION, RESOLUTION), interpolation=cv2.INTER_AREA)
+    """A silhouette's map of distances [R, R] and points along its edge [N, 2]: see `Coherence`."""
+    solid = (photo.picture[..., 3] >= 128).astype(np.uint8)
+    half = len(solid) / 2
+    framed = cv2.copyMakeBorder(solid, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)  # what ends at the frame ends there
+    inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, 5)[1:-1, 1:-1] for part in (framed, 1 - framed))
+    signed = (np.where(solid > 0, inside - 0.5, 0.5 - outside) / half).astype(np.float32)
+    distances = cv2.resize(signed, (RESOLUTION, RESOLUTION), interpolation=cv2.INTER_AREA)
     contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     edge = np.concatenate(contours)[:, 0]
     edge = edge[np.linspace(0, len(edge) - 1, EDGE_POINTS).round().astype(int)]
-    places = ((edge + 0.5) / (side / 2) - 1) * (1, -1)
+    places = ((edge + 0.5) / half - 1) * (1, -1)
     return torch.from_numpy(distances), torch.from_numpy(places.astype(np.float32))

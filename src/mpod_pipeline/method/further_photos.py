@@ -30,7 +30,7 @@ class FurtherPhotos(nn.Module):
     def __init__(self, cutouts: Cutouts) -> None:
         super().__init__()
         self._photos = cutouts.others
-        self._starts = [Placement(photo.azimuth_deg, photo.elevation_deg) for photo in self._photos]
+        self._starts = [Placement.of(photo) for photo in self._photos]
         self.register_buffer("placement", torch.tensor([astuple(start) for start in self._starts]).reshape(-1, 5))
         self.register_buffer("overlap", torch.ones(len(self._photos)))
         self.log_gain = nn.Parameter(torch.zeros(len(self._photos), 3))

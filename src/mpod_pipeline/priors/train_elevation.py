@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mpod_pipeline.base.parameters import Parameters
@@ -28,13 +28,16 @@ class ElevationTraining(Parameters):
 
 
 def train_elevation(
-    network: ElevationNetwork, cutouts: NDArray[np.uint8], elevation_deg: Tensor, p: ElevationTraining, report: Report
+    backbone: nn.Module, cutouts: NDArray[np.uint8], elevation_deg: Tensor, p: ElevationTraining, report: Report
 ) -> ElevationNetwork:
-    """The network, which learns to tell the elevations [N] of cutouts [N, S, S, 4], straight alpha."""
+    """A network that has learnt to tell the elevations [N] of cutouts [N, S, S, 4], straight alpha.
+
+    backbone: timm's EfficientNet-Lite0, whose first stages are trained in place.
+    """
     generator = torch.Generator().manual_seed(p.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(p.seed)
-        network = network.to(memory_format=torch.channels_last).train()
+        network = ElevationNetwork(backbone).to(memory_format=torch.channels_last).train()
         steps = p.epochs * (len(cutouts) // p.batch_size)
         optimizer = torch.optim.AdamW(network.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, p.learning_rate, total_steps=steps, pct_start=0.1)

@@ -48,7 +48,8 @@ class NovelViewGuidance:
     def loss(
         self, pictures: Tensor, cameras: Cameras, p: NovelViewSds, progress: float, generator: torch.Generator
     ) -> Tensor:
-        """SDS (Eq. 1) of pictures [B, R, R, 3], a scalar. The photo that is nearest is so to the first camera.
+        """SDS (Eq. 1) of pictures [B, R, R, 3], a scalar. All views are asked about one photo: the nearest is that
+        of the first camera.
 
         The more is shown, the less is guessed: the weight is divided by the cube of the number of photos.
         """

@@ -18,7 +18,7 @@ from mpod_pipeline.cutout.matting import frame
 from mpod_pipeline.datasets import Partitions
 from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
 from mpod_pipeline.pipelines.watching import Curve, watched
-from mpod_pipeline.priors.elevation import SIZE, USUAL, ElevationNetwork, network_of
+from mpod_pipeline.priors.elevation import SIZE, USUAL, network_of
 from mpod_pipeline.priors.train_elevation import ElevationTraining
 from mpod_pipeline.priors.train_elevation import train_elevation as fit
 from mpod_pipeline.rendering.cameras import Cameras
@@ -52,8 +52,8 @@ def train_elevation(parameters: TrainElevationParameters) -> tuple[dict[str, dic
     """The network's weights by name, as the one file of their folder; and its losses."""
     cutouts, elevations, _ = cut_out("train", parameters.products, parameters)
     report, curve = watched("elevation")
-    network = ElevationNetwork(load_efficientnet_lite0().network)
-    network = fit(network, cutouts, torch.from_numpy(elevations), parameters.training, report)
+    backbone = load_efficientnet_lite0().network
+    network = fit(backbone, cutouts, torch.from_numpy(elevations), parameters.training, report)
     weights = {name: tensor.half().numpy() for name, tensor in network.state_dict().items()}
     return {"elevation": weights}, curve
 
