@@ -114,6 +114,27 @@ def test_nearly_white_on_white(models: SegmentationModels) -> None:
     assert iou(find_foreground(photo, models.network).mask, alpha > 0.5) > 0.85
 
 
+@pytest.mark.parametrize("floor", [True, False])
+def test_the_page_between_a_tables_legs_is_left_out_though_its_shadow_closes_it(floor: bool) -> None:
+    """The network gave all that is between the legs. The shadow under them is soft; nothing else may be: higher up, a
+    soft lower edge is the lit side of something white.
+    """
+    departure = np.zeros((200, 200), np.float32)
+    departure[60:80, 40:160] = 60  # the top
+    departure[60:150, 40:50] = departure[60:150, 150:160] = 60  # the legs
+    shadow = np.concatenate([np.linspace(0, 20, 12), np.linspace(20, 0, 10)])
+    departure[138:160, 50:150] = shadow[:, None]
+    mask = np.zeros((200, 200), bool)
+    mask[60:150, 40:160] = True
+    if not floor:
+        mask[150:190, 40:160] = True  # it stands lower
+        departure[150:190, 40:160] = 60
+    found = without_holes(mask, departure)
+    assert found[:80, 40:160].sum() > 0.9 * 20 * 120 and found[90:140, 42:48].all()
+    between = found[90:148, 60:140]
+    assert not between.any() if floor else between.all()
+
+
 def test_the_shadow_and_the_handles_hole_are_left_out(models: SegmentationModels) -> None:
     photo, alpha = shop_photo()
     mask = find_foreground(photo, models.network).mask

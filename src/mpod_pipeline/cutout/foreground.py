@@ -36,6 +36,8 @@ MIDDLE, SMALLEST_PIECE = 0.5, 0.02
 #: Lab units: how even a page is, and how near to it the colour in a hole; the smallest hole, a share of the product;
 #: how much of its edge is sharp.
 PAGE_NOISE, HOLE, SMALLEST_HOLE, SHARP = 3.0, 4.0, 0.002, 0.9
+#: How far above the product's lowest row a hole may end that reaches the floor, a share of the product's height.
+FLOOR = 0.15
 #: Lab units: what departs so far from a plain page and is found by one of the looks is product, such as a chair's leg.
 #: Contact shadows depart less.
 STANDS_OUT = 25.0
@@ -170,7 +172,8 @@ def middle_pieces(mask: Mask) -> Mask:
 def without_holes(mask: Mask, departure: FloatArray) -> Mask:
     """The mask [H, W] without holes that show a plain page, such as a handle's. departure: see `departure_from_page`.
 
-    A hole has the page's colour and noise, and sharp edges all round, unlike the lit side of something white.
+    A hole has the page's colour and noise, and sharp edges all round, unlike the lit side of something white. Where it
+    reaches the floor, as between a table's legs, the contact shadow closes it softly from below, and goes as well.
     """
     inside = _reduced(mask, departure.shape)
     alike, count = ndimage.label(ndimage.binary_opening(departure < HOLE))
@@ -180,9 +183,18 @@ def without_holes(mask: Mask, departure: FloatArray) -> Mask:
     for number in np.setdiff1d(large, [0, *_border(alike)]):
         hole = alike == number
         edge = ndimage.binary_dilation(hole, iterations=3) & ~ndimage.binary_dilation(hole)
-        if (departure[edge] > 2 * HOLE).mean() > SHARP:
-            holes |= ndimage.binary_dilation(hole, iterations=2)
+        beneath = _beneath(hole, inside)
+        if (departure[edge & ~beneath] > 2 * HOLE).mean() > SHARP:
+            holes |= ndimage.binary_dilation(hole, iterations=2) | (beneath & (departure < STANDS_OUT))
     return mask & ~_enlarged(holes, mask.shape)
+
+
+def _beneath(hole: Mask, product: Mask) -> Mask:
+    """What lies under a hole that reaches down to where the product stands; else nothing."""
+    rows = np.flatnonzero(product.any(axis=1))
+    if np.flatnonzero(hole.any(axis=1))[-1] < rows[-1] - FLOOR * len(rows):
+        return np.zeros_like(hole)
+    return np.logical_or.accumulate(hole, axis=0) & ~hole
 
 
 def departure_from_page(photo: NDArray[np.uint8], mask: Mask) -> FloatArray:
