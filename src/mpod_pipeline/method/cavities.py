@@ -111,8 +111,7 @@ def find_cavities(
         depth, there = network(pictures, cameras.elevation_deg)
         return pictures.cpu(), depth.cpu(), there.cpu() > 0
 
-    ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound
-    cells = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
+    cells = cell_middles(bound)
     from_above = Cameras.at(torch.arange(p.views) * 360 / p.views, p.elevation_deg)
     pictures, depth, there = looked_at(from_above, p.steps)
     seen = seen_through(cells.view(-1, 3), depth, there, from_above, p).on_grid(CELLS)
@@ -267,7 +266,7 @@ def emptiness(field: OutlineField, cells: Tensor, generator: torch.Generator) ->
     mean is over the points that are not empty yet. So a lid that is left over a cavity weighs as much as all that was
     in it.
     """
-    density = _density_in(field, cells, generator)
+    density = density_in(field, cells, generator)
     left = density.detach() > EMPTY
     return (density * left).log1p().sum() / left.sum().clamp_min(1)
 
@@ -279,7 +278,7 @@ def transparency(field: OutlineField, cells: Tensor, generator: torch.Generator)
     N > 0, over the points that fall short. Behind a hole in a wall a view sees the opposite wall, which may look as
     well.
     """
-    short = (1 + SOLID) / (1 + _density_in(field, cells, generator))
+    short = (1 + SOLID) / (1 + density_in(field, cells, generator))
     left = short.detach() > 1
     return short.clamp_min(1).log().sum() / left.sum().clamp_min(1)
 
@@ -291,7 +290,13 @@ def inside_colour(field: OutlineField, cavities: Cavities, generator: torch.Gene
     return (colour - cavities.colours[some].to(colour)).square().mean()
 
 
-def _density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+def cell_middles(bound: float) -> Tensor:
+    """Those of the world's cells, [CELLS, CELLS, CELLS, 3]; bound: half the world's edge."""
+    ticks = ((torch.arange(CELLS) + 0.5) / CELLS * 2 - 1) * bound
+    return torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
+
+
+def density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
     """The density at random points, each in one of the cells with these middles [N, 3]: [POINTS]."""
     return field.density(_near_some(cells, 1, field, generator)[1])
 

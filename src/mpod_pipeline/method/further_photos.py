@@ -66,6 +66,10 @@ class FurtherPhotos(nn.Module):
         """Whether the cameras are to be looked for before a step."""
         return len(self) > 0 and is_due(step, steps, LOOKS)
 
+    def looked(self, step: int, steps: int) -> bool:
+        """Whether the cameras have been looked for by a step."""
+        return step >= LOOKS[0] * steps
+
     def look(self, silhouettes: Silhouettes) -> None:
         """Move every camera to where its photo's silhouette is most like the outline's, in `RESOLUTION`."""
         for index, start in enumerate(self._starts):
@@ -79,13 +83,15 @@ class FurtherPhotos(nn.Module):
         pairs = zip(self._photos, self.overlap.tolist(), strict=True)
         return frozenset(photo.name for photo, overlap in pairs if overlap < least)
 
+    def framed(self, front: Cutout) -> Cutouts:
+        """All photos in their cameras' frames, each in its own light."""
+        return Cutouts((front, *(self.photo(index) for index in range(len(self)))))
+
     def aligned(self, front: Cutout) -> Cutouts:
         """All photos in their cameras' frames and in the front's light."""
-        others = []
-        for index in range(len(self)):
-            photo = self.photo(index)
-            others.append(replace(photo, picture=relit(photo.picture, 1 / self.gain(index).detach().cpu().numpy())))
-        return Cutouts((front, *others))
+        gains = [self.gain(index).detach().cpu().numpy() for index in range(len(self))]
+        others = zip(self.framed(front).others, gains, strict=True)
+        return Cutouts((front, *(replace(photo, picture=relit(photo.picture, 1 / gain)) for photo, gain in others)))
 
 
 def nearest_photo(cutouts: Cutouts, azimuth_deg: float) -> int:

@@ -38,6 +38,7 @@ from mpod_pipeline.method.proportions import LOOKS, bring_to_depth, shows_depth
 from mpod_pipeline.method.smoothness import NORMAL_STEP, colour_change, neighbours, normal_turn
 from mpod_pipeline.method.symmetry import symmetry_loss
 from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views, further_of, is_due
+from mpod_pipeline.method.visual_hull import core_of_hull, shortfall
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
 from mpod_pipeline.priors.depth import DepthEstimator
 from mpod_pipeline.rendering.backend import Backend
@@ -60,6 +61,9 @@ class OutlineWeights(Parameters):
     transparency: NonNegativeFloat = Field(5.0, description="of the walls round what is empty")
     inside_colour: NonNegativeFloat = Field(
         50.0, description="difference of the walls' inside from the prior's views from above"
+    )
+    solidity: NonNegativeFloat = Field(
+        1.0, description="density lacking deep within the silhouettes of photos, one from a side among them"
     )
 
 
@@ -185,14 +189,18 @@ def optimize_outline(
         cavities = find_cavities(front_picture, prior, cutouts.front.elevation_deg, p.field.bound, p.cavities, seed)
     references = {r: reference_view(cutouts.front.picture, r) for r in set(p.resolutions)}
     further = FurtherPhotos(cutouts).to(device)
+    wants_core, core = p.weights.solidity > 0 and shows_depth(cutouts), None
 
     def losses_of(step: int) -> list[LossPart]:
+        nonlocal core
         resolution = p.resolutions[step * len(p.resolutions) // p.steps]
         progress = step / p.steps
         field.use_levels(p.coarse_levels if progress < p.coarse_first else None)
         field.occupancy.update(step, field.density, generator=generator)
-        if further.due(step, p.steps):
+        if moved := further.due(step, p.steps):
             further.look(lambda cameras: opacity_of(field, cameras, RESOLUTION, 4.0 / RESOLUTION))
+        if wants_core and further.looked(step, p.steps) and (moved or core is None):
+            core = core_of_hull(further.framed(cutouts.front), p.field.bound, cavities.empty if cavities else None)
         if p.wanted_depth and is_due(step, p.steps, LOOKS) and not shows_depth(cutouts):
             bring_to_depth(field, *p.wanted_depth)
         with_photo, with_prior = drawn_views(p, step, p.steps, generator)
@@ -218,6 +226,8 @@ def optimize_outline(
                 losses |= smoothness_losses(field, views.surface, p.weights, generator)
             if with_prior and p.symmetry != "none":
                 losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, views.surface, cutouts, generator)
+            if core is not None and len(core):
+                losses["solidity"] = p.weights.solidity * shortfall(field, core, generator)
             if cavities:
                 losses |= cavity_losses(field, cavities, p.weights, generator)
             return losses

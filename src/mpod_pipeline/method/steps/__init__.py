@@ -164,7 +164,7 @@ STEPS: tuple[Step, ...] = (
         needs={"cutouts": "cutouts", "token": "tokens"},
         priors=("novel_view_prior", "text_to_image_prior"),
         makes=("outline_fields", "aligned_photos"),
-        code_version=12,
+        code_version=13,
         memory=Memory("novel_views", 6.4, 0.5, 0.7),
     ),
     Step("export_masks", section="masks", needs={"field": "outline_fields"}, makes=("outline_masks",), code_version=1),
