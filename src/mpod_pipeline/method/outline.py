@@ -117,8 +117,8 @@ class OutlineParameters(SizeParameters, ViewParameters):
     )
     sds: NovelViewSds = Field(
         NovelViewSds(guidance_scale=2.5, weight=500.0),
-        description="by Zero-1-to-3; its weight is divided by the cube of the number of photos: the more is shown, the "
-        "less is guessed",
+        description="by Zero-1-to-3; its weight is divided by the number n of photos, and by up to n squared "
+        "more the worse it foretells the further photos",
     )
     text: TextSds | None = Field(None, description="SDS by Stable Diffusion and the product's word (RealFusion)")
     likeness: LikenessParameters | None = Field(None, description="what an image encoder wants (Make-It-3D)")

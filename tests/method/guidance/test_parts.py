@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.guidance import regularisers
 from mpod_pipeline.method.guidance.likeness import Likeness, LikenessParameters, load_likeness_encoders
-from mpod_pipeline.method.guidance.novel_view import NovelViewGuidance, NovelViewSds, angle_factor
+from mpod_pipeline.method.guidance.novel_view import KNOWN, NovelViewGuidance, NovelViewSds, angle_factor, doubt
 from mpod_pipeline.method.guidance.photo_depth import PhotoDepth
 from mpod_pipeline.method.guidance.shading import ShadingParameters, shown
 from mpod_pipeline.method.guidance.text import PromptParameters, TextGuidance, TextSds
@@ -55,6 +56,36 @@ def test_a_factor_is_on_each_pictures_own_gradient(novel_view: NovelViewPrior) -
         for factor in (None, torch.tensor([0.0, 0.5]))
     )
     assert not weighted[0].any() and torch.equal(weighted[1], plain[1] / 2)
+
+
+class Foreteller:
+    """Stands in for Zero-1-to-3: from everywhere it sees the same picture."""
+
+    image_size = 64
+
+    def __init__(self, picture: Tensor) -> None:
+        self.picture = picture
+
+    def sample(self, photo: Tensor, azimuth_deg: Tensor, elevation_deg: Tensor, **_: object) -> Tensor:
+        return self.picture.expand(len(azimuth_deg), -1, -1, -1)
+
+
+def test_the_less_a_prior_foretells_of_further_photos_the_less_it_is_heard(cutouts: Cutouts) -> None:
+    photos = Cutouts(
+        (cutouts.front, *(replace(cutouts.front, azimuth_deg=turn, name=str(turn)) for turn in (90.0, 180.0)))
+    )
+    true = reference_view(cutouts.front.picture, 64)
+    off = true.picture + 0.25 * true.mask
+    white = torch.ones_like(true.picture)
+
+    def of(picture: Tensor, seen: Cutouts) -> float:
+        return doubt(Foreteller(picture), seen)  # type: ignore[arg-type]
+
+    assert of(white, Cutouts((cutouts.front,))) == 1
+    assert of(true.picture, photos.without(frozenset({"90.0"}))) == 8  # a back says nothing of depth
+    assert of(true.picture, photos) == 3
+    assert of(white, photos) == 27
+    assert of(off, photos) == pytest.approx(3 * (0.25**2 / KNOWN) ** 3, rel=0.1)  # edges are a little less off
 
 
 def test_from_the_photos_own_place_nothing_is_guided(cutouts: Cutouts, novel_view: NovelViewPrior) -> None:

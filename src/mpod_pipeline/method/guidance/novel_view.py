@@ -12,9 +12,15 @@ from torch import Tensor
 
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.further_photos import nearest_photo
+from mpod_pipeline.method.proportions import shows_depth
 from mpod_pipeline.priors.novel_view import NovelViewPrior, PhotoCondition
 from mpod_pipeline.priors.sds import SdsParameters, annealed_timesteps, sds_loss
 from mpod_pipeline.rendering.cameras import Cameras
+
+#: How the prior foretells further photos: steps of DDIM (twice as many tell the same), and what is paper in a picture.
+STEPS, PAPER = 4, 0.95
+#: The error of a foretold photo up to which the prior is believed: it knows such products.
+KNOWN = 0.04
 
 
 class NovelViewSds(SdsParameters):
@@ -32,26 +38,25 @@ class NovelViewSds(SdsParameters):
 
 @dataclass(frozen=True)
 class NovelViewGuidance:
-    """Zero-1-to-3, with the photos that it is asked about."""
+    """Zero-1-to-3, with the photos that it is asked about. doubt: what its weight is divided by."""
 
     prior: NovelViewPrior
     photos: Cutouts
     conditions: Sequence[PhotoCondition]
+    doubt: float
 
     @classmethod
     def of(cls, prior: NovelViewPrior, photos: Cutouts) -> NovelViewGuidance:
         pictures = [reference_view(photo.picture, prior.image_size).picture for photo in photos.photos]
         elevations = [photo.elevation_deg for photo in photos.photos]
         conditions = [prior.encode_photo(*photo) for photo in zip(pictures, elevations, strict=True)]
-        return cls(prior, photos, conditions)
+        return cls(prior, photos, conditions, doubt(prior, photos))
 
     def loss(
         self, pictures: Tensor, cameras: Cameras, p: NovelViewSds, progress: float, generator: torch.Generator
     ) -> Tensor:
         """SDS (Eq. 1) of pictures [B, R, R, 3], a scalar. All views are asked about one photo: the nearest is that
         of the first camera.
-
-        The more is shown, the less is guessed: the weight is divided by the cube of the number of photos.
         """
         about = 0 if p.asked_about == "front" else nearest_photo(self.photos, float(cameras.azimuth_deg[0]))
         photo, condition = self.photos.photos[about], self.conditions[about]
@@ -64,8 +69,40 @@ class NovelViewGuidance:
             return self.prior.predict(noisy, t, condition, pose, p.guidance_scale)
 
         factor = angle_factor(cameras, photo.camera).to(latents) if p.angle_weighted else None
-        weight = p.weight / len(self.photos.photos) ** 3
-        return weight * sds_loss(latents, predict, self.prior.schedule, timesteps, generator, p.weighting, factor)
+        loss = sds_loss(latents, predict, self.prior.schedule, timesteps, generator, p.weighting, factor)
+        return p.weight / self.doubt * loss
+
+
+def doubt(prior: NovelViewPrior, photos: Cutouts) -> float:
+    """By what SDS's weight is divided: the more is shown, the less is guessed, and less still where the prior is wrong.
+
+    It is the number of photos n, if the prior foretells the further ones from the front. Then it grows with the cube of
+    the error, to the cube of n. That it is at once without a photo from a side: a back's outline is the front's.
+    """
+    n = len(photos.photos)
+    if not shows_depth(photos):
+        return float(n**3)
+    return n * min(max(1.0, (foretelling_error(prior, photos) / KNOWN) ** 3), float(n**2))
+
+
+@torch.no_grad()
+def foretelling_error(prior: NovelViewPrior, photos: Cutouts) -> float:
+    """The mean squared error of what the prior, shown the front, makes of the further photos: of the pixels in which
+    either shows the product, the mean of all photos.
+    """
+    front = reference_view(photos.front.picture, prior.image_size).picture
+    made = prior.sample(
+        front,
+        torch.tensor([photo.azimuth_deg for photo in photos.others]),
+        torch.tensor([photo.elevation_deg for photo in photos.others]),
+        photo_elevation_deg=photos.front.elevation_deg,
+        steps=STEPS,
+        guidance_scale=1.0,
+    ).cpu()
+    true = [reference_view(photo.picture, prior.image_size) for photo in photos.others]
+    error = (made - torch.stack([view.picture for view in true])).square().mean(dim=1)
+    product = torch.stack([view.mask for view in true]).gt(0.5) | (made.amin(dim=1) < PAPER)
+    return float(((error * product).sum(dim=(1, 2)) / product.sum(dim=(1, 2)).clamp_min(1)).mean())
 
 
 def angle_factor(cameras: Cameras, photo: Cameras) -> Tensor:
