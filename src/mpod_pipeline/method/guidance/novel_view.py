@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.further_photos import nearest_photo
@@ -19,8 +20,10 @@ from mpod_pipeline.rendering.cameras import Cameras
 
 #: How the prior foretells further photos: steps of DDIM (twice as many tell the same), and what is paper in a picture.
 STEPS, PAPER = 4, 0.95
-#: The error of a foretold photo up to which the prior is believed: it knows such products.
-KNOWN = 0.04
+#: Foretold photos are compared in so many pixels a side. So few forgive a camera that is wrong by some degrees.
+FORETOLD = 12
+#: The error up to which the prior is believed: it knows such products.
+KNOWN = 0.0125
 
 
 class NovelViewSds(SdsParameters):
@@ -87,8 +90,9 @@ def doubt(prior: NovelViewPrior, photos: Cutouts) -> float:
 
 @torch.no_grad()
 def foretelling_error(prior: NovelViewPrior, photos: Cutouts) -> float:
-    """The mean squared error of what the prior, shown the front, makes of the further photos: of the pixels in which
-    either shows the product, the mean of all photos.
+    """The mean squared error of what the prior, shown the front, makes of the further photos.
+
+    They are compared in `FORETOLD` pixels a side. These count as far as either shows the product there.
     """
     front = reference_view(photos.front.picture, prior.image_size).picture
     made = prior.sample(
@@ -100,9 +104,12 @@ def foretelling_error(prior: NovelViewPrior, photos: Cutouts) -> float:
         guidance_scale=1.0,
     ).cpu()
     true = [reference_view(photo.picture, prior.image_size) for photo in photos.others]
-    error = (made - torch.stack([view.picture for view in true])).square().mean(dim=1)
-    product = torch.stack([view.mask for view in true]).gt(0.5) | (made.amin(dim=1) < PAPER)
-    return float(((error * product).sum(dim=(1, 2)) / product.sum(dim=(1, 2)).clamp_min(1)).mean())
+    pictures, masks = torch.stack([view.picture for view in true]), torch.stack([view.mask for view in true])
+    seen = made.amin(dim=1).lt(PAPER).to(masks)
+    made, pictures, masks, seen = (F.adaptive_avg_pool2d(each, FORETOLD) for each in (made, pictures, masks, seen))
+    weight = torch.maximum(masks, seen)
+    error = (made - pictures).square().mean(dim=1) * weight
+    return float((error.sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp_min(1e-6)).mean())
 
 
 def angle_factor(cameras: Cameras, photo: Cameras) -> Tensor:
