@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.method.cavities import CELLS, SOLID, cell_middles
+from mpod_pipeline.method.cavities import CELLS, SOLID, cell_middles, shortfall
 from mpod_pipeline.method.cutouts import Cutout, Cutouts
 from mpod_pipeline.method.evaluation import draw_field
 from mpod_pipeline.method.outline import OutlineWeights, optimize_outline
-from mpod_pipeline.method.visual_hull import core_of_hull, deep_within, shortfall
+from mpod_pipeline.method.visual_hull import core_of_hull, deep_within
 from mpod_pipeline.priors import NovelViewPrior
 from mpod_pipeline.rendering.cameras import Cameras
 from tests.method.conftest import SMALL_FIELD
@@ -74,13 +74,13 @@ def test_what_is_known_to_be_empty_is_no_core() -> None:
 def test_the_shortfall_is_that_of_the_logarithm_and_raises_density() -> None:
     field = OutlineField(SMALL_FIELD)
     nothing, cells = torch.full((1, 3), 0.95), torch.full((1, 3), 0.3)  # far from the blob, and at its edge
-    loss = shortfall(field, nothing, torch.Generator().manual_seed(0))
+    loss = shortfall(field, nothing, torch.Generator().manual_seed(0)).mean()
     assert float(loss.detach()) == pytest.approx(np.log(1 + SOLID), abs=0.1)
     before = float(field.density(cells).detach())
     optimizer = torch.optim.Adam(field.parameters(), 0.02)
     for _ in range(20):
         optimizer.zero_grad()
-        shortfall(field, cells, torch.Generator().manual_seed(0)).backward()
+        shortfall(field, cells, torch.Generator().manual_seed(0)).mean().backward()
         optimizer.step()
     assert float(field.density(cells).detach()) > before + 1
 

@@ -266,7 +266,7 @@ def emptiness(field: OutlineField, cells: Tensor, generator: torch.Generator) ->
     mean is over the points that are not empty yet. So a lid that is left over a cavity weighs as much as all that was
     in it.
     """
-    density = density_in(field, cells, generator)
+    density = _density_in(field, cells, generator)
     left = density.detach() > EMPTY
     return (density * left).log1p().sum() / left.sum().clamp_min(1)
 
@@ -278,9 +278,16 @@ def transparency(field: OutlineField, cells: Tensor, generator: torch.Generator)
     N > 0, over the points that fall short. Behind a hole in a wall a view sees the opposite wall, which may look as
     well.
     """
-    short = (1 + SOLID) / (1 + density_in(field, cells, generator))
-    left = short.detach() > 1
-    return short.clamp_min(1).log().sum() / left.sum().clamp_min(1)
+    lacking = shortfall(field, cells, generator)
+    left = lacking.detach() > 0
+    return lacking.sum() / left.sum().clamp_min(1)
+
+
+def shortfall(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+    """How far points in some of the cells with these middles [N, 3], N > 0, fall short of a SOLID wall, [POINTS]: the
+    logarithm of the factor by which 1 + density is too small there, 0 where it is not.
+    """
+    return ((1 + SOLID) / (1 + _density_in(field, cells, generator))).clamp_min(1).log()
 
 
 def inside_colour(field: OutlineField, cavities: Cavities, generator: torch.Generator) -> Tensor:
@@ -296,7 +303,7 @@ def cell_middles(bound: float) -> Tensor:
     return torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
 
 
-def density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
+def _density_in(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
     """The density at random points, each in one of the cells with these middles [N, 3]: [POINTS]."""
     return field.density(_near_some(cells, 1, field, generator)[1])
 

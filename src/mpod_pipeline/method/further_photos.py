@@ -90,8 +90,9 @@ class FurtherPhotos(nn.Module):
     def aligned(self, front: Cutout) -> Cutouts:
         """All photos in their cameras' frames and in the front's light."""
         gains = [self.gain(index).detach().cpu().numpy() for index in range(len(self))]
-        others = zip(self.framed(front).others, gains, strict=True)
-        return Cutouts((front, *(replace(photo, picture=relit(photo.picture, 1 / gain)) for photo, gain in others)))
+        framed = zip(self.framed(front).others, gains, strict=True)
+        others = [replace(photo, picture=relit(photo.picture, 1 / gain)) for photo, gain in framed]
+        return Cutouts((front, *others))
 
 
 def nearest_photo(cutouts: Cutouts, azimuth_deg: float) -> int:

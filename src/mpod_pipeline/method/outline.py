@@ -21,6 +21,7 @@ from mpod_pipeline.method.cavities import (
     emptiness,
     find_cavities,
     inside_colour,
+    shortfall,
     transparency,
 )
 from mpod_pipeline.method.cutouts import Cutouts, Reference, reference_view, turn_deg
@@ -38,7 +39,7 @@ from mpod_pipeline.method.proportions import LOOKS, bring_to_depth, shows_depth
 from mpod_pipeline.method.smoothness import NORMAL_STEP, colour_change, neighbours, normal_turn
 from mpod_pipeline.method.symmetry import symmetry_loss
 from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views, further_of, is_due
-from mpod_pipeline.method.visual_hull import core_of_hull, shortfall
+from mpod_pipeline.method.visual_hull import core_of_hull
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
 from mpod_pipeline.priors.depth import DepthEstimator
 from mpod_pipeline.rendering.backend import Backend
@@ -227,7 +228,7 @@ def optimize_outline(
             if with_prior and p.symmetry != "none":
                 losses["symmetry"] = p.weights.symmetry * symmetry_loss(field, views.surface, cutouts, generator)
             if core is not None and len(core):
-                losses["solidity"] = p.weights.solidity * shortfall(field, core, generator)
+                losses["solidity"] = p.weights.solidity * shortfall(field, core, generator).mean()
             if cavities:
                 losses |= cavity_losses(field, cavities, p.weights, generator)
             return losses

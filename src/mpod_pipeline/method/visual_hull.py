@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from mpod_pipeline.fields.outline_field import OutlineField
-from mpod_pipeline.method.cavities import CELLS, SOLID, cell_middles, density_in, within_silhouettes
+from mpod_pipeline.method.cavities import CELLS, cell_middles, within_silhouettes
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 
 #: Pixels of the masks, and what a mask says at least of a point that its photo sees as the product.
@@ -47,11 +46,3 @@ def deep_within(section: NDArray[np.bool_]) -> NDArray[np.bool_]:
     deepest = np.append(0.0, ndimage.maximum(depth, pieces, np.arange(1, count + 1)))
     deep: NDArray[np.bool_] = section & (depth >= DEEP * deepest[pieces])
     return deep
-
-
-def shortfall(field: OutlineField, cells: Tensor, generator: torch.Generator) -> Tensor:
-    """How far the cells with these middles [N, 3], N > 0, fall short of being SOLID: a scalar, to be made small.
-
-    It is the mean shortfall of the logarithm of 1 + density, at points in some of the cells.
-    """
-    return ((1 + SOLID) / (1 + density_in(field, cells, generator))).clamp_min(1).log().mean()
