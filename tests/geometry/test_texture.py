@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mpod_pipeline.base.errors import ProductError
+from mpod_pipeline.geometry import texture
 from mpod_pipeline.geometry.mesh import Mesh
 from mpod_pipeline.geometry.texture import bake, draw, unwrap
 from mpod_pipeline.rendering.cameras import Cameras
@@ -16,7 +17,9 @@ def by_position(points: Tensor) -> Tensor:
     return points * 0.6 + 0.5
 
 
-def test_uvs_are_in_the_unit_square_and_do_not_overlap() -> None:
+@pytest.mark.parametrize("piece", [100_000, 500], ids=["in one", "in pieces"])
+def test_uvs_are_in_the_unit_square_and_do_not_overlap(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texture, "PIECE", piece)
     mesh = ball(0.7, 16)
     origin, faces, uvs = unwrap(mesh, 256)
     assert uvs.min() >= 0 and uvs.max() <= 1
@@ -30,6 +33,15 @@ def test_uvs_are_in_the_unit_square_and_do_not_overlap() -> None:
     flat = np.concatenate([uvs * [2, -2] + [-1, 1], np.ones((len(uvs), 1))], axis=1).astype(np.float32)
     covered = (rasterize_numpy(flat, faces, 1024, 1024)[0] >= 0).mean()
     assert covered == pytest.approx(areas.sum(), rel=0.01)
+
+
+def test_pieces_are_all_faces_once_and_lie_together() -> None:
+    centres = np.random.default_rng(0).uniform(size=(4 * texture.PIECE, 3)) * [4, 2, 1]
+    found = texture.pieces(centres)
+    assert np.array_equal(np.sort(np.concatenate(found)), np.arange(len(centres)))
+    assert [len(piece) for piece in found] == [texture.PIECE] * 4
+    # halved across the length, then across the width or the length that is left: no piece is longer than half
+    assert max(np.ptp(centres[piece], axis=0)[0] for piece in found) < 2.1
 
 
 def test_a_baked_texture_shows_the_field_everywhere_seams_included() -> None:
