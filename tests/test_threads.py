@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mpod_pipeline.base.threads import for_each, share_out, side_by_side
+from mpod_pipeline.base.threads import for_each, on_pythons_threads, on_pytorchs_threads, share_out, side_by_side
+from mpod_pipeline.base.threads import threads as shared_out_to
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
 
 
@@ -75,6 +76,20 @@ def test_work_side_by_side_shares_pytorchs_threads_and_records_as_its_caller_doe
     with pytest.raises(ZeroDivisionError):
         side_by_side(lambda item: 1 // item, [1, 0])
     assert torch.get_num_threads() == threads
+
+
+def test_pytorchs_operations_stay_on_one_thread_while_work_is_shared_out(threads: int) -> None:
+    def seen() -> tuple[int, int]:
+        return torch.get_num_threads(), shared_out_to()
+
+    with on_pythons_threads():
+        assert seen() == (1, threads)
+        shares = side_by_side(lambda _: seen(), range(threads))
+        assert shares == [(1, 1)] * threads
+        with on_pytorchs_threads():
+            assert seen() == (threads, threads)
+        assert seen() == (1, threads)
+    assert seen() == (threads, threads)
 
 
 def test_gradients_do_not_depend_on_the_number_of_threads() -> None:

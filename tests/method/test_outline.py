@@ -45,7 +45,7 @@ def test_the_photos_view_is_learnt(cutout: NDArray[np.uint8], cutouts: Cutouts, 
     assert (seen & wanted).sum() / (seen | wanted).sum() > 0.8
 
 
-class TwoSides:
+class TwoSides(torch.nn.Module):
     """Stands in for Zero-1-to-3: a ball, red as seen from azimuths 0 to 180 degrees, blue from the others. Its latents
     are the pictures themselves.
     """
@@ -54,6 +54,7 @@ class TwoSides:
     device = torch.device("cpu")
 
     def __init__(self) -> None:
+        super().__init__()
         self.schedule = NoiseSchedule.of(make_scheduler())
 
     def encode_photo(self, photo: Tensor, elevation_deg: float) -> None:

@@ -6,23 +6,61 @@ which costs more than the kernels do when PyTorch's threads or other work run be
 PyTorch's threads spin too, for some milliseconds after any operation that woke them: one on more than 32,768 numbers, a
 product of matrices. They hold up a kernel that follows. So small work round kernels is NumPy's.
 
-Nor do PyTorch's threads bring much in small networks: of a product's time with one thread, two saved an eighth. Halves
-of the work, each on a thread of its own, meet once and not at every operation (`side_by_side`).
+Nor do PyTorch's threads bring much in small networks: of a product's time with one thread, two saved an eighth, and to
+wake them can take longer than the operation. Halves of the work, each on a thread of its own, meet once and not at
+every operation (`side_by_side`). So what is small keeps PyTorch to the thread that calls it (`on_pythons_threads`).
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
+from threading import local
 from typing import TypeVar
 
 import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+#: How many threads the work of the calling thread is shared out to, where that is not PyTorch's own number.
+_shared_out = local()
+
+
+def threads() -> int:
+    """How many threads the caller's work is shared out to."""
+    return getattr(_shared_out, "to", None) or torch.get_num_threads()
+
+
+@contextmanager
+def _with_threads(shared_out_to: int | None, pytorchs: int) -> Iterator[None]:
+    before = getattr(_shared_out, "to", None), torch.get_num_threads()
+    _shared_out.to = shared_out_to
+    torch.set_num_threads(pytorchs)  # of the thread that calls it
+    try:
+        yield
+    finally:
+        _shared_out.to = before[0]
+        torch.set_num_threads(before[1])
+
+
+@contextmanager
+def on_pythons_threads() -> Iterator[None]:
+    """Work is shared out to as many threads as before, but none of PyTorch's operations is."""
+    with _with_threads(threads(), 1):
+        yield
+
+
+@contextmanager
+def on_pytorchs_threads() -> Iterator[None]:
+    """For many pictures at a time amid small work: PyTorch shares out its operations to all threads."""
+    with _with_threads(None, threads()):
+        yield
 
 
 @cache
@@ -36,14 +74,13 @@ os.register_at_fork(after_in_child=thread_pool.cache_clear)
 
 
 def for_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The results of ``work(item)``, in the items' order, on as many threads as PyTorch has. The caller's is among
-    them.
+    """The results of ``work(item)``, in the items' order, on `threads` threads. The caller's is among them.
 
     A thread takes the next item when it is through with its last. To wake a thread costs a kernel's time, and the
     caller does not wait for it. Returns, or raises an item's error, when no thread works any more.
     """
-    threads = torch.get_num_threads()
-    if threads == 1 or len(items) < 2:
+    count = threads()
+    if count == 1 or len(items) < 2:
         return [work(item) for item in items]
     left = deque(enumerate(items))
     results: dict[int, Result] = {}
@@ -56,8 +93,8 @@ def for_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
                 return
             results[number] = work(item)
 
-    pool = thread_pool(threads)
-    helpers = [pool.submit(take) for _ in range(min(threads, len(items)) - 1)]
+    pool = thread_pool(count)
+    helpers = [pool.submit(take) for _ in range(min(count, len(items)) - 1)]
     try:
         take()
     finally:
@@ -69,22 +106,18 @@ def for_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """As `for_each`, for work of PyTorch's own: meanwhile its threads are shared out to those who work, so that no two
+    """As `for_each`, for work of PyTorch's own: meanwhile the threads are shared out to those who work, so that no two
     of them wait for a core. Gradients are recorded where the caller records them.
     """
-    threads, recorded = torch.get_num_threads(), torch.is_grad_enabled()
-    if threads == 1 or len(items) < 2:
+    if threads() == 1 or len(items) < 2:
         return [work(item) for item in items]
+    recorded, share = torch.is_grad_enabled(), max(1, threads() // len(items))
 
     def with_a_share(item: Item) -> Result:
-        torch.set_num_threads(max(1, threads // len(items)))  # of the thread that calls it
-        with torch.set_grad_enabled(recorded):
+        with _with_threads(share, share), torch.set_grad_enabled(recorded):
             return work(item)
 
-    try:
-        return for_each(with_a_share, items)
-    finally:
-        torch.set_num_threads(threads)
+    return for_each(with_a_share, items)
 
 
 def share_out(work: Callable[[int, int], object], n_items: int, largest: int) -> None:
@@ -92,6 +125,6 @@ def share_out(work: Callable[[int, int], object], n_items: int, largest: int) ->
 
     The parts must not write to the same memory.
     """
-    size = max(1, min(largest, -(-n_items // torch.get_num_threads())))
+    size = max(1, min(largest, -(-n_items // threads())))
     parts = [(first, min(first + size, n_items)) for first in range(0, n_items, size)]
     for_each(lambda part: work(*part), parts)

@@ -18,6 +18,7 @@ from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.parameters import Parameters
 from mpod_pipeline.base.report import Report
+from mpod_pipeline.base.threads import on_pytorchs_threads
 from mpod_pipeline.fields.outline_field import OutlineField
 from mpod_pipeline.fields.painted_surface import PaintedSurface
 from mpod_pipeline.geometry.dmtet import LEAST_PIECE, DMTet
@@ -41,6 +42,7 @@ from mpod_pipeline.metrics.encoders import load_efficientnet_lite0
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.mrca import TokenMask
+from mpod_pipeline.priors.networks import threads_for
 from mpod_pipeline.priors.schedule import Predict
 from mpod_pipeline.priors.sds import SdsParameters
 from mpod_pipeline.priors.text_to_image import Prompt
@@ -245,7 +247,8 @@ def refine_detail(
         return losses
 
     both = torch.nn.ModuleList([shape, texture, painted])
-    Optimisation("Refining the details", both, optimizer, generator, p.steps).run(losses_of, report, checkpoint)
+    with threads_for(prior, further.novel_view):
+        Optimisation("Refining the details", both, optimizer, generator, p.steps).run(losses_of, report, checkpoint)
     return whole_surface(shape, texture)
 
 
@@ -389,7 +392,9 @@ def paint_views(
     pictures = seen.pictures.permute(0, 3, 1, 2)
     if guides.text:
         prior = guides.text.prior
-        painted.renew(view, painted_over(pictures, outline[:, None], prior, predict, p.inpainting, generator))
+        with on_pytorchs_threads():
+            made = painted_over(pictures, outline[:, None], prior, predict, p.inpainting, generator)
+        painted.renew(view, made)
 
 
 def resized_masks(masks: OutlineMasks, resolution: int) -> Tensor:

@@ -42,6 +42,7 @@ from mpod_pipeline.method.view_schedule import ViewParameters, drawn_views, furt
 from mpod_pipeline.method.visual_hull import core_of_hull
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
 from mpod_pipeline.priors.depth import DepthEstimator
+from mpod_pipeline.priors.networks import threads_for
 from mpod_pipeline.rendering.backend import Backend
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.volume import draw_jitter, make_volume_renderer, on_background
@@ -238,7 +239,8 @@ def optimize_outline(
     both = torch.nn.ModuleList([field, further])
     optimizer = make_optimizer(field, further, p)
     optimisation = Optimisation("The outline's optimisation", both, optimizer, generator, p.steps)
-    optimisation.run(losses_of, report, checkpoint)
+    with threads_for(prior, further_models.text if further_models else None):
+        optimisation.run(losses_of, report, checkpoint)
     if misfits := further.misfits(p.leave_out_below):
         used = cutouts.without(misfits)  # without a checkpoint: that of this run has their cameras in it
         return optimize_outline(used, prior, parameters, seed, report, further_models=further_models)

@@ -15,8 +15,10 @@ from mpod_pipeline.base.checkpoint import Checkpoint
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.parameters import NoiseRange, Parameters
 from mpod_pipeline.base.report import Report
+from mpod_pipeline.base.threads import threads
 from mpod_pipeline.method.cutouts import Cutouts, reference_view
 from mpod_pipeline.method.optimisation import LossPart, Optimisation
+from mpod_pipeline.priors.networks import threads_for
 from mpod_pipeline.priors.nouns import nouns_of
 from mpod_pipeline.priors.text_to_image import PLACEHOLDER, TextToImagePrior, view_words
 
@@ -128,13 +130,14 @@ def learn_token(
 
     module = torch.nn.ParameterList([token])
     optimisation = Optimisation("Learning the product's word", module, optimizer, generator, p.steps)
-    optimisation.run(losses_of, report, checkpoint, learnt)
+    with threads_for(prior):
+        optimisation.run(losses_of, report, checkpoint, learnt)
     return token.detach().float().cpu()
 
 
 def shared_out(looks: Looks, device: torch.device) -> list[Looks]:
     """The looks in as many parts as threads work on them."""
-    parts = torch.get_num_threads() if device.type == "cpu" else 1
+    parts = threads() if device.type == "cpu" else 1
     size = -(-len(looks) // parts)
     return [looks[start : start + size] for start in range(0, len(looks), size)]
 

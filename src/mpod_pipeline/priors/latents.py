@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mpod_pipeline.priors.networks import device_of, dtype_of
+from mpod_pipeline.priors.networks import Recorded, device_of, dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule
 
 
@@ -21,23 +24,25 @@ def resize(pictures: Tensor, size: int) -> Tensor:
     )
 
 
-def encode_pictures(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+def encode_pictures(vae: AutoencoderKL, pictures: Tensor, mode_of: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Scaled latents (float32) of pictures [B, 3, H, W] in [0, 1]: the posterior's mode, differentiable.
 
-    The mode rather than a sample: the same expected gradient with less noise.
+    The mode rather than a sample: the same expected gradient with less noise. mode_of: what computes it, if not the
+    autoencoder itself.
 
     With the autoencoder's slicing (diffusers' `enable_slicing`) one picture after another is encoded, and again on the
     gradient's way back: autograd keeps what one picture needs, instead of all.
     """
+    mode_of = mode_of or partial(_mode, vae)
     scale = GradientScale()
     # Rendered pictures come as [B, H, W, 3] seen as [B, 3, H, W]. In that order of memory the CPU's gradient of group
     # norm takes three times as long.
     x = scale.leaves(pictures * 2 - 1).to(dtype_of(vae)).contiguous()
     if vae.use_slicing and len(x) > 1:
-        slices = [checkpoint(_mode, vae, one, use_reentrant=False, preserve_rng_state=False) for one in x.split(1)]
+        slices = [checkpoint(mode_of, one, use_reentrant=False, preserve_rng_state=False) for one in x.split(1)]
         mode = torch.cat(slices)
     else:
-        mode = _mode(vae, x)
+        mode = mode_of(x)
     return scale.enters(mode.float() * vae.config.scaling_factor)
 
 
@@ -92,6 +97,7 @@ class LatentPrior(nn.Module):
     def __init__(self, vae: AutoencoderKL, unet: UNet2DConditionModel, schedule: NoiseSchedule) -> None:
         super().__init__()
         self.vae, self.unet, self.schedule = vae, unet, schedule
+        self._latents_mode = Recorded(vae, partial(_mode, vae))
 
     @property
     def image_size(self) -> int:
@@ -104,4 +110,4 @@ class LatentPrior(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
-        return encode_pictures(self.vae, resize(pictures, self.image_size))
+        return encode_pictures(self.vae, resize(pictures, self.image_size), self._latents_mode)

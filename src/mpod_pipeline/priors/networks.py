@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mpod_pipeline.base.threads import side_by_side
+from mpod_pipeline.base.threads import on_pythons_threads, side_by_side, threads
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -22,19 +27,67 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-#: From so many pictures on, PyTorch's own threads share a small network's operations as well as `in_parts`.
-LARGE_BATCH = 8
+#: Parameters of a network whose operations are short: our own have 3 to 10 million, full-size ones 80 and more.
+SMALL = 40_000_000
+
+
+def threads_for(*networks: nn.Module | None) -> AbstractContextManager[None]:
+    """Within, small networks are asked on Python's threads; PyTorch's own share out the operations of larger ones."""
+    sizes = (sum(p.numel() for p in network.parameters()) for network in networks if network is not None)
+    return on_pythons_threads() if max(sizes, default=0) < SMALL else nullcontext()
 
 
 def in_parts(ask: Callable[..., Tensor], *batch: Tensor) -> Tensor:
-    """What a network answers to a batch, inputs [B, ...] each; a small one is answered in parts on a CPU, side by side.
-
-    A small network's operations are too short for PyTorch's own threads. With two, the guided answer to one picture
-    takes two thirds of one thread's time in parts, and more than that time without.
-    """
-    count = len(batch[0])
-    parts = min(torch.get_num_threads(), count) if batch[0].device.type == "cpu" and count < LARGE_BATCH else 1
+    """What a network answers to a batch, inputs [B, ...] each: on a CPU in parts, a thread each."""
+    parts = min(threads(), len(batch[0])) if batch[0].device.type == "cpu" else 1
     if parts == 1:
         return ask(*batch)
     chunks = zip(*(each.chunk(parts) for each in batch), strict=True)
     return torch.cat(side_by_side(lambda chunk: ask(*chunk), list(chunks)))
+
+
+#: A network that was asked so often about tensors of one shape will be asked again. A record takes a second to make.
+WORTH_RECORDING = 24
+
+_RECORDING = Lock()
+
+
+class Recorded:
+    """A network's answer to tensors. While it is frozen, its operations are recorded on a CPU, and replayed without
+    Python.
+
+    Python's lock lets one thread at a time say what is next, and that is half of the time of two threads that ask a
+    small network. TorchScript's replay needs no lock. It is not allowed to optimise: so it gives equal bits, and equal
+    gradients. (It is deprecated; what is to replace it needs a compiler, or Python.)
+    """
+
+    def __init__(self, network: nn.Module, ask: Callable[..., Tensor]) -> None:
+        self._network, self._ask = network, ask
+        self._asked: Counter[Any] = Counter()
+        self._records: dict[Any, Callable[..., Tensor]] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        if inputs[0].device.type != "cpu" or next(self._network.parameters()).requires_grad:
+            return self._ask(*inputs)
+        kind = tuple((each.shape, each.dtype) for each in inputs)
+        record = self._records.get(kind) or self._record(kind, inputs)
+        if record is None:
+            return self._ask(*inputs)
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined, no-untyped-call]
+            return record(*inputs)
+
+    def _record(self, kind: Any, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor] | None:
+        """The record for inputs of this kind, if it is worth one by now."""
+        with _RECORDING:
+            self._asked[kind] += 1
+            if self._asked[kind] == WORTH_RECORDING:
+                self._records[kind] = _record_of(self._ask, tuple(each.detach() for each in inputs))
+            return self._records.get(kind)
+
+
+def _record_of(ask: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    """TorchScript of what is done to inputs of this shape, with the network's weights in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated, and that it holds for one shape
+        # PyTorch takes functions, but no methods.
+        return torch.jit.trace(lambda *inputs: ask(*inputs), inputs, check_trace=False)  # type: ignore[no-any-return]

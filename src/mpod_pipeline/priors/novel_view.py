@@ -18,7 +18,7 @@ from transformers import CLIPVisionModelWithProjection
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.depth import DepthNetwork
 from mpod_pipeline.priors.latents import LatentPrior, decode_latents, resize
-from mpod_pipeline.priors.networks import dtype_of, in_parts
+from mpod_pipeline.priors.networks import Recorded, dtype_of, in_parts
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The background that Zero-1-to-3 was trained on.
@@ -56,6 +56,7 @@ class NovelViewPrior(LatentPrior):
         self.image_mean, self.image_std = image_mean, image_std
         self.absolute_elevation = absolute_elevation
         self.depth = depth
+        self._answer = Recorded(unet, self._ask)
         self.requires_grad_(False).eval()
 
     @torch.no_grad()
@@ -105,13 +106,12 @@ class NovelViewPrior(LatentPrior):
     def _unet(self, noisy: Tensor, timesteps: Tensor, latents: Tensor, context: Tensor, pose: Tensor) -> Tensor:
         dtype = dtype_of(self.unet)
         x = torch.cat([noisy.to(latents.dtype), latents], dim=1).to(dtype)
+        return in_parts(self._answer, x, timesteps, context.to(dtype), pose).float()
 
-        def ask(x: Tensor, timesteps: Tensor, context: Tensor, pose: Tensor) -> Tensor:
-            told = {"encoder_hidden_states": context, "class_labels": pose_labels(self.unet, pose)}
-            answer: Tensor = self.unet(x, timesteps, **told).sample
-            return answer
-
-        return in_parts(ask, x, timesteps, context.to(dtype), pose).float()
+    def _ask(self, x: Tensor, timesteps: Tensor, context: Tensor, pose: Tensor) -> Tensor:
+        told = {"encoder_hidden_states": context, "class_labels": pose_labels(self.unet, pose)}
+        answer: Tensor = self.unet(x, timesteps, **told).sample
+        return answer
 
     @torch.no_grad()
     def sample(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -17,7 +17,7 @@ from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.latents import GradientScale, LatentPrior, decode_latents
 from mpod_pipeline.priors.mrca import TokenMask, rectifiable, rectified_attention
-from mpod_pipeline.priors.networks import dtype_of
+from mpod_pipeline.priors.networks import Recorded, dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The learned word for the product in the photo (textual inversion).
@@ -55,6 +55,7 @@ class TextToImagePrior(LatentPrior):
         super().__init__(vae, unet, schedule)
         self.tokenizer, self.text_encoder = tokenizer, text_encoder
         rectifiable(unet)
+        self._answer = Recorded(unet, self._ask)  # without a mask and a ControlNet, which a record would not know of
         self.requires_grad_(False).eval()
 
     @property
@@ -159,7 +160,7 @@ class TextToImagePrior(LatentPrior):
         asked = torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), torch.cat([nothing, context])
         residuals = control.residuals(*asked) if control else {}
         with rectified_attention(self.unet, token_mask):
-            both = self._unet(*asked, **residuals)
+            both = self._unet(self._ask if token_mask or control else self._answer, *asked, **residuals)
         without, conditional = both.chunk(2)
         return without + guidance_scale * (conditional - without)
 
@@ -188,15 +189,20 @@ class TextToImagePrior(LatentPrior):
 
         return decode_latents(self.vae, denoise(self.schedule, noise, predict, steps))
 
-    def _unet(self, noisy: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
+    def _unet(
+        self, ask: Callable[..., Tensor], noisy: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any
+    ) -> Tensor:
         dtype = dtype_of(self.unet)
-        out = self.unet(noisy.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals).sample
-        return out.float()
+        return ask(noisy.to(dtype), timesteps, context.to(dtype), **residuals).float()
+
+    def _ask(self, noisy: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
+        answer: Tensor = self.unet(noisy, timesteps, encoder_hidden_states=context, **residuals).sample
+        return answer
 
     def predict_unguided(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """The plain prediction for contexts [B, L, D]; differentiable to the context (textual inversion)."""
         scale = GradientScale()
-        return scale.enters(self._unet(noisy, timesteps, scale.leaves(context)))
+        return scale.enters(self._unet(self._answer, noisy, timesteps, scale.leaves(context)))
 
 
 _REPLACING = Lock()

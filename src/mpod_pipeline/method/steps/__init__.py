@@ -183,7 +183,7 @@ STEPS: tuple[Step, ...] = (
         needs={"detail": "detail_models", "photos": "aligned_photos"},
         makes=("meshes",),
         shown=("meshes",),
-        code_version=5,
+        code_version=6,
     ),
     Step(
         "evaluate",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mpod_pipeline.base.compiled import njit
-from mpod_pipeline.base.threads import for_each
+from mpod_pipeline.base.threads import for_each, threads
 from mpod_pipeline.rendering.cameras import Cameras
 from mpod_pipeline.rendering.rasterize.raster import Raster
 from mpod_pipeline.rendering.rasterize.silhouettes import COVERED, PIXEL, backward_blend, blend, find_silhouettes
@@ -220,7 +220,7 @@ class Band(NamedTuple):
 
 def bands(views: int, size: int) -> list[Band]:
     """All rows of all views, in as many bands as keep PyTorch's number of threads busy, view by view."""
-    wanted = -(-torch.get_num_threads() // views)
+    wanted = -(-threads() // views)
     count = max(1, min(wanted, size * size // PIXELS_PER_BAND))
     edges = [size * i // count for i in range(count + 1)]
     return [Band(view, edges[i], edges[i + 1]) for view in range(views) for i in range(count)]
