@@ -6,7 +6,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mpod_pipeline.base.threads import for_each, on_pythons_threads, on_pytorchs_threads, share_out, side_by_side
+from mpod_pipeline.base.threads import (
+    for_each,
+    in_parts,
+    on_pythons_threads,
+    on_pytorchs_threads,
+    share_out,
+    side_by_side,
+)
 from mpod_pipeline.base.threads import threads as shared_out_to
 from mpod_pipeline.fields.hash_encoding import HashGridParameters, make_hash_encoding
 
@@ -90,6 +97,11 @@ def test_pytorchs_operations_stay_on_one_thread_while_work_is_shared_out(threads
             assert seen() == (threads, threads)
         assert seen() == (1, threads)
     assert seen() == (threads, threads)
+
+
+def test_parts_are_one_answer_in_the_batchs_order(threads: int) -> None:
+    answer = in_parts(lambda x, y: x * 10 + y, torch.arange(5), torch.arange(5) % 2)
+    assert answer.tolist() == [0, 11, 20, 31, 40]
 
 
 def test_gradients_do_not_depend_on_the_number_of_threads() -> None:

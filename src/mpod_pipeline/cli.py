@@ -27,14 +27,17 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 from kedro.validation.type_extractor import TypeExtractor
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 
 from mpod_pipeline.base.errors import SetupError, StoppedError
 from mpod_pipeline.base.stopping import stop_heard, stop_in_good_order
 from mpod_pipeline.base.text import show_every_letter
+from mpod_pipeline.batch import BatchParameters
+from mpod_pipeline.batch.processes import kill_workers
 from mpod_pipeline.commands.catalog_status import look_at_catalog
 from mpod_pipeline.commands.params import ParamsError, read_params
 from mpod_pipeline.commands.review import review_server
-from mpod_pipeline.hooks.batch import TooManyFailuresError
+from mpod_pipeline.hooks.batch import TooManyFailuresError, start_worker_for
 from mpod_pipeline.hooks.checks import (
     check_environment,
     check_names,
@@ -174,8 +177,11 @@ def run_and_tell(**options: Any) -> Any:
             if options["pipelines"]:
                 raise click.UsageError("--pipeline and --pipelines are the same: give one of them.")
             options |= {"pipeline": None, "pipelines": [options["pipeline"]]}  # Kedro warns of the first
-        check_options(project, options)
-        return click.get_current_context().invoke(kedro_run, **options)
+        try:
+            check_options(project, options)
+            return click.get_current_context().invoke(kedro_run, **options)
+        finally:
+            kill_workers()  # after a run there are none
 
 
 def check_options(project: Path, options: dict[str, Any]) -> None:
@@ -194,7 +200,9 @@ def check_options(project: Path, options: dict[str, Any]) -> None:
     asked = options["pipelines"]
     check_pipelines(asked)
     if begins_at_the_photos(options):
-        check_photos(loader)
+        photos = check_photos(loader)
+        with suppress(ValidationError):  # told below
+            start_worker_for(STEPS, photos or (), BatchParameters.model_validate(loader["parameters"]["batch"]))
     pipelines.set_requested(asked or None)  # as Kedro will
     check_selection(options, sum((pipelines[name] for name in asked or ["__default__"]), Pipeline([])))
     check_values(loader["parameters"], TypeExtractor(dict(pipelines)).extract_types_from_pipelines())

@@ -17,7 +17,7 @@ import torch
 
 from mpod_pipeline.batch import processes
 from mpod_pipeline.batch.isolation import BrokenWorkerError, Outcome, Task, attempt
-from mpod_pipeline.batch.processes import Processes, close_workers, start_worker, worker_count
+from mpod_pipeline.batch.processes import Processes, close_workers, kill_workers, start_worker, worker_count
 from mpod_pipeline.batch.progress import StepProgress
 from tests.batch.bench import Bench, ExecutorPromises
 from tests.batch.worker_toy import Unknown
@@ -89,6 +89,15 @@ def test_a_worker_that_dies_before_it_has_begun_is_replaced(bench: Bench) -> Non
     bench.originals.save({"a": "a"})
     bench.run()
     assert bench.state("a") == "made"
+
+
+def test_a_worker_without_work_is_killed_while_it_imports(bench: Bench) -> None:
+    before = children()
+    start_worker(1, ["tests.batch.slow_import"])
+    begun = time.monotonic()
+    kill_workers()
+    assert time.monotonic() - begun < 30  # the import takes a minute
+    assert not {pid for pid in children() - before if "resource_tracker" not in _command(pid)}
 
 
 def test_a_worker_that_began_with_other_threads_makes_room(bench: Bench) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from mpod_pipeline.base.threads import threads
 from mpod_pipeline.priors import NovelViewPrior, TextToImagePrior
-from mpod_pipeline.priors.networks import SMALL, WORTH_RECORDING, Recorded, in_parts, threads_for
+from mpod_pipeline.priors.networks import SMALL, WORTH_RECORDING, Recorded, threads_for
 
 
 class Calls(nn.Module):
@@ -89,17 +88,6 @@ def test_masks_are_heard_after_the_plain_answer_was_recorded(text_to_image: Text
     assert torch.equal(plain, before[0])
     assert torch.equal(predicted(mask), before[1])
     assert not torch.equal(*before)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_parts_are_one_answer_in_the_batchs_order(count: int) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        answer = in_parts(lambda x, y: x * 10 + y, torch.arange(5), torch.arange(5) % 2)
-    finally:
-        torch.set_num_threads(before)
-    assert answer.tolist() == [0, 11, 20, 31, 40]
 
 
 def test_small_networks_keep_pytorch_to_one_thread_and_large_ones_do_not(novel_view: NovelViewPrior) -> None:

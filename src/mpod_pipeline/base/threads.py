@@ -23,6 +23,7 @@ from threading import local
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -118,6 +119,15 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
             return work(item)
 
     return for_each(with_a_share, items)
+
+
+def in_parts(ask: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+    """What a network answers to a batch, inputs [B, ...] each: on a CPU in parts, a thread each."""
+    parts = min(threads(), len(batch[0])) if batch[0].device.type == "cpu" else 1
+    if parts == 1:
+        return ask(*batch)
+    chunks = zip(*(each.chunk(parts) for each in batch), strict=True)
+    return torch.cat(side_by_side(lambda chunk: ask(*chunk), list(chunks)))
 
 
 def share_out(work: Callable[[int, int], object], n_items: int, largest: int) -> None:

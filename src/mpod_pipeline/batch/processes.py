@@ -106,7 +106,9 @@ Step = tuple[int, int, dict[str, float]]
 
 
 class _Worker:
-    """A process of its own. It works with so many threads. It begins by importing the modules, while others go on."""
+    """A process of its own. It works with so many threads. It begins by importing the modules, while others go on; what
+    cannot be imported, the work will say.
+    """
 
     def __init__(self, threads: int, modules: Sequence[str] = ()) -> None:
         self.threads = threads
@@ -114,10 +116,11 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, context, _begin, (self._theirs,))
         with _without_main(), _thread_count(threads):
-            self._started = self._pool.submit(_import, tuple(modules))
+            self._started = self._pool.submit(os.getpid)
+        self._pool.submit(_import, tuple(modules))
 
     def wait(self) -> None:
-        """Until it has begun. Raises SetupError where it does not."""
+        """Until it runs. Raises SetupError where it does not."""
         try:
             self._pid = self._started.result()
         except BrokenProcessPool as error:
@@ -176,6 +179,15 @@ def start_worker(limit: int, modules: Sequence[str]) -> None:
         _resting.append(_Worker(max(1, cores() // limit), modules))
 
 
+def kill_workers() -> None:
+    """End the processes at once: there will be no work for them."""
+    while _resting:
+        worker = _resting.pop()
+        with suppress(SetupError):
+            worker.wait()
+            worker.kill()
+
+
 def close_workers() -> None:
     """Let the processes end. They have no work."""
     while _resting:
@@ -229,10 +241,9 @@ def _begin(steps: Connection) -> None:
     threading.Thread(target=_end_with_the_run, daemon=True).start()
 
 
-def _import(modules: Sequence[str]) -> int:
+def _import(modules: Sequence[str]) -> None:
     for name in modules:
         import_module(name)
-    return os.getpid()
 
 
 def _end_with_the_run() -> None:

@@ -28,6 +28,7 @@ from mpod_pipeline.datasets import History, connect_history, is_history
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.datasets.tables import mean_scores
 from mpod_pipeline.hooks.checks import check_batch, check_names
+from mpod_pipeline.method.steps import Step
 from mpod_pipeline.publish.steps import EVERY_STEP, EVERY_STEP_BY_NAME
 
 logger = logging.getLogger(__name__)
@@ -150,14 +151,15 @@ class BatchHooks:
 
 
 def _start_worker(pipeline: Pipeline, catalog: CatalogProtocol, batch: BatchParameters) -> None:
+    if "photos" in pipeline.inputs():
+        steps = [EVERY_STEP_BY_NAME[node.name] for node in pipeline.nodes if node.name in EVERY_STEP_BY_NAME]
+        start_worker_for(steps, load_from(catalog, "photos"), batch)
+
+
+def start_worker_for(steps: Iterable[Step], photos: Iterable[str], batch: BatchParameters) -> None:
     """Let a worker import what the steps take, while this process does so, too, to check them."""
-    if "photos" not in pipeline.inputs() or batch.executor.kind != "processes":
-        return
-    products = set(load_from(catalog, "photos"))
-    if batch.products is not None:
-        products &= set(batch.products)
-    steps = [EVERY_STEP_BY_NAME[node.name] for node in pipeline.nodes if node.name in EVERY_STEP_BY_NAME]
-    if products:
+    products = set(photos) if batch.products is None else set(photos) & set(batch.products)
+    if products and batch.executor.kind == "processes":
         start_worker(batch.executor.workers or worker_count(len(products)), [step.module for step in steps])
 
 

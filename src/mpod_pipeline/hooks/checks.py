@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.stores import is_address
 from mpod_pipeline.batch import BatchParameters, History
-from mpod_pipeline.datasets import PhotoFolder, ProductPartitions
+from mpod_pipeline.datasets import PhotoFolder, Photos, ProductPartitions
 from mpod_pipeline.datasets.loading import load_from
 from mpod_pipeline.pipeline_registry import pipeline_names
 
@@ -85,13 +85,14 @@ def check_pipelines(names: Iterable[str]) -> None:
         _require("pipeline", name, pipeline_names())
 
 
-def check_photos(loader: AbstractConfigLoader) -> None:
-    """Are there photos? Told before any pipeline is imported, which takes PyTorch's ten seconds; but those in a store
-    are listed once a run, when it begins.
+def check_photos(loader: AbstractConfigLoader) -> Photos | None:
+    """The photos, told to be none before any pipeline is imported, which takes PyTorch's ten seconds. Those in a store
+    are listed once a run, when it begins: None.
     """
     if is_address(loader["parameters"]["photos"]):
-        return
-    load_from(DataCatalog.from_config({"photos": loader["catalog"]["photos"]}), "photos")
+        return None
+    photos: Photos = load_from(DataCatalog.from_config({"photos": loader["catalog"]["photos"]}), "photos")
+    return photos
 
 
 def remark_on_local_settings(conf_source: Path, env: str | None) -> str | None:

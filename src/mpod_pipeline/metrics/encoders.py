@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mpod_pipeline.base.errors import SetupError
 from mpod_pipeline.base.network import require_answer
 from mpod_pipeline.base.parameters import Parameters
+from mpod_pipeline.base.threads import in_parts
 from mpod_pipeline.base.weights_files import check_sha256, on_device, read_tensors
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -94,12 +95,6 @@ class EfficientNetLite0(nn.Module):
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Feature maps at strides 16 and 32 of [B, 3, H, W] in [0, 1]: [B, 112, 14, 14], [B, 1280, 7, 7]."""
-        stride_16 = self.network.blocks[:5](self._stem(images))
-        stride_32 = self.network.bn2(self.network.conv_head(self.network.blocks[5:](stride_16)))
-        return stride_16, stride_32
-
     def _stem(self, images: Tensor) -> Tensor:
         # TensorFlow's normalisation, with which these weights were trained: [0, 1] -> [-1, 1].
         resized = normalize_images(resize_images(images, self.image_size), (0.5,) * 3, (0.5,) * 3)
@@ -116,11 +111,18 @@ class EfficientNetLite0(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, 1280]."""
-        return self.stages(images)[1].mean(dim=(2, 3))
+        return in_parts(self._embed, images)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        last = self.network.blocks[5:](self._stride_16(images))
+        return self.network.bn2(self.network.conv_head(last)).mean(dim=(2, 3))
 
     def features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, 112, 14, 14]."""
-        return self.stages(images)[0]
+        return in_parts(self._stride_16, images)
+
+    def _stride_16(self, images: Tensor) -> Tensor:
+        return self.network.blocks[:5](self._stem(images))
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """Embeddings [B, 1280] -> logits of the 1,000 ImageNet classes, [B, 1000]."""

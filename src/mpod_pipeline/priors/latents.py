@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mpod_pipeline.base.threads import in_parts
 from mpod_pipeline.priors.networks import Recorded, device_of, dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule
 
@@ -82,7 +83,7 @@ class GradientScale:
 @torch.no_grad()
 def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """Pictures [B, 3, H, W] in [0, 1] of scaled latents."""
-    return decoded(vae, latents)
+    return in_parts(partial(decoded, vae), latents)
 
 
 def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
@@ -110,4 +111,4 @@ class LatentPrior(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Scaled latents of pictures [B, 3, H, W] in [0, 1] on white, at the prior's own size; differentiable."""
-        return encode_pictures(self.vae, resize(pictures, self.image_size), self._latents_mode)
+        return encode_pictures(self.vae, resize(pictures, self.image_size), partial(in_parts, self._latents_mode))

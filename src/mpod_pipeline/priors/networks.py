@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpod_pipeline.base.threads import on_pythons_threads, side_by_side, threads
+from mpod_pipeline.base.threads import on_pythons_threads
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -35,15 +35,6 @@ def threads_for(*networks: nn.Module | None) -> AbstractContextManager[None]:
     """Within, small networks are asked on Python's threads; PyTorch's own share out the operations of larger ones."""
     sizes = (sum(p.numel() for p in network.parameters()) for network in networks if network is not None)
     return on_pythons_threads() if max(sizes, default=0) < SMALL else nullcontext()
-
-
-def in_parts(ask: Callable[..., Tensor], *batch: Tensor) -> Tensor:
-    """What a network answers to a batch, inputs [B, ...] each: on a CPU in parts, a thread each."""
-    parts = min(threads(), len(batch[0])) if batch[0].device.type == "cpu" else 1
-    if parts == 1:
-        return ask(*batch)
-    chunks = zip(*(each.chunk(parts) for each in batch), strict=True)
-    return torch.cat(side_by_side(lambda chunk: ask(*chunk), list(chunks)))
 
 
 #: A network that was asked so often about tensors of one shape will be asked again. A record takes a second to make.

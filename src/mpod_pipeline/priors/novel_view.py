@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPVisionModelWithProjection
 
+from mpod_pipeline.base.threads import in_parts
 from mpod_pipeline.priors.camera_projection import CLIPCameraProjection
 from mpod_pipeline.priors.depth import DepthNetwork
 from mpod_pipeline.priors.latents import LatentPrior, decode_latents, resize
-from mpod_pipeline.priors.networks import Recorded, dtype_of, in_parts
+from mpod_pipeline.priors.networks import Recorded, dtype_of
 from mpod_pipeline.priors.schedule import NoiseSchedule, denoise
 
 #: The background that Zero-1-to-3 was trained on.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from mpod_pipeline.base.errors import SetupError
+from mpod_pipeline.base.threads import in_parts
 from mpod_pipeline.priors.controlnet import MaskControl
 from mpod_pipeline.priors.latents import GradientScale, LatentPrior, decode_latents
 from mpod_pipeline.priors.mrca import TokenMask, rectifiable, rectified_attention
@@ -160,7 +161,7 @@ class TextToImagePrior(LatentPrior):
         asked = torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), torch.cat([nothing, context])
         residuals = control.residuals(*asked) if control else {}
         with rectified_attention(self.unet, token_mask):
-            both = self._unet(self._ask if token_mask or control else self._answer, *asked, **residuals)
+            both = self._unet(self._ask if token_mask or control else self._in_parts, *asked, **residuals)
         without, conditional = both.chunk(2)
         return without + guidance_scale * (conditional - without)
 
@@ -199,10 +200,13 @@ class TextToImagePrior(LatentPrior):
         answer: Tensor = self.unet(noisy, timesteps, encoder_hidden_states=context, **residuals).sample
         return answer
 
+    def _in_parts(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        return in_parts(self._answer, noisy, timesteps, context)
+
     def predict_unguided(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
         """The plain prediction for contexts [B, L, D]; differentiable to the context (textual inversion)."""
         scale = GradientScale()
-        return scale.enters(self._unet(self._answer, noisy, timesteps, scale.leaves(context)))
+        return scale.enters(self._unet(self._in_parts, noisy, timesteps, scale.leaves(context)))
 
 
 _REPLACING = Lock()

@@ -1,0 +1,5 @@
+"""Takes a minute to import, as PyTorch takes seconds."""
+
+import time
+
+time.sleep(60)
