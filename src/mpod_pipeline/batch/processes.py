@@ -183,9 +183,11 @@ def kill_workers() -> None:
     """End the processes at once: there will be no work for them."""
     while _resting:
         worker = _resting.pop()
-        with suppress(SetupError):
+        try:
             worker.wait()
             worker.kill()
+        except SetupError:  # it died by itself
+            worker.close()
 
 
 def close_workers() -> None:
